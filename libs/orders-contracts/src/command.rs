@@ -1,0 +1,281 @@
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    Invalid, Money, OrderId, RequestId, TenantId,
+    input::{Fields, Node, read_object},
+};
+
+/// The most lines one order can have.
+pub const MAX_ITEMS: usize = 1_000;
+
+const MAX_QTY: u64 = 1_000_000;
+/// The largest single PUT of the object stores that presigned URLs usually point at: 5 GiB.
+const MAX_UPLOAD_BYTES: u64 = 5 << 30;
+
+/// The command "create an order": the body of `POST /api/orders` and of `orders.cmd.{tenant}.create`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct CreateOrder {
+    /// The client's idempotency key: the same one makes no second order.
+    pub request_id: RequestId,
+    /// Whose order it is.
+    pub tenant_id: TenantId,
+    /// Who buys.
+    pub buyer: Buyer,
+    /// What is bought: 1 to 1,000 lines.
+    #[schemars(length(min = 1, max = 1000))]
+    pub items: Vec<Item>,
+    /// A file that was uploaded before, by its storage key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<Attachment>,
+}
+
+/// Who buys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Buyer {
+    /// The buyer's e-mail address, at most 254 characters; lists are filtered by it.
+    #[schemars(email, length(max = 254))]
+    pub email: String,
+    /// The buyer's name, 1 to 200 characters.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+}
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Item {
+    /// The article, 1 to 100 characters.
+    #[schemars(length(min = 1, max = 100))]
+    pub sku: String,
+    /// How many, 1 to 1,000,000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub qty: u32,
+    /// The price of one, with at most 6 decimals.
+    pub price: Money,
+}
+
+/// A file that belongs to an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Attachment {
+    /// The file's name, 1 to 255 characters.
+    #[schemars(length(min = 1, max = 255))]
+    pub filename: String,
+    /// The media type, such as `application/pdf`.
+    #[schemars(length(min = 3, max = 255))]
+    pub content_type: String,
+    /// The size in bytes, at most 5 GiB.
+    #[schemars(range(max = 5_368_709_120_u64))]
+    pub size: u64,
+    /// The key that the presigned upload answered, 1 to 1,024 characters.
+    #[schemars(length(min = 1, max = 1024))]
+    pub storage_key: String,
+}
+
+impl CreateOrder {
+    /// Reads and checks a body. A missing `requestId` is taken from `idempotency_key`; both and different is refused.
+    pub fn parse(body: &[u8], idempotency_key: Option<&RequestId>) -> Result<Self, Invalid> {
+        read_object(body, |fields| {
+            let request_id = read_request_id(fields, idempotency_key);
+            let tenant_id = fields.take("tenantId").id();
+            let buyer = fields.take("buyer").object(|buyer| {
+                let email = buyer.take("email").email();
+                let name = buyer.take("name").string(200);
+                Some(Buyer {
+                    email: email?,
+                    name: name?,
+                })
+            });
+            let items = fields.take("items").array(1..=MAX_ITEMS, read_item);
+            let attachment = fields.take("attachment");
+            let attachment = if attachment.is_absent() {
+                Some(None)
+            } else {
+                read_attachment(&attachment).map(Some)
+            };
+            Some(Self {
+                request_id: request_id?,
+                tenant_id: tenant_id?,
+                buyer: buyer?,
+                items: items?,
+                attachment: attachment?,
+            })
+        })
+    }
+
+    /// The id of the order this command creates.
+    pub fn order_id(&self) -> OrderId {
+        OrderId::derive(&self.tenant_id, &self.request_id)
+    }
+
+    /// The exact sum of quantity times price.
+    pub fn total(&self) -> Money {
+        self.items
+            .iter()
+            .try_fold(Money::ZERO, |sum, item| {
+                sum.plus(item.price.times(item.qty)?)
+            })
+            .expect("1,000 lines of the largest quantity and price stay below 28 digits")
+    }
+}
+
+/// The command "cancel an order": the body of `orders.cmd.{tenant}.cancel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct CancelOrder {
+    /// Whose order it is.
+    pub tenant_id: TenantId,
+    /// Which order.
+    pub order_id: OrderId,
+}
+
+impl CancelOrder {
+    /// Reads and checks the body of the command.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        read_object(body, |fields| {
+            let tenant_id = fields.take("tenantId").id();
+            let order_id = fields.take("orderId").id();
+            Some(Self {
+                tenant_id: tenant_id?,
+                order_id: order_id?,
+            })
+        })
+    }
+
+    /// Reads the body of the HTTP request, which has the order's id in its path: `{tenantId}`.
+    pub fn parse_tenant(body: &[u8]) -> Result<TenantId, Invalid> {
+        read_object(body, |fields| fields.take("tenantId").id())
+    }
+}
+
+/// What a client says of a file it wants to upload: the body of `POST /api/uploads/presign`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct PresignUpload {
+    /// Whose file it is.
+    pub tenant_id: TenantId,
+    /// The file's name, 1 to 255 characters; folders before it are dropped.
+    #[schemars(length(min = 1, max = 255))]
+    pub filename: String,
+    /// The media type, such as `application/pdf`.
+    #[schemars(length(min = 3, max = 255))]
+    pub content_type: String,
+    /// The size in bytes, at most 5 GiB.
+    #[schemars(range(max = 5_368_709_120_u64))]
+    pub size: u64,
+}
+
+impl PresignUpload {
+    /// Reads and checks a body; [`filename`](Self::filename) is reduced to a safe last path segment or refused.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        read_object(body, |fields| {
+            let tenant_id = fields.take("tenantId").id();
+            let filename = fields.take("filename");
+            let safe_name = filename.string(255).and_then(|name| {
+                safe_last_segment(&name)
+                    .map_or_else(|| filename.refuse("must be a file name"), Some)
+            });
+            let content_type = read_media_type(&fields.take("contentType"));
+            let size = fields.take("size").integer(0..=MAX_UPLOAD_BYTES);
+            Some(Self {
+                tenant_id: tenant_id?,
+                filename: safe_name?,
+                content_type: content_type?,
+                size: size?,
+            })
+        })
+    }
+}
+
+fn read_request_id(
+    fields: &mut Fields<'_>,
+    idempotency_key: Option<&RequestId>,
+) -> Option<RequestId> {
+    let node = fields.take("requestId");
+    match idempotency_key {
+        Some(key) if node.is_absent() => Some(key.clone()),
+        Some(key) => node.id().filter(|id| id == key).or_else(|| {
+            node.refuse("must be the same as the Idempotency-Key header when both are given")
+        }),
+        None => node.id(),
+    }
+}
+
+fn read_item(node: Node<'_>) -> Option<Item> {
+    node.object(|item| {
+        let sku = item.take("sku").string(100);
+        let qty = item.take("qty").integer(1..=MAX_QTY);
+        let price = item.take("price").price();
+        Some(Item {
+            sku: sku?,
+            qty: u32::try_from(qty?).ok()?,
+            price: price?,
+        })
+    })
+}
+
+fn read_attachment(node: &Node<'_>) -> Option<Attachment> {
+    node.object(|file| {
+        let filename = file.take("filename").string(255);
+        let content_type = read_media_type(&file.take("contentType"));
+        let size = file.take("size").integer(0..=MAX_UPLOAD_BYTES);
+        let storage_key = file.take("storageKey").string(1024);
+        Some(Attachment {
+            filename: filename?,
+            content_type: content_type?,
+            size: size?,
+            storage_key: storage_key?,
+        })
+    })
+}
+
+/// A media type as RFC 9110 section 8.3.1 writes it; it is told back to the client as a header value.
+fn read_media_type(node: &Node<'_>) -> Option<String> {
+    let text = node.string(255)?;
+    let is_token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+    };
+    let (essence, parameters) = text.split_once(';').unwrap_or((&text, ""));
+    let valid = essence
+        .trim_end()
+        .split_once('/')
+        .is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
+        && parameters
+            .bytes()
+            .all(|b| b == b' ' || b.is_ascii_graphic());
+    if valid {
+        Some(text)
+    } else {
+        node.refuse("must be a MIME type format")
+    }
+}
+
+/// The last segment of a client's file name with only `[A-Za-z0-9._-]` and letters of any script kept as they are;
+/// everything else becomes `_`. `None` when nothing usable is left.
+fn safe_last_segment(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let safe: String = last
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    safe.chars().any(char::is_alphanumeric).then_some(safe)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not an id of the wanted kind. Its display is the rule that was broken, for the user to read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidId(pub &'static str);
+
+/// Whether `text` is one subject token of `[A-Za-z0-9_-]{1,max}`: safe in subjects, filters, rooms and paths.
+fn is_token(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $schema:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A tenant: `[A-Za-z0-9_-]{1,64}`, the only client text that becomes part of subjects and rooms.
+    TenantId,
+    json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
+);
+
+text_id!(
+    /// The client's idempotency key within a tenant: any text of 1 to 255 characters.
+    RequestId,
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 255 })
+);
+
+text_id!(
+    /// The public id of an order: `ord_` and 26 characters of lower-case base32.
+    ///
+    /// It is derived from (tenant, request id), so the same request has the same order id before, during and after
+    /// any outage, without a look-up.
+    OrderId,
+    json_schema!({ "type": "string", "pattern": "^ord_[a-z2-7]{26}$" })
+);
+
+text_id!(
+    /// One attempt at a command: `[A-Za-z0-9_-]{1,64}`; the edge makes a UUIDv7 for each HTTP request.
+    CommandId,
+    json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
+);
+
+text_id!(
+    /// Where the answer to a command goes: a core NATS subject under the edges' own inbox prefix.
+    ///
+    /// A header can name nothing else, so no client can make a daemon publish to a subject of its choice.
+    ReplyTo,
+    json_schema!({ "type": "string", "pattern": "^_INBOX_edge\\.[A-Za-z0-9_-]{1,64}\\.[A-Za-z0-9_-]{1,64}$" })
+);
+
+impl TenantId {
+    fn check(text: &str) -> Result<(), InvalidId> {
+        is_token(text, 64)
+            .then_some(())
+            .ok_or(InvalidId("must match /^[A-Za-z0-9_-]{1,64}$/"))
+    }
+}
+
+impl RequestId {
+    fn check(text: &str) -> Result<(), InvalidId> {
+        match text.chars().count() {
+            0 => Err(InvalidId("should not be empty")),
+            1..=255 => Ok(()),
+            _ => Err(InvalidId("must be shorter than or equal to 255 characters")),
+        }
+    }
+}
+
+impl CommandId {
+    fn check(text: &str) -> Result<(), InvalidId> {
+        is_token(text, 64)
+            .then_some(())
+            .ok_or(InvalidId("must match /^[A-Za-z0-9_-]{1,64}$/"))
+    }
+
+    /// A fresh, time-ordered id.
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7().to_string())
+    }
+}
+
+impl OrderId {
+    /// Names the UUIDv5 space of order ids; changing it would change every id.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6f72_6465_7273_4070_8970_656c_696e_6531);
+
+    /// The id of the order that `request` of `tenant` creates.
+    pub fn derive(tenant: &TenantId, request: &RequestId) -> Self {
+        // A tenant id holds no '/', so the pair cannot be split in two ways.
+        let name = format!("{tenant}/{request}");
+        let uuid = Uuid::new_v5(&Self::NAMESPACE, name.as_bytes());
+        let text = data_encoding::BASE32_NOPAD.encode(uuid.as_bytes());
+        Self(format!("ord_{}", text.to_ascii_lowercase()))
+    }
+
+    fn check(text: &str) -> Result<(), InvalidId> {
+        text.strip_prefix("ord_")
+            .is_some_and(|rest| {
+                rest.len() == 26 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+            })
+            .then_some(())
+            .ok_or(InvalidId("must be an order id"))
+    }
+}
+
+impl ReplyTo {
+    /// The prefix of every edge's reply subjects.
+    pub const PREFIX: &str = "_INBOX_edge";
+
+    /// Where the edge instance `edge` awaits the answer to `command`.
+    pub fn new(edge: Uuid, command: &CommandId) -> Self {
+        Self(format!("{}.{}.{command}", Self::PREFIX, edge.simple()))
+    }
+
+    /// The filter by which the edge instance `edge` reads all its answers.
+    pub fn filter(edge: Uuid) -> String {
+        format!("{}.{}.*", Self::PREFIX, edge.simple())
+    }
+
+    fn check(text: &str) -> Result<(), InvalidId> {
+        let mut tokens = text.split('.');
+        let valid = tokens.next() == Some(Self::PREFIX)
+            && tokens.next().is_some_and(|token| is_token(token, 64))
+            && tokens.next().is_some_and(|token| is_token(token, 64))
+            && tokens.next().is_none();
+        valid
+            .then_some(())
+            .ok_or(InvalidId("must be a reply subject of an edge"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(tenant: &str, request: &str) -> OrderId {
+        OrderId::derive(&tenant.parse().unwrap(), &request.parse().unwrap())
+    }
+
+    #[test]
+    fn order_ids_are_stable_and_differ_by_tenant_and_request() {
+        // Pinned: a changed derivation would create every retried order a second time.
+        assert_eq!(
+            order("t-123", "r1").as_str(),
+            "ord_qz74bke6iblutmfkqfvmtezzkq"
+        );
+        assert_ne!(order("t-123", "r1"), order("t-124", "r1"));
+        assert_ne!(order("t-123", "r1"), order("t-123", "r2"));
+        assert!(
+            order("t", "any \u{1F600} text / with . * >")
+                .as_str()
+                .parse::<OrderId>()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn tenants_are_one_safe_token() {
+        for good in ["t-123", "A", "_", &"x".repeat(64)] {
+            assert!(good.parse::<TenantId>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a.b",
+            "*",
+            ">",
+            "a b",
+            "é",
+            "$SYS",
+            &"x".repeat(65),
+            "a\n",
+        ] {
+            assert!(bad.parse::<TenantId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn request_ids_are_any_text_of_1_to_255_characters() {
+        assert!("é".repeat(255).parse::<RequestId>().is_ok());
+        assert!("x".repeat(256).parse::<RequestId>().is_err());
+        assert!("".parse::<RequestId>().is_err());
+    }
+
+    #[test]
+    fn replies_stay_under_the_edges_prefix() {
+        let good = ReplyTo::new(Uuid::nil(), &"c1".parse().unwrap());
+        assert_eq!(good.as_str().parse::<ReplyTo>().unwrap(), good);
+        for bad in [
+            "orders.evt.t.created",
+            "_INBOX.a.b",
+            "_INBOX_edge.a",
+            "_INBOX_edge.a.>",
+            "_INBOX_edge.a.b.c",
+        ] {
+            assert!(bad.parse::<ReplyTo>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Reads untrusted JSON into typed values and reports every fault with the field's path.
+//!
+//! The tree is never built: each level keeps the raw text of its members ([`RawValue`]), so numbers keep their digits
+//! and a body nested thousands deep costs no stack.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de};
+use serde_json::value::RawValue;
+
+use crate::{InvalidId, Money};
+
+/// Reports stop here: a body of a thousand broken items needs no thousand lines.
+const MAX_ERRORS: usize = 50;
+
+/// One fault of an input: where it is and which rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FieldError {
+    /// The fault as NestJS words it, with the dotted path: `items.0.qty must be an integer number`.
+    pub message: String,
+    /// Where it is, as a JSON pointer in a URI fragment (RFC 6901 section 6): `#/items/0/qty`.
+    pub pointer: String,
+    /// The rule alone: `must be an integer number`.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// The fault `detail` of the member at `path`.
+    pub fn new(path: &[&str], detail: impl Into<String>) -> Self {
+        Path(path.iter().map(|&segment| segment.to_owned()).collect()).error(detail)
+    }
+
+    /// A member `name` at the top that nobody knows.
+    pub fn unknown(name: &str) -> Self {
+        Path(Vec::new()).unknown(name)
+    }
+}
+
+/// Every fault that was found in an input; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))]
+pub struct Invalid(pub Vec<FieldError>);
+
+impl Invalid {
+    /// A single fault.
+    pub fn one(path: &[&str], detail: impl Into<String>) -> Self {
+        Self(vec![FieldError::new(path, detail)])
+    }
+}
+
+#[derive(Clone, Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn child(&self, segment: impl Into<String>) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(segment.into());
+        Self(segments)
+    }
+
+    fn pointer(&self) -> String {
+        let mut pointer = String::from("#");
+        for segment in &self.0 {
+            pointer.push('/');
+            for byte in segment.bytes() {
+                match byte {
+                    b'~' => pointer.push_str("~0"),
+                    b'/' => pointer.push_str("~1"),
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                        pointer.push(char::from(byte))
+                    }
+                    _ => pointer.push_str(&format!("%{byte:02X}")),
+                }
+            }
+        }
+        pointer
+    }
+
+    fn error(&self, detail: impl Into<String>) -> FieldError {
+        let detail = detail.into();
+        let subject = if self.0.is_empty() {
+            "body".to_owned()
+        } else {
+            self.0.join(".")
+        };
+        FieldError {
+            message: format!("{subject} {detail}"),
+            pointer: self.pointer(),
+            detail,
+        }
+    }
+
+    fn unknown(&self, name: &str) -> FieldError {
+        let prefix = self
+            .0
+            .iter()
+            .map(|segment| format!("{segment}."))
+            .collect::<String>();
+        FieldError {
+            message: format!("{prefix}property {name} should not exist"),
+            pointer: self.child(name).pointer(),
+            detail: "should not exist".to_owned(),
+        }
+    }
+}
+
+/// Runs `read` over the JSON object in `bytes` and returns its value, or every fault it met.
+///
+/// Members that `read` did not take are faults too.
+pub(crate) fn read_object<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+) -> Result<T, Invalid> {
+    let raw: &RawValue = serde_json::from_slice(bytes)
+        .map_err(|error| Invalid::one(&[], format!("must be valid JSON: {error}")))?;
+    let errors = RefCell::new(Vec::new());
+    let node = Node {
+        raw: Some(raw),
+        path: Path::default(),
+        errors: &errors,
+    };
+    let value = node.object(read);
+    let errors = errors.into_inner();
+    match value {
+        Some(value) if errors.is_empty() => Ok(value),
+        _ if errors.is_empty() => Err(Invalid::one(&[], "is not valid")),
+        _ => Err(Invalid(errors)),
+    }
+}
+
+/// The members of one JSON object, taken one by one.
+pub struct Fields<'a> {
+    members: BTreeMap<String, &'a RawValue>,
+    path: Path,
+    errors: &'a RefCell<Vec<FieldError>>,
+}
+
+impl<'a> Fields<'a> {
+    /// The member `name`, which may be missing: what is asked of the node decides whether that is a fault.
+    pub fn take(&mut self, name: &'static str) -> Node<'a> {
+        // An explicit null counts as missing, as class-validator's IsOptional has it.
+        let raw = self.members.remove(name).filter(|raw| raw.get() != "null");
+        Node {
+            raw,
+            path: self.path.child(name),
+            errors: self.errors,
+        }
+    }
+
+    fn refuse_the_rest(self) {
+        for name in self.members.keys() {
+            report(self.errors, self.path.unknown(&printable(name)));
+        }
+    }
+}
+
+/// One value of the input and where it stands.
+pub struct Node<'a> {
+    raw: Option<&'a RawValue>,
+    path: Path,
+    errors: &'a RefCell<Vec<FieldError>>,
+}
+
+impl<'a> Node<'a> {
+    /// Whether the member is missing or null.
+    pub fn is_absent(&self) -> bool {
+        self.raw.is_none()
+    }
+
+    /// Reports that this member breaks the rule `detail`.
+    pub fn refuse<T>(&self, detail: impl Into<String>) -> Option<T> {
+        report(self.errors, self.path.error(detail));
+        None
+    }
+
+    /// An object, read by `read`; members it does not take are refused.
+    pub fn object<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+        let raw = self.present("must be an object")?;
+        let members = match serde_json::from_str::<Members<'a>>(raw.get()) {
+            Ok(Members(members)) => members,
+            Err(error) if error.is_data() && raw.get().starts_with('{') => {
+                return self.refuse(
+                    error
+                        .to_string()
+                        .split(" at line")
+                        .next()
+                        .unwrap_or_default(),
+                );
+            }
+            Err(_) => return self.refuse("must be an object"),
+        };
+        let mut fields = Fields {
+            members,
+            path: self.path.clone(),
+            errors: self.errors,
+        };
+        let value = read(&mut fields);
+        fields.refuse_the_rest();
+        value
+    }
+
+    /// An array of a length within `length`, its elements read by `read`.
+    pub fn array<T>(
+        &self,
+        length: RangeInclusive<usize>,
+        read: impl Fn(Node<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let raw = self.present("must be an array")?;
+        let Ok(elements) = serde_json::from_str::<Vec<&'a RawValue>>(raw.get()) else {
+            return self.refuse("must be an array");
+        };
+        if elements.len() < *length.start() {
+            return self.refuse(format!("must contain at least {} elements", length.start()));
+        }
+        if elements.len() > *length.end() {
+            return self.refuse(format!(
+                "must contain no more than {} elements",
+                length.end()
+            ));
+        }
+        let values: Vec<Option<T>> = elements
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| {
+                read(Node {
+                    raw: Some(raw),
+                    path: self.path.child(index.to_string()),
+                    errors: self.errors,
+                })
+            })
+            .collect();
+        values.into_iter().collect()
+    }
+
+    /// A string of 1 to `max` characters without control characters.
+    pub fn string(&self, max: usize) -> Option<String> {
+        let text = self.text()?;
+        match text.chars().count() {
+            0 => self.refuse("should not be empty"),
+            length if length > max => {
+                self.refuse(format!("must be shorter than or equal to {max} characters"))
+            }
+            _ if text.chars().any(char::is_control) => {
+                self.refuse("must not contain control characters")
+            }
+            _ => Some(text),
+        }
+    }
+
+    /// A string that is a valid `T`.
+    pub fn id<T: FromStr<Err = InvalidId>>(&self) -> Option<T> {
+        match self.text()?.parse() {
+            Ok(id) => Some(id),
+            Err(InvalidId(rule)) => self.refuse(rule),
+        }
+    }
+
+    /// An e-mail address with a domain that has a dot.
+    pub fn email(&self) -> Option<String> {
+        let text = self.text()?;
+        if is_email(&text) {
+            Some(text)
+        } else {
+            self.refuse("must be an email")
+        }
+    }
+
+    /// An integer within `range`; `1.0` and `1e0` are integers too, as they are to JavaScript.
+    pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let raw = self.present("must be an integer number")?.get();
+        let negative = raw.starts_with('-');
+        match raw.parse::<u64>().ok().or_else(|| integer_from_float(raw)) {
+            Some(value) if range.contains(&value) => Some(value),
+            Some(value) if value > *range.end() => {
+                self.refuse(format!("must not be greater than {}", range.end()))
+            }
+            Some(_) => self.refuse(format!("must not be less than {}", range.start())),
+            None if negative && raw[1..].bytes().all(|b| b.is_ascii_digit()) => {
+                self.refuse(format!("must not be less than {}", range.start()))
+            }
+            None if raw.bytes().all(|b| b.is_ascii_digit()) => {
+                self.refuse(format!("must not be greater than {}", range.end()))
+            }
+            None => self.refuse("must be an integer number"),
+        }
+    }
+
+    /// A price, read exactly.
+    pub fn price(&self) -> Option<Money> {
+        match Money::parse_price(self.present("must be a number")?.get()) {
+            Ok(price) => Some(price),
+            Err(error) => self.refuse(error.to_string()),
+        }
+    }
+
+    fn present(&self, otherwise: &str) -> Option<&'a RawValue> {
+        match self.raw {
+            Some(raw) if raw.get() != "null" => Some(raw),
+            _ => self.refuse(otherwise),
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        let raw = self.present("should not be empty")?;
+        match serde_json::from_str(raw.get()) {
+            Ok(text) => Some(text),
+            Err(_) => self.refuse("must be a string"),
+        }
+    }
+}
+
+/// Whether `text` is an e-mail address as people use them: one `@`, a domain with a dot, no comments.
+pub(crate) fn is_email(text: &str) -> bool {
+    let options = email_address::Options::default()
+        .with_required_tld()
+        .without_domain_literal()
+        .without_display_text();
+    text.len() <= 254 && email_address::EmailAddress::parse_with_options(text, options).is_ok()
+}
+
+/// JavaScript has no integers of its own: `2.0` is one, up to 2^53.
+fn integer_from_float(raw: &str) -> Option<u64> {
+    const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
+    let value = raw.parse::<f64>().ok()?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // checked: whole and within 0..2^53
+    (value.fract() == 0.0 && (0.0..=MAX_SAFE).contains(&value)).then_some(value as u64)
+}
+
+fn report(errors: &RefCell<Vec<FieldError>>, error: FieldError) {
+    let mut errors = errors.borrow_mut();
+    if errors.len() < MAX_ERRORS {
+        errors.push(error);
+    }
+}
+
+/// A client's member name made fit to be told back: no control characters, no endless text.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// The members of an object with their raw text; a name that comes twice is an error, not a silent choice.
+struct Members<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Members<'de>, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
+                    let shown = printable(&name);
+                    if members.insert(name, raw).is_some() {
+                        return Err(de::Error::custom(format!(
+                            "must not have the property {shown} twice"
+                        )));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}

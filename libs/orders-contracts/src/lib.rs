@@ -1,0 +1,34 @@
+//! The contracts of the orders pipeline: everything that crosses a process boundary, and nothing else.
+//!
+//! * [`CreateOrder`] and [`CancelOrder`] are commands; they come into being only through their `parse`, so a value
+//!   of theirs is always valid, at the edge as in the writer.
+//! * [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`] are what the streams carry; [`Reply`] is what the edge is told.
+//! * [`Metadata`] is the header part of every message: CloudEvents 1.0 (binary mode) and W3C trace context.
+//! * [`Subject`] can be built from typed ids only; [`streams`] declares streams and durable consumers.
+//!
+//! No I/O, no async, no driver types.
+
+mod command;
+mod event;
+mod ids;
+mod input;
+mod metadata;
+mod money;
+mod reply;
+mod row;
+pub mod streams;
+mod subject;
+mod timestamp;
+mod trace;
+
+pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
+pub use event::{FeedEntry, OrderEvent, OrderPaid};
+pub use ids::{CommandId, InvalidId, OrderId, ReplyTo, RequestId, TenantId};
+pub use input::{FieldError, Fields, Invalid, Node};
+pub use metadata::{Metadata, MetadataError, header};
+pub use money::{InvalidMoney, Money};
+pub use reply::{Refusal, Reply};
+pub use row::{AttachmentRef, OrderRow, Status};
+pub use subject::{Channel, Subject};
+pub use timestamp::Timestamp;
+pub use trace::TraceContext;

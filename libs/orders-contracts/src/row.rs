@@ -1,0 +1,70 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{InvalidId, Money, OrderId, Timestamp};
+
+/// Where an order stands. PENDING becomes PAID or CANCELLED, and both are final.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Stored, not yet paid.
+    Pending,
+    /// Paid; final.
+    Paid,
+    /// Cancelled before it was paid; final.
+    Cancelled,
+}
+
+impl Status {
+    /// The status as clients and the store write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Paid => "PAID",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        [Self::Pending, Self::Paid, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(InvalidId(
+                "must be one of the following values: PENDING, PAID, CANCELLED",
+            ))
+    }
+}
+
+/// One order as the list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderRow {
+    /// The order's id.
+    pub order_id: OrderId,
+    /// Where it stands.
+    pub status: Status,
+    /// When the writer stored it.
+    pub created_at: Timestamp,
+    /// Who buys.
+    pub buyer_email: String,
+    /// The exact sum of its lines.
+    pub total: Money,
+    /// Its file, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<AttachmentRef>,
+}
+
+/// What the list shows of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachmentRef {
+    /// The file's name.
+    pub filename: String,
+    /// Where it is stored.
+    pub storage_key: String,
+}

@@ -1,0 +1,138 @@
+//! The streams and durable consumers of the pipeline, declared once.
+//!
+//! The order's id travels in the headers and not in the subject: the server keeps memory per distinct subject and
+//! reads them all when it restarts.
+
+use std::time::Duration;
+
+use crate::Channel;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MIB: u64 = 1 << 20;
+
+/// What a stream does with a message that was acked, or when it is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// An acked message is removed; a full stream refuses new ones, so that no command is ever dropped.
+    WorkQueue,
+    /// Messages stay for `max_age`; a full stream drops its oldest.
+    Limits {
+        /// How long a message stays.
+        max_age: Duration,
+    },
+}
+
+/// The declaration of a stream. All are on file storage; the number of replicas is configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// The stream's name.
+    pub name: &'static str,
+    /// The subjects it captures.
+    pub subjects: &'static str,
+    /// What it keeps.
+    pub retention: Retention,
+    /// The most bytes it holds.
+    pub max_bytes: u64,
+}
+
+/// Commands on their way to the writer.
+pub const ORDERS_COMMANDS: Stream = Stream {
+    name: "ORDERS_COMMANDS",
+    subjects: "orders.cmd.>",
+    retention: Retention::WorkQueue,
+    max_bytes: 1024 * MIB,
+};
+
+/// What happened to orders, from the writer.
+pub const ORDERS_EVENTS: Stream = Stream {
+    name: "ORDERS_EVENTS",
+    subjects: "orders.evt.>",
+    retention: Retention::Limits {
+        max_age: DAY.saturating_mul(30),
+    },
+    max_bytes: 4096 * MIB,
+};
+
+/// What happened to payments, from the payment-simulator.
+pub const PAYMENTS: Stream = Stream {
+    name: "PAYMENTS",
+    subjects: "payments.evt.>",
+    retention: Retention::Limits {
+        max_age: DAY.saturating_mul(7),
+    },
+    max_bytes: 1024 * MIB,
+};
+
+/// Changes that the list already shows, from the projector.
+pub const ORDERS_FEED: Stream = Stream {
+    name: "ORDERS_FEED",
+    subjects: "orders.feed.>",
+    retention: Retention::Limits {
+        max_age: DAY.saturating_mul(3),
+    },
+    max_bytes: 1024 * MIB,
+};
+
+/// Messages that a daemon gave up on, with the reason in their headers.
+pub const ORDERS_DLQ: Stream = Stream {
+    name: "ORDERS_DLQ",
+    subjects: "orders.dlq.>",
+    retention: Retention::Limits {
+        max_age: DAY.saturating_mul(30),
+    },
+    max_bytes: 512 * MIB,
+};
+
+/// Every stream of the pipeline.
+pub const ALL: [Stream; 5] = [
+    ORDERS_COMMANDS,
+    ORDERS_EVENTS,
+    PAYMENTS,
+    ORDERS_FEED,
+    ORDERS_DLQ,
+];
+
+/// The declaration of a durable pull consumer; it is named after its daemon.
+///
+/// None has a delivery limit or a back-off list: a message is given up by a decision, never by a count of the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consumer {
+    /// The stream it reads.
+    pub stream: Stream,
+    /// Its durable name: the daemon's.
+    pub durable: &'static str,
+    /// The one kind of message it wants; `None` for all of the stream.
+    pub filter: Option<Channel>,
+    /// How long the server waits for an ack, or a sign of progress, before it delivers again.
+    pub ack_wait: Duration,
+    /// The most messages that may be delivered and not acked.
+    pub max_ack_pending: u32,
+}
+
+const fn batches_of(stream: Stream, durable: &'static str) -> Consumer {
+    Consumer {
+        stream,
+        durable,
+        filter: None,
+        ack_wait: Duration::from_secs(5),
+        max_ack_pending: 8_192,
+    }
+}
+
+/// The writer's commands.
+pub const WRITER_COMMANDS: Consumer = batches_of(ORDERS_COMMANDS, "writer");
+/// The writer's payments.
+pub const WRITER_PAYMENTS: Consumer = batches_of(PAYMENTS, "writer");
+/// The projector's events.
+pub const PROJECTOR: Consumer = batches_of(ORDERS_EVENTS, "projector");
+
+/// The payment-simulator's created orders: each stays un-acked for the payment's `delay`.
+pub const fn payment_simulator(delay: Duration) -> Consumer {
+    Consumer {
+        stream: ORDERS_EVENTS,
+        durable: "payment-simulator",
+        filter: Some(Channel::OrderCreated),
+        ack_wait: delay.saturating_add(Duration::from_secs(3)),
+        max_ack_pending: 50_000,
+    }
+}

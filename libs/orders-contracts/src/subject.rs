@@ -1,0 +1,139 @@
+use std::fmt;
+
+use crate::TenantId;
+
+/// A NATS subject of this pipeline. It can be made only from typed parts, so client text never becomes a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject(String);
+
+/// What a subject without its tenant names: one kind of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// `orders.cmd.{tenant}.create`
+    CreateOrder,
+    /// `orders.cmd.{tenant}.cancel`
+    CancelOrder,
+    /// `orders.evt.{tenant}.created`
+    OrderCreated,
+    /// `orders.evt.{tenant}.updated`
+    OrderUpdated,
+    /// `payments.evt.{tenant}.paid`
+    OrderPaid,
+    /// `orders.feed.{tenant}.created`
+    FeedCreated,
+    /// `orders.feed.{tenant}.updated`
+    FeedUpdated,
+}
+
+impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 7] = [
+        Self::CreateOrder,
+        Self::CancelOrder,
+        Self::OrderCreated,
+        Self::OrderUpdated,
+        Self::OrderPaid,
+        Self::FeedCreated,
+        Self::FeedUpdated,
+    ];
+
+    const fn affixes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::CreateOrder => ("orders.cmd.", ".create"),
+            Self::CancelOrder => ("orders.cmd.", ".cancel"),
+            Self::OrderCreated => ("orders.evt.", ".created"),
+            Self::OrderUpdated => ("orders.evt.", ".updated"),
+            Self::OrderPaid => ("payments.evt.", ".paid"),
+            Self::FeedCreated => ("orders.feed.", ".created"),
+            Self::FeedUpdated => ("orders.feed.", ".updated"),
+        }
+    }
+
+    /// The CloudEvents `type` of its messages; the version is part of the name.
+    pub const fn message_type(self) -> &'static str {
+        match self {
+            Self::CreateOrder => "com.example.orders.order.create.v1",
+            Self::CancelOrder => "com.example.orders.order.cancel.v1",
+            Self::OrderCreated => "com.example.orders.order.created.v1",
+            Self::OrderUpdated => "com.example.orders.order.updated.v1",
+            Self::OrderPaid => "com.example.orders.order.paid.v1",
+            Self::FeedCreated => "com.example.orders.feed.created.v1",
+            Self::FeedUpdated => "com.example.orders.feed.updated.v1",
+        }
+    }
+
+    /// The channel's subject for one tenant.
+    pub fn of(self, tenant: &TenantId) -> Subject {
+        let (prefix, suffix) = self.affixes();
+        Subject(format!("{prefix}{tenant}{suffix}"))
+    }
+
+    /// The filter for the channel's messages of all tenants.
+    pub fn of_all_tenants(self) -> Subject {
+        let (prefix, suffix) = self.affixes();
+        Subject(format!("{prefix}*{suffix}"))
+    }
+
+    /// Which channel and tenant a subject names; `None` when it is none of ours.
+    pub fn parse(subject: &str) -> Option<(Self, TenantId)> {
+        Self::ALL.into_iter().find_map(|channel| {
+            let (prefix, suffix) = channel.affixes();
+            let tenant = subject.strip_prefix(prefix)?.strip_suffix(suffix)?;
+            Some((channel, tenant.parse().ok()?))
+        })
+    }
+}
+
+impl Subject {
+    /// The filter for all feed entries of one tenant: `orders.feed.{tenant}.*`.
+    pub fn feed_of(tenant: &TenantId) -> Self {
+        Self(format!("orders.feed.{tenant}.*"))
+    }
+
+    /// Where `daemon` puts a message that it gave up on: `orders.dlq.{daemon}.{tenant}`.
+    ///
+    /// Without a valid tenant the last token is `~`, which no tenant id can be.
+    pub fn dead_letter(daemon: &'static str, tenant: Option<&TenantId>) -> Self {
+        Self(format!(
+            "orders.dlq.{daemon}.{}",
+            tenant.map_or("~", TenantId::as_str)
+        ))
+    }
+
+    /// The subject as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_name_their_channel_and_tenant_and_nothing_else_parses() {
+        let tenant: TenantId = "t-123".parse().unwrap();
+        for channel in Channel::ALL {
+            assert_eq!(
+                Channel::parse(channel.of(&tenant).as_str()),
+                Some((channel, tenant.clone()))
+            );
+            assert_eq!(Channel::parse(channel.of_all_tenants().as_str()), None);
+        }
+        for bad in [
+            "orders.cmd.t.x.create",
+            "orders.cmd..create",
+            "orders.cmd.t",
+            "orders.cmd.>.create",
+            "x",
+        ] {
+            assert_eq!(Channel::parse(bad), None, "{bad}");
+        }
+    }
+}

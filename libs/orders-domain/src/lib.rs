@@ -1,0 +1,11 @@
+//! The pure decisions of the orders pipeline.
+//!
+//! * [`Order`] is the write model: created once, then moved from PENDING to one final status.
+//! * [`projection`] is the read model: which events change a row, whatever their order and number.
+//!
+//! No async, no clock, no I/O: the daemons bring the stored state and the time, and carry out what is decided.
+
+mod order;
+pub mod projection;
+
+pub use order::{Order, Repeat, Transition};

@@ -1,0 +1,202 @@
+use orders_contracts::{
+    Attachment, AttachmentRef, Buyer, CommandId, CreateOrder, Item, Money, OrderEvent, OrderId,
+    OrderRow, RequestId, Status, TenantId, Timestamp,
+};
+use sha2::{Digest, Sha256};
+
+/// An order as the write model keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its id, derived from tenant and request.
+    pub order_id: OrderId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The client's idempotency key.
+    pub request_id: RequestId,
+    /// The attempt that stored it.
+    pub command_id: CommandId,
+    /// SHA-256 of the body that created it, in hexadecimal.
+    pub body_hash: String,
+    /// Where it stands.
+    pub status: Status,
+    /// 1 when created, one more with each change.
+    pub version: u32,
+    /// Who buys.
+    pub buyer: Buyer,
+    /// What is bought.
+    pub items: Vec<Item>,
+    /// The exact sum of the items.
+    pub total: Money,
+    /// The file that belongs to it.
+    pub attachment: Option<Attachment>,
+    /// When the writer stored it.
+    pub created_at: Timestamp,
+    /// When the writer stored its latest version.
+    pub updated_at: Timestamp,
+}
+
+/// What a create command for an order that exists is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The very attempt that stored the order, delivered again: its event may not have gone out yet.
+    SameCommand,
+    /// Another attempt of the client: nothing new happened.
+    Replay {
+        /// Whether it has the body that created the order.
+        same_body: bool,
+    },
+}
+
+/// What moving an order to a final status comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// It is PENDING: the move is to be stored.
+    Apply,
+    /// It has that status already.
+    Done,
+    /// It has another final status.
+    Conflict(Status),
+}
+
+impl Order {
+    /// The order that `command` creates at `now`.
+    pub fn create(command: CreateOrder, command_id: CommandId, now: Timestamp) -> Self {
+        Self {
+            order_id: command.order_id(),
+            body_hash: body_hash(&command),
+            total: command.total(),
+            tenant_id: command.tenant_id,
+            request_id: command.request_id,
+            command_id,
+            status: Status::Pending,
+            version: 1,
+            buyer: command.buyer,
+            items: command.items,
+            attachment: command.attachment,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// What `attempt`, an order that could not be stored because this one exists, is to this one.
+    pub fn repeat(&self, attempt: &Self) -> Repeat {
+        if self.command_id == attempt.command_id {
+            Repeat::SameCommand
+        } else {
+            Repeat::Replay {
+                same_body: self.body_hash == attempt.body_hash,
+            }
+        }
+    }
+
+    /// What moving this order to the final status `to` comes to.
+    pub fn transition(&self, to: Status) -> Transition {
+        match self.status {
+            Status::Pending => Transition::Apply,
+            current if current == to => Transition::Done,
+            current => Transition::Conflict(current),
+        }
+    }
+
+    /// This order after it moved to the final status `to` at `now`.
+    #[must_use]
+    pub fn moved(self, to: Status, now: Timestamp) -> Self {
+        Self {
+            status: to,
+            version: self.version + 1,
+            updated_at: now,
+            ..self
+        }
+    }
+
+    /// The event of its creation, the same bytes whatever happened to the order since.
+    pub fn created_event(&self) -> OrderEvent {
+        self.event(1, Status::Pending, self.created_at)
+    }
+
+    /// The event of its latest change; of its creation when there was none.
+    pub fn latest_event(&self) -> OrderEvent {
+        self.event(self.version, self.status, self.updated_at)
+    }
+
+    fn event(&self, version: u32, status: Status, occurred_at: Timestamp) -> OrderEvent {
+        OrderEvent {
+            tenant_id: self.tenant_id.clone(),
+            version,
+            occurred_at,
+            order: OrderRow {
+                order_id: self.order_id.clone(),
+                status,
+                created_at: self.created_at,
+                buyer_email: self.buyer.email.clone(),
+                total: self.total,
+                attachment: self.attachment.as_ref().map(|file| AttachmentRef {
+                    filename: file.filename.clone(),
+                    storage_key: file.storage_key.clone(),
+                }),
+            },
+        }
+    }
+}
+
+/// SHA-256 over the command as this project writes it, so that white space and the order of members do not count.
+fn body_hash(command: &CreateOrder) -> String {
+    let canonical = serde_json::to_vec(command).expect("a command has only string keys");
+    data_encoding::HEXLOWER.encode(&Sha256::digest(canonical))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(command_id: &str, qty: u32) -> Order {
+        let body = format!(
+            r#"{{"requestId":"r1","tenantId":"t","buyer":{{"email":"a@b.cc","name":"A"}},"items":[{{"sku":"S","qty":{qty},"price":0.10}}]}}"#
+        );
+        let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
+        Order::create(
+            command,
+            command_id.parse().unwrap(),
+            Timestamp::from_millis(1_000).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_redelivery_is_told_from_a_replay_and_from_another_body() {
+        let stored = order("c1", 3);
+        assert_eq!(stored.repeat(&order("c1", 3)), Repeat::SameCommand);
+        assert_eq!(
+            stored.repeat(&order("c2", 3)),
+            Repeat::Replay { same_body: true }
+        );
+        assert_eq!(
+            stored.repeat(&order("c2", 4)),
+            Repeat::Replay { same_body: false }
+        );
+    }
+
+    #[test]
+    fn final_statuses_are_final() {
+        let pending = order("c1", 1);
+        assert_eq!(pending.transition(Status::Paid), Transition::Apply);
+        let paid = pending.moved(Status::Paid, Timestamp::from_millis(2_000).unwrap());
+        assert_eq!(paid.transition(Status::Paid), Transition::Done);
+        assert_eq!(
+            paid.transition(Status::Cancelled),
+            Transition::Conflict(Status::Paid)
+        );
+        assert_eq!(paid.version, 2);
+    }
+
+    #[test]
+    fn the_created_event_stays_the_same_after_a_change() {
+        let pending = order("c1", 3);
+        let event = pending.created_event();
+        assert_eq!(event, pending.latest_event());
+        assert_eq!(event.order.total.to_string(), "0.3");
+        let paid = pending.moved(Status::Paid, Timestamp::from_millis(2_000).unwrap());
+        assert_eq!(paid.created_event(), event);
+        assert_eq!(paid.latest_event().version, 2);
+        assert_eq!(paid.latest_event().occurred_at.millis(), 2_000);
+    }
+}
