@@ -31,6 +31,16 @@ impl FieldError {
         Path(path.iter().map(|&segment| segment.to_owned()).collect()).error(detail)
     }
 
+    /// A fault of the message as a whole, of its headers or its subject.
+    pub fn of_message(detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self {
+            message: detail.clone(),
+            pointer: "#".to_owned(),
+            detail,
+        }
+    }
+
     /// A member `name` at the top that nobody knows.
     pub fn unknown(name: &str) -> Self {
         Path(Vec::new()).unknown(name)

@@ -1,0 +1,466 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{
+    HeaderMap, HeaderValue,
+    jetstream::{
+        self, AckKind,
+        consumer::{self, pull},
+        message::Acker,
+    },
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use orders_contracts::{
+    Channel, FieldError, Metadata, Refusal, Reply, Subject, TenantId, header, streams::Consumer,
+};
+use tokio::{task::AbortHandle, time::timeout};
+use tracing::{debug, error, warn};
+
+use crate::{ACK_DEADLINE, Bus, Error, publish::acknowledged};
+
+/// The most messages in one batch.
+const BATCH_MESSAGES: usize = 512;
+/// The most bytes in one batch.
+const BATCH_BYTES: usize = 8 << 20;
+/// How long one pull waits for a first message.
+const IDLE_PULL: Duration = Duration::from_secs(10);
+/// From here on a message is handled alone: it may be what brought the others down with it.
+const SUSPECT_AFTER: u64 = 10;
+/// From here on a message is given up, provided that others get through.
+const CRASH_LOOP_AFTER: u64 = 20;
+
+/// Why a message is given up; the word in the dead letter's headers and the metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It cannot be read, or breaks a rule.
+    Invalid,
+    /// It is about an order that does not exist.
+    UnknownOrder,
+    /// The store refuses it, whatever is tried.
+    Refused,
+    /// It was delivered again and again and never settled, while others were.
+    CrashLoop,
+}
+
+impl Reason {
+    /// The stable word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::UnknownOrder => "unknown_order",
+            Self::Refused => "refused",
+            Self::CrashLoop => "crash_loop",
+        }
+    }
+}
+
+/// Reads one durable consumer in natural batches.
+#[derive(Debug)]
+pub struct BatchConsumer {
+    bus: Bus,
+    declaration: Consumer,
+    pull: consumer::Consumer<pull::Config>,
+    /// Suspects wait here, each in a batch of its own.
+    waiting: VecDeque<Batch>,
+    /// Whether this process has settled any message; without that a suspect may be innocent.
+    settled: Arc<AtomicBool>,
+}
+
+impl Bus {
+    /// Opens the durable consumer, creating or mending it first.
+    pub async fn consume(&self, declaration: &Consumer) -> Result<BatchConsumer, Error> {
+        Ok(BatchConsumer {
+            pull: self.declare_consumer(declaration).await?,
+            bus: self.clone(),
+            declaration: *declaration,
+            waiting: VecDeque::new(),
+            settled: Arc::default(),
+        })
+    }
+}
+
+impl BatchConsumer {
+    /// The next batch: all that is ready, or the next message to come. Never empty.
+    ///
+    /// It waits for ever: an outage of NATS, or even the loss of the consumer, only makes it wait. When it is
+    /// dropped half-way, what it had received is delivered again after the ack wait.
+    pub async fn next_batch(&mut self) -> Batch {
+        let mut failures = 0;
+        loop {
+            if let Some(batch) = self.waiting.pop_front() {
+                return batch;
+            }
+            let mut messages = Vec::new();
+            let mut outcome = self.pull_ready(&mut messages).await;
+            if outcome.is_ok() && messages.is_empty() {
+                outcome = self.pull_next(&mut messages).await;
+            }
+            match outcome {
+                Ok(()) => failures = 0,
+                Err(cause) => {
+                    let name = self.declaration.stream.name;
+                    debug!("cannot pull from {name}: {cause}");
+                    if messages.is_empty() {
+                        self.recover(&mut failures, &cause).await;
+                    }
+                }
+            }
+            self.sort_out(messages).await;
+        }
+    }
+
+    /// Takes what is there without waiting.
+    async fn pull_ready(&self, into: &mut Vec<jetstream::Message>) -> Result<(), String> {
+        let pull = self
+            .pull
+            .fetch()
+            .max_messages(BATCH_MESSAGES)
+            .max_bytes(BATCH_BYTES)
+            .messages();
+        self.collect(pull, ACK_DEADLINE, into).await
+    }
+
+    /// Waits for the next message.
+    async fn pull_next(&self, into: &mut Vec<jetstream::Message>) -> Result<(), String> {
+        let pull = self
+            .pull
+            .batch()
+            .max_messages(1)
+            .expires(IDLE_PULL)
+            .messages();
+        self.collect(pull, IDLE_PULL + ACK_DEADLINE, into).await
+    }
+
+    async fn collect(
+        &self,
+        pull: impl Future<Output = Result<pull::Batch, pull::BatchError>>,
+        limit: Duration,
+        into: &mut Vec<jetstream::Message>,
+    ) -> Result<(), String> {
+        let receive = async {
+            let mut messages = pull.await.map_err(|error| error.to_string())?;
+            while let Some(message) = messages.next().await {
+                match message {
+                    Ok(message) => into.push(message),
+                    // The batch reached its bytes: not an error, but its end.
+                    Err(_) if !into.is_empty() => break,
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            received = timeout(limit, receive) => received.unwrap_or_else(|_| Err("no answer".to_owned())),
+            () = self.bus.reconnected() => Err("the connection was lost".to_owned()),
+        }
+    }
+
+    /// After a failed pull: waits a little, and sees to it that the consumer is still there.
+    async fn recover(&mut self, failures: &mut u32, cause: &str) {
+        *failures += 1;
+        let name = self.declaration.stream.name;
+        if *failures == 3 {
+            warn!("cannot read {name}: {cause}; trying on");
+        }
+        tokio::time::sleep(backoff(*failures)).await;
+        if self.bus.is_connected() {
+            match self.bus.declare_consumer(&self.declaration).await {
+                Ok(pull) => self.pull = pull,
+                Err(error) => debug!("{error}"),
+            }
+        }
+    }
+
+    /// Puts what was received in order: the malformed is dead-lettered, suspects wait for their turn alone, and the
+    /// rest is the next batch.
+    async fn sort_out(&mut self, messages: Vec<jetstream::Message>) {
+        let mut regular = Vec::with_capacity(messages.len());
+        let mut suspects = Vec::new();
+        for message in messages {
+            match self.read(message) {
+                Ok(delivery) if delivery.raw.deliveries > SUSPECT_AFTER => suspects.push(delivery),
+                Ok(delivery) => regular.push(delivery),
+                Err(malformed) => {
+                    let (raw, cause) = *malformed;
+                    raw.refuse(&self.bus, vec![FieldError::of_message(cause)])
+                        .await;
+                }
+            }
+        }
+        if !regular.is_empty() {
+            self.waiting
+                .push_back(Batch::new(regular, self.declaration.ack_wait));
+        }
+        for suspect in suspects {
+            if suspect.raw.deliveries > CRASH_LOOP_AFTER && self.settled.load(Ordering::Relaxed) {
+                let cause = format!(
+                    "delivered {} times and never settled",
+                    suspect.raw.deliveries
+                );
+                suspect
+                    .dead_letter(&self.bus, Reason::CrashLoop, &cause)
+                    .await;
+            } else {
+                self.waiting
+                    .push_back(Batch::new(vec![suspect], self.declaration.ack_wait));
+            }
+        }
+    }
+
+    fn read(&self, message: jetstream::Message) -> Result<Delivery, Box<(Raw, String)>> {
+        let (deliveries, position) = message.info().map_or((1, String::new()), |info| {
+            (
+                u64::try_from(info.delivered).unwrap_or(1),
+                format!("{}:{}", info.stream, info.stream_sequence),
+            )
+        });
+        let (message, acker) = message.split();
+        let raw = Raw {
+            acker: Arc::new(acker),
+            subject: message.subject.to_string(),
+            headers: message.headers.unwrap_or_default(),
+            payload: message.payload,
+            position,
+            deliveries,
+            settled: Arc::clone(&self.settled),
+        };
+        let Some((channel, tenant)) = Channel::parse(&raw.subject) else {
+            return Err(Box::new((
+                raw,
+                "the subject names no message of this pipeline".to_owned(),
+            )));
+        };
+        match Metadata::parse(channel, |name| raw.header(name)) {
+            Ok(metadata) => Ok(Delivery {
+                channel,
+                tenant,
+                metadata,
+                raw,
+            }),
+            Err(error) => Err(Box::new((raw, error.to_string()))),
+        }
+    }
+}
+
+/// Messages in hand. As long as it lives, the server is told that they are being worked on, so that a long outage of
+/// the database leads to no redelivery.
+#[derive(Debug)]
+pub struct Batch {
+    /// The messages, in the order of the stream.
+    pub deliveries: Vec<Delivery>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+struct Progress(AbortHandle);
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Batch {
+    fn new(deliveries: Vec<Delivery>, ack_wait: Duration) -> Self {
+        let ackers: Vec<Arc<Acker>> = deliveries
+            .iter()
+            .map(|delivery| Arc::clone(&delivery.raw.acker))
+            .collect();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ack_wait / 3).await;
+                for acker in &ackers {
+                    // A lost sign of progress costs a redelivery at worst.
+                    let _ = acker.ack_with(AckKind::Progress).await;
+                }
+            }
+        });
+        Self {
+            deliveries,
+            progress: Progress(task.abort_handle()),
+        }
+    }
+
+    /// Gives everything back, to be delivered again at once: on shutdown.
+    pub async fn release(self) {
+        drop(self.progress);
+        for delivery in &self.deliveries {
+            delivery.release().await;
+        }
+    }
+}
+
+/// A well-formed message in hand: its subject and headers are valid. It must be settled once: acked, dead-lettered
+/// or released.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What kind of message it is.
+    pub channel: Channel,
+    /// Whose it is, by its subject.
+    pub tenant: TenantId,
+    /// Its headers.
+    pub metadata: Metadata,
+    raw: Raw,
+}
+
+impl Delivery {
+    /// Its body.
+    pub fn payload(&self) -> &Bytes {
+        &self.raw.payload
+    }
+
+    /// Whether the server has delivered it before, so that an earlier attempt may have got half-way.
+    pub fn is_redelivery(&self) -> bool {
+        self.raw.deliveries > 1
+    }
+
+    /// Its stream and sequence: `ORDERS_EVENTS:17`. The same for each delivery of the same message.
+    pub fn position(&self) -> &str {
+        &self.raw.position
+    }
+
+    /// Done: the server forgets it. A lost ack leads to a redelivery.
+    pub async fn ack(&self) {
+        self.raw.acknowledge(AckKind::Ack).await;
+        self.raw.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Given back, to be delivered again at once.
+    pub async fn release(&self) {
+        self.raw.acknowledge(AckKind::Nak(None)).await;
+    }
+
+    /// Given up: stored in ORDERS_DLQ with `reason`, and only then terminated. Waits for NATS if it must.
+    pub async fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
+        self.raw.dead_letter(bus, reason, cause).await;
+    }
+
+    /// Given up as [`Reason::Invalid`], and whoever waits for it is told `errors`.
+    pub async fn refuse(&self, bus: &Bus, errors: Vec<FieldError>) {
+        self.raw.refuse(bus, errors).await;
+    }
+}
+
+/// A message as it came.
+struct Raw {
+    acker: Arc<Acker>,
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+    position: String,
+    deliveries: u64,
+    settled: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Raw {
+    // Bodies hold personal data and stay out of the logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.subject, self.position)
+    }
+}
+
+impl Raw {
+    fn header(&self, name: &'static str) -> Option<&str> {
+        let found = self.headers.get(name).or_else(|| {
+            // The server keeps the case of names; the CloudEvents binding has them case-insensitive.
+            self.headers
+                .iter()
+                .find(|(key, _)| key.to_string().eq_ignore_ascii_case(name))
+                .and_then(|(_, values)| values.first())
+        });
+        found.map(HeaderValue::as_str)
+    }
+
+    async fn acknowledge(&self, kind: AckKind) {
+        if let Err(error) = self.acker.ack_with(kind).await {
+            debug!("an ack of {} could not be sent: {error}", self.position);
+        }
+    }
+
+    async fn refuse(&self, bus: &Bus, errors: Vec<FieldError>) {
+        let cause = errors
+            .iter()
+            .map(|error| error.message.as_str())
+            .collect::<Vec<_>>()
+            .join("; ");
+        if let Some(reply_to) = Metadata::reply_to_of(|name| self.header(name)) {
+            bus.reply(&reply_to, &Reply::Refused(Refusal::Invalid { errors }))
+                .await;
+        }
+        self.dead_letter(bus, Reason::Invalid, &cause).await;
+    }
+
+    async fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
+        let tenant = Channel::parse(&self.subject).map(|(_, tenant)| tenant);
+        let subject = Subject::dead_letter(bus.daemon, tenant.as_ref());
+        let mut failures = 0;
+        while let Err(error) = self.store_dead_letter(bus, &subject, reason, cause).await {
+            failures += 1;
+            if failures == 1 {
+                warn!("cannot store a dead letter: {error}; trying on");
+            }
+            tokio::time::sleep(backoff(failures)).await;
+        }
+        self.acknowledge(AckKind::Term).await;
+        metrics::counter!("orders_dead_letters_total", "reason" => reason.as_str()).increment(1);
+        error!(
+            dead_letter.reason = reason.as_str(),
+            position = self.position,
+            "gave up {} to {subject}: {cause}",
+            self.position
+        );
+    }
+
+    async fn store_dead_letter(
+        &self,
+        bus: &Bus,
+        subject: &Subject,
+        reason: Reason,
+        cause: &str,
+    ) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        for (name, values) in self.headers.iter() {
+            // The server would act on its own headers a second time.
+            if !name.to_string().starts_with("Nats-") {
+                for value in values {
+                    headers.append(name.clone(), value.clone());
+                }
+            }
+        }
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, self.position.as_str());
+        headers.insert(header::REASON, reason.as_str());
+        headers.insert(header::ERROR, one_line(cause).as_str());
+        headers.insert(header::ORIGINAL_SUBJECT, self.subject.as_str());
+        headers.insert(header::ORIGINAL_POSITION, self.position.as_str());
+        headers.insert(header::DELIVERIES, self.deliveries.to_string().as_str());
+        // Room for the headers: a body of the largest size the server takes must not wait here for ever.
+        let room = bus
+            .client
+            .server_info()
+            .max_payload
+            .saturating_sub(16 << 10);
+        let body = self.payload.slice(..self.payload.len().min(room));
+        acknowledged(bus.send_raw(subject.to_string(), headers, body).await?).await
+    }
+}
+
+/// Text fit for a header value.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(500)
+        .collect()
+}
+
+/// 100 ms, doubled with each failure, up to 5 s.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5))
+}

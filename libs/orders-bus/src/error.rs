@@ -1,0 +1,41 @@
+/// What can go wrong on the bus. Everything but [`Connect`](Self::Connect) and [`Drift`](Self::Drift) may be tried
+/// again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL is malformed, or the server refused the credentials.
+    #[error("cannot connect to nats: {0}")]
+    Connect(String),
+    /// The connection is down; nothing was sent.
+    #[error("not connected to nats")]
+    Disconnected,
+    /// The message was not acknowledged. It may be stored all the same.
+    #[error("not acknowledged: {0}")]
+    Unacknowledged(String),
+    /// The server has the stream or consumer with another configuration and refuses to change it.
+    #[error("{name} differs in {fields} and cannot be updated: {cause}")]
+    Drift {
+        /// The stream, or `STREAM/consumer`.
+        name: String,
+        /// The fields that differ, each with the server's value and the declared one.
+        fields: String,
+        /// What the server said.
+        cause: String,
+    },
+    /// The server did not answer, or answered with an error.
+    #[error("cannot {what}: {cause}")]
+    Api {
+        /// What was asked of the server.
+        what: String,
+        /// What it said.
+        cause: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn api(what: impl Into<String>, cause: impl ToString) -> Self {
+        Self::Api {
+            what: what.into(),
+            cause: cause.to_string(),
+        }
+    }
+}

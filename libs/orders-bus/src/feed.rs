@@ -1,0 +1,225 @@
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_nats::jetstream::{
+    self,
+    consumer::{self, AckPolicy, DeliverPolicy, pull},
+};
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
+use tracing::{debug, warn};
+
+use crate::{ACK_DEADLINE, Bus, Error};
+
+/// The most entries fetched at once for a replay.
+const REPLAY_BATCH: usize = 256;
+
+/// What the feed holds at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedBounds {
+    /// When the stream was created, in milliseconds: another number is another feed with other sequences.
+    pub epoch: u64,
+    /// The sequence of its oldest entry; `last + 1` when it is empty.
+    pub first: u64,
+    /// The sequence of its newest entry; 0 when it never had one.
+    pub last: u64,
+}
+
+/// One entry of the feed and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedMessage {
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// [`Channel::FeedCreated`] or [`Channel::FeedUpdated`].
+    pub channel: Channel,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The change.
+    pub entry: FeedEntry,
+    /// Its headers.
+    pub metadata: Metadata,
+}
+
+/// The live feed, in order and without a gap. It ends when it must be opened again.
+pub struct Feed(Pin<Box<pull::Ordered>>);
+
+impl Stream for Feed {
+    type Item = FeedMessage;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedMessage>> {
+        loop {
+            match self.0.as_mut().poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => {
+                    debug!("the feed has to be opened again: {error}");
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Ok(message))) => {
+                    if let Some(message) = read(&message) {
+                        return Poll::Ready(Some(message));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Bus {
+    /// What the feed holds.
+    pub async fn feed_bounds(&self) -> Result<FeedBounds, Error> {
+        let stream = self
+            .jetstream
+            .get_stream(ORDERS_FEED.name)
+            .await
+            .map_err(|error| Error::api("look up the feed", error))?;
+        let info = stream.cached_info();
+        let epoch = info.created.unix_timestamp_nanos() / 1_000_000;
+        Ok(FeedBounds {
+            epoch: u64::try_from(epoch).unwrap_or(0),
+            first: info.state.first_sequence,
+            last: info.state.last_sequence,
+        })
+    }
+
+    /// The whole feed after the sequence `after`, live.
+    pub async fn feed_after(&self, after: u64) -> Result<Feed, Error> {
+        let config = pull::OrderedConfig {
+            deliver_policy: start_after(after),
+            ..Default::default()
+        };
+        let open = |error: String| Error::api("open the feed", error);
+        let consumer = self
+            .jetstream
+            .create_consumer_on_stream(config, ORDERS_FEED.name)
+            .await
+            .map_err(|error| open(error.to_string()))?;
+        let messages = consumer
+            .messages()
+            .await
+            .map_err(|error| open(error.to_string()))?;
+        Ok(Feed(Box::pin(messages)))
+    }
+
+    /// The entries of `tenant` after the sequence `after`, up to `up_to` and no further, in order.
+    ///
+    /// After an error it ends; go on from the last sequence it gave.
+    pub async fn feed_of(
+        &self,
+        tenant: &TenantId,
+        after: u64,
+        up_to: u64,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, Error>>, Error> {
+        let config = pull::Config {
+            ack_policy: AckPolicy::None,
+            deliver_policy: start_after(after),
+            filter_subject: Subject::feed_of(tenant).to_string(),
+            memory_storage: true,
+            inactive_threshold: Duration::from_secs(30),
+            ..Default::default()
+        };
+        let consumer = self
+            .jetstream
+            .create_consumer_on_stream(config, ORDERS_FEED.name)
+            .await
+            .map_err(|error| Error::api("open a replay", error))?;
+        let done = consumer.cached_info().num_pending == 0;
+        let replay = Replay {
+            consumer,
+            up_to,
+            fetched: VecDeque::new(),
+            done,
+        };
+        Ok(futures_util::stream::unfold(replay, Replay::next).boxed())
+    }
+}
+
+struct Replay {
+    consumer: consumer::Consumer<pull::Config>,
+    up_to: u64,
+    fetched: VecDeque<FeedMessage>,
+    done: bool,
+}
+
+impl Replay {
+    async fn next(mut self) -> Option<(Result<FeedMessage, Error>, Self)> {
+        loop {
+            if let Some(message) = self.fetched.pop_front() {
+                return Some((Ok(message), self));
+            }
+            if self.done {
+                return None;
+            }
+            let fetched = tokio::time::timeout(ACK_DEADLINE, self.fetch()).await;
+            if let Err(error) = fetched.unwrap_or_else(|_| Err("no answer".to_owned())) {
+                self.done = true;
+                self.fetched.clear();
+                return Some((Err(Error::api("read a replay", error)), self));
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<(), String> {
+        let mut batch = self
+            .consumer
+            .fetch()
+            .max_messages(REPLAY_BATCH)
+            .messages()
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut received = false;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| error.to_string())?;
+            received = true;
+            let info = message.info().map_err(|error| error.to_string())?;
+            self.done = info.pending == 0 || info.stream_sequence >= self.up_to;
+            if info.stream_sequence <= self.up_to {
+                self.fetched.extend(read(&message));
+            }
+            if self.done {
+                return Ok(());
+            }
+        }
+        if received {
+            Ok(())
+        } else {
+            Err("the replay came to no end".to_owned())
+        }
+    }
+}
+
+fn start_after(sequence: u64) -> DeliverPolicy {
+    DeliverPolicy::ByStartSequence {
+        start_sequence: sequence + 1,
+    }
+}
+
+/// Reads an entry; one that is malformed is no entry of ours and is passed over.
+fn read(message: &jetstream::Message) -> Option<FeedMessage> {
+    let sequence = message.info().ok()?.stream_sequence;
+    let read = || {
+        let (channel, tenant) = Channel::parse(&message.subject)?;
+        let headers = message.headers.as_ref()?;
+        let metadata = Metadata::parse(channel, |name| {
+            headers.get(name).map(async_nats::HeaderValue::as_str)
+        })
+        .ok()?;
+        let entry = serde_json::from_slice(&message.payload).ok()?;
+        Some(FeedMessage {
+            sequence,
+            channel,
+            tenant,
+            entry,
+            metadata,
+        })
+    };
+    let entry = read();
+    if entry.is_none() {
+        warn!("entry {sequence} of the feed is malformed and passed over");
+    }
+    entry
+}

@@ -1,0 +1,139 @@
+//! The bus of the orders pipeline: the only crate that knows async-nats.
+//!
+//! * [`Bus`] connects, declares streams, publishes with an awaited ack and answers edges.
+//! * [`BatchConsumer`] reads a durable consumer in natural batches: whatever is ready, up to 512 messages or 8 MiB.
+//!   A batch in hand is kept from being delivered again; what is malformed never reaches the caller.
+//! * [`Delivery`] is settled by its owner: acked, or dead-lettered and then terminated.
+//! * [`Feed`] is the live feed for realtime.
+//!
+//! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
+//! an error of a pull never ends a consumer.
+
+mod consumer;
+mod error;
+mod feed;
+mod publish;
+mod topology;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{Client, ConnectOptions, Event, jetstream};
+pub use consumer::{Batch, BatchConsumer, Delivery, Reason};
+pub use error::Error;
+pub use feed::{Feed, FeedBounds, FeedMessage};
+pub use publish::{ACK_DEADLINE, Message};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// How long a readiness probe or the final flush may take.
+const ROUND_TRIP: Duration = Duration::from_secs(1);
+
+/// A connection to NATS. Cheap to clone; it reconnects for ever.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    daemon: &'static str,
+    client: Client,
+    jetstream: jetstream::Context,
+    /// Counts the connections made; a change tells pending pulls that the server has forgotten them.
+    connections: watch::Receiver<u64>,
+    connected: Arc<AtomicBool>,
+}
+
+impl Bus {
+    /// Connects `daemon` to the server at `url`.
+    ///
+    /// It does not wait for the server: connecting goes on in the background, for ever. Only a malformed URL, or
+    /// refused credentials, is an error.
+    pub async fn connect(url: &str, daemon: &'static str) -> Result<Self, Error> {
+        let (count, connections) = watch::channel(0);
+        let connected = Arc::new(AtomicBool::new(false));
+        let state = Arc::clone(&connected);
+        let client = ConnectOptions::new()
+            .name(daemon)
+            .retry_on_initial_connect()
+            // A half-open link is noticed after two missed pings.
+            .ping_interval(Duration::from_secs(5))
+            .connection_timeout(Duration::from_secs(2))
+            .reconnect_delay_callback(|attempt| {
+                Duration::from_millis(50 << attempt.min(5)) // up to 1.6 s
+            })
+            .event_callback(move |event| {
+                match &event {
+                    Event::Connected => {
+                        state.store(true, Ordering::Relaxed);
+                        count.send_modify(|connections| *connections += 1);
+                        info!("connected to nats");
+                    }
+                    Event::Disconnected | Event::Closed => {
+                        state.store(false, Ordering::Relaxed);
+                        warn!("{event} from nats");
+                    }
+                    // Denied permissions show up only here; the call itself just times out.
+                    event => {
+                        metrics::counter!("orders_bus_errors_total").increment(1);
+                        warn!("nats: {event}");
+                    }
+                }
+                std::future::ready(())
+            })
+            .connect(url)
+            .await
+            .map_err(|error| Error::Connect(error.to_string()))?;
+        let jetstream = jetstream::context::ContextBuilder::new()
+            .timeout(ACK_DEADLINE)
+            .ack_timeout(ACK_DEADLINE)
+            .max_ack_inflight(8_192)
+            .backpressure_on_inflight(false)
+            .build(client.clone());
+        Ok(Self {
+            daemon,
+            client,
+            jetstream,
+            connections,
+            connected,
+        })
+    }
+
+    /// Whether the connection is up, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Readiness: a round trip to the server.
+    pub async fn probe(&self) -> Result<(), String> {
+        if !self.is_connected() {
+            return Err("not connected".to_owned());
+        }
+        match tokio::time::timeout(ROUND_TRIP, self.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer within 1 s".to_owned()),
+        }
+    }
+
+    /// Sends what is still buffered, acks above all; call it last. Waits at most a second.
+    pub async fn close(&self) {
+        if self.is_connected()
+            && tokio::time::timeout(ROUND_TRIP, self.client.flush())
+                .await
+                .is_err()
+        {
+            warn!("nats took no more than a part of the last acks");
+        }
+    }
+
+    /// Resolves when the connection was made anew, after which the server knows no pull of ours.
+    async fn reconnected(&self) {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        if connections.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

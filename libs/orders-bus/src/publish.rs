@@ -1,0 +1,151 @@
+use std::time::Duration;
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{context::PublishAckFuture, message::PublishMessage},
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use orders_contracts::{Channel, CommandId, Metadata, Reply, ReplyTo, TenantId};
+use serde::Serialize;
+use tracing::debug;
+use uuid::Uuid;
+
+use crate::{Bus, Error};
+
+/// How long a publisher waits for the ack of JetStream.
+pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A message to be stored in its channel's stream.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// What kind of message it is; with the tenant it makes the subject.
+    pub channel: Channel,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its headers.
+    pub metadata: Metadata,
+    /// `Nats-Msg-Id`: the stream drops a second message with the same one for two minutes.
+    pub message_id: String,
+    /// Its body, JSON.
+    pub body: Bytes,
+}
+
+impl Message {
+    /// A message with `body` as JSON and the metadata's id as its message id.
+    pub fn new<T: Serialize>(
+        channel: Channel,
+        tenant: &TenantId,
+        metadata: Metadata,
+        body: &T,
+    ) -> Self {
+        let body = serde_json::to_vec(body).expect("contracts have only string keys");
+        Self {
+            channel,
+            tenant: tenant.clone(),
+            message_id: metadata.id.clone(),
+            metadata,
+            body: body.into(),
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            async_nats::header::NATS_MESSAGE_ID,
+            self.message_id.as_str(),
+        );
+        for (name, value) in self.metadata.headers(self.channel) {
+            headers.insert(name, value.as_str());
+        }
+        headers
+    }
+}
+
+impl Bus {
+    /// Publishes `message` and waits until JetStream has stored it, at most [`ACK_DEADLINE`].
+    ///
+    /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
+    pub async fn publish(&self, message: Message) -> Result<(), Error> {
+        let ack = self.send(message).await?;
+        acknowledged(ack).await
+    }
+
+    /// Publishes `messages` one behind the other without waiting between them; results in the same order.
+    pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
+        let mut acks = Vec::with_capacity(messages.len());
+        for message in messages {
+            acks.push(self.send(message).await);
+        }
+        let mut results = Vec::with_capacity(acks.len());
+        for ack in acks {
+            results.push(match ack {
+                Ok(ack) => acknowledged(ack).await,
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+
+    /// Tells the edge at `to` the outcome of its command. Best effort: an edge that is gone has nobody to tell.
+    pub async fn reply(&self, to: &ReplyTo, reply: &Reply) {
+        let body = serde_json::to_vec(reply).expect("contracts have only string keys");
+        if let Err(error) = self.client.publish(to.to_string(), body.into()).await {
+            debug!("a reply could not be sent: {error}");
+        }
+    }
+
+    /// Everything that is answered to the edge instance `edge`, for as long as the process lives.
+    pub async fn replies(
+        &self,
+        edge: Uuid,
+    ) -> Result<impl Stream<Item = (CommandId, Reply)> + use<>, Error> {
+        let replies = self
+            .client
+            .subscribe(ReplyTo::filter(edge))
+            .await
+            .map_err(|error| Error::api("subscribe to replies", error))?;
+        Ok(replies.filter_map(|message| {
+            let command = message
+                .subject
+                .rsplit('.')
+                .next()
+                .and_then(|token| token.parse().ok());
+            let reply = serde_json::from_slice(&message.payload).ok();
+            std::future::ready(command.zip(reply))
+        }))
+    }
+
+    async fn send(&self, message: Message) -> Result<PublishAckFuture, Error> {
+        let subject = message.channel.of(&message.tenant).to_string();
+        let headers = message.headers();
+        self.send_raw(subject, headers, message.body).await
+    }
+
+    pub(crate) async fn send_raw(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<PublishAckFuture, Error> {
+        if !self.is_connected() {
+            return Err(Error::Disconnected);
+        }
+        let publish = PublishMessage::build().headers(headers).payload(body);
+        match tokio::time::timeout(ACK_DEADLINE, self.jetstream.send_publish(subject, publish))
+            .await
+        {
+            Ok(sent) => sent.map_err(|error| Error::Unacknowledged(error.to_string())),
+            Err(_) => Err(Error::Unacknowledged(
+                "the connection takes nothing".to_owned(),
+            )),
+        }
+    }
+}
+
+pub(crate) async fn acknowledged(ack: PublishAckFuture) -> Result<(), Error> {
+    // The context's timeout bounds the wait.
+    ack.await
+        .map(|_| ())
+        .map_err(|error| Error::Unacknowledged(error.to_string()))
+}
