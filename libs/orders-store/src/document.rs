@@ -1,0 +1,231 @@
+//! The documents as they are stored. They are not wire types: they hold every value in the database's own type, money
+//! as Decimal128 and moments as dates, and can change without the messages.
+
+use orders_contracts::{
+    Attachment, AttachmentRef, Buyer, CommandId, Item, Money, OrderEvent, OrderId, OrderRow,
+    RequestId, Status, TenantId, Timestamp,
+};
+use orders_domain::Order;
+use serde::{Deserialize, Serialize};
+
+/// A document of `orders_write`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderDocument {
+    #[serde(rename = "_id")]
+    id: OrderId,
+    order_id: OrderId,
+    tenant_id: TenantId,
+    request_id: RequestId,
+    command_id: CommandId,
+    body_hash: String,
+    status: Status,
+    version: u32,
+    buyer: BuyerDocument,
+    items: Vec<ItemDocument>,
+    #[serde(with = "decimal")]
+    total: Money,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attachment: Option<AttachmentDocument>,
+    #[serde(with = "date")]
+    created_at: Timestamp,
+    #[serde(with = "date")]
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct BuyerDocument {
+    email: String,
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct ItemDocument {
+    sku: String,
+    qty: u32,
+    #[serde(with = "decimal")]
+    price: Money,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AttachmentDocument {
+    filename: String,
+    content_type: String,
+    size: u64,
+    storage_key: String,
+}
+
+impl From<&Order> for OrderDocument {
+    fn from(order: &Order) -> Self {
+        let order = order.clone();
+        Self {
+            id: order.order_id.clone(),
+            order_id: order.order_id,
+            tenant_id: order.tenant_id,
+            request_id: order.request_id,
+            command_id: order.command_id,
+            body_hash: order.body_hash,
+            status: order.status,
+            version: order.version,
+            buyer: BuyerDocument {
+                email: order.buyer.email,
+                name: order.buyer.name,
+            },
+            items: order
+                .items
+                .into_iter()
+                .map(|Item { sku, qty, price }| ItemDocument { sku, qty, price })
+                .collect(),
+            total: order.total,
+            attachment: order.attachment.map(|file| AttachmentDocument {
+                filename: file.filename,
+                content_type: file.content_type,
+                size: file.size,
+                storage_key: file.storage_key,
+            }),
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+        }
+    }
+}
+
+impl From<OrderDocument> for Order {
+    fn from(document: OrderDocument) -> Self {
+        Self {
+            order_id: document.id,
+            tenant_id: document.tenant_id,
+            request_id: document.request_id,
+            command_id: document.command_id,
+            body_hash: document.body_hash,
+            status: document.status,
+            version: document.version,
+            buyer: Buyer {
+                email: document.buyer.email,
+                name: document.buyer.name,
+            },
+            items: document
+                .items
+                .into_iter()
+                .map(|ItemDocument { sku, qty, price }| Item { sku, qty, price })
+                .collect(),
+            total: document.total,
+            attachment: document.attachment.map(|file| Attachment {
+                filename: file.filename,
+                content_type: file.content_type,
+                size: file.size,
+                storage_key: file.storage_key,
+            }),
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+        }
+    }
+}
+
+/// A document of `orders_read`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RowDocument {
+    #[serde(rename = "_id")]
+    id: OrderId,
+    order_id: OrderId,
+    tenant_id: TenantId,
+    version: u32,
+    status: Status,
+    buyer_email: String,
+    #[serde(with = "decimal")]
+    total: Money,
+    #[serde(with = "date")]
+    created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attachment: Option<AttachmentRefDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AttachmentRefDocument {
+    filename: String,
+    storage_key: String,
+}
+
+impl From<&OrderEvent> for RowDocument {
+    fn from(event: &OrderEvent) -> Self {
+        let row = event.order.clone();
+        Self {
+            id: row.order_id.clone(),
+            order_id: row.order_id,
+            tenant_id: event.tenant_id.clone(),
+            version: event.version,
+            status: row.status,
+            buyer_email: row.buyer_email,
+            total: row.total,
+            created_at: row.created_at,
+            attachment: row.attachment.map(|file| AttachmentRefDocument {
+                filename: file.filename,
+                storage_key: file.storage_key,
+            }),
+        }
+    }
+}
+
+/// The row and its version.
+impl From<RowDocument> for (u32, OrderRow) {
+    fn from(document: RowDocument) -> Self {
+        let row = OrderRow {
+            order_id: document.id,
+            status: document.status,
+            created_at: document.created_at,
+            buyer_email: document.buyer_email,
+            total: document.total,
+            attachment: document.attachment.map(|file| AttachmentRef {
+                filename: file.filename,
+                storage_key: file.storage_key,
+            }),
+        };
+        (document.version, row)
+    }
+}
+
+/// The version of a row alone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct VersionDocument {
+    #[serde(rename = "_id")]
+    pub(crate) id: OrderId,
+    pub(crate) version: u32,
+}
+
+/// Money as Decimal128, which holds more digits than any amount has: exact both ways.
+mod decimal {
+    use mongodb::bson::Decimal128;
+    use orders_contracts::Money;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    pub(super) fn serialize<S: Serializer>(money: &Money, to: S) -> Result<S::Ok, S::Error> {
+        let decimal: Decimal128 = money.to_string().parse().map_err(ser::Error::custom)?;
+        decimal.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Money, D::Error> {
+        let decimal = Decimal128::deserialize(from)?;
+        decimal.to_string().parse().map_err(de::Error::custom)
+    }
+}
+
+/// A moment as a date; both have milliseconds.
+mod date {
+    use mongodb::bson::DateTime;
+    use orders_contracts::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        DateTime::from_millis(moment.millis()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        let millis = DateTime::deserialize(from)?.timestamp_millis();
+        Timestamp::from_millis(millis).ok_or_else(|| de::Error::custom("must be a date in range"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

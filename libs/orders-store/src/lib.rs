@@ -1,0 +1,116 @@
+//! The two collections of the orders pipeline, and the only crate that knows the MongoDB driver.
+//!
+//! * [`WriteModel`] is `orders_write`, the truth: an order is inserted once and moved once.
+//! * [`ReadModel`] is `orders_read`: one row per order, at a version that only rises, and the list over them.
+//!
+//! It asks for single-document atomicity, unique indexes and unordered inserts only: no transactions, change streams
+//! or update pipelines. So it runs on a standalone server, a replica set, a sharded cluster or a compatible engine.
+//! Every write is idempotent by `_id` and version, so whoever gets [`Error::Unavailable`] may simply try again.
+
+mod document;
+mod error;
+mod operation;
+mod read_model;
+mod write_model;
+
+use std::time::Duration;
+
+use mongodb::{
+    Client, Collection, Database,
+    bson::doc,
+    options::{Acknowledgment, ClientOptions, CollectionOptions, WriteConcern},
+};
+
+pub use error::Error;
+pub use read_model::{ListOrders, OrderPage, ReadModel};
+pub use write_model::WriteModel;
+
+/// The database when the URL names none.
+const DEFAULT_DATABASE: &str = "orders";
+/// How long the driver looks for a usable server, and how long one connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections per daemon: batches keep few busy, and a list page takes two.
+const POOL_SIZE: u32 = 16;
+/// How long a majority may take; below the deadline of an operation, so that the server answers before it.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A database with the two collections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Reads the URL; its path names the database, `orders` when it has none. Does no I/O: the driver connects in the
+    /// background and operations fail with [`Error::Unavailable`] until it has.
+    ///
+    /// The URL's own time-outs and pool size count. Its write concern and read preference do not: a stored order is on
+    /// the journals of a majority, and a list that follows a write shows it.
+    pub async fn connect(url: &str, app_name: &str) -> Result<Self, Error> {
+        let mut options = ClientOptions::parse(url)
+            .await
+            .map_err(|e| bad_url(url, &e))?;
+        options.app_name = Some(app_name.to_owned());
+        options.selection_criteria = None;
+        options.write_concern = Some(durable());
+        options
+            .server_selection_timeout
+            .get_or_insert(CONNECT_TIMEOUT);
+        options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+        options.max_pool_size.get_or_insert(POOL_SIZE);
+        let database = options.default_database.clone();
+        let client = Client::with_options(options)?;
+        Ok(Self {
+            database: client.database(database.as_deref().unwrap_or(DEFAULT_DATABASE)),
+        })
+    }
+
+    /// Whether the server answers, for readiness; the text says why not.
+    pub async fn probe(&self) -> Result<(), String> {
+        operation::within(
+            operation::DEADLINE,
+            self.database.run_command(doc! { "ping": 1 }),
+        )
+        .await
+        .map(drop)
+        .map_err(|error| error.to_string())
+    }
+
+    /// The write model.
+    pub fn orders(&self) -> WriteModel {
+        WriteModel::new(self.collection("orders_write"))
+    }
+
+    /// The read model.
+    pub fn rows(&self) -> ReadModel {
+        ReadModel::new(self.collection("orders_read"))
+    }
+
+    fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        let options = CollectionOptions::builder()
+            .write_concern(durable())
+            .build();
+        self.database.collection_with_options(name, options)
+    }
+}
+
+/// What a client was told to be stored survives the loss of any one server.
+fn durable() -> WriteConcern {
+    WriteConcern::builder()
+        .w(Acknowledgment::Majority)
+        .journal(true)
+        .w_timeout(MAJORITY_TIMEOUT)
+        .build()
+}
+
+/// The driver repeats parts of a URL it cannot read, which may be parts of a password.
+fn bad_url(url: &str, error: &mongodb::error::Error) -> Error {
+    Error::Refused(if url.contains('@') {
+        "not a MongoDB URL (are user name and password percent-encoded?)".to_owned()
+    } else {
+        format!("not a MongoDB URL: {}", error.kind)
+    })
+}
+
+#[cfg(test)]
+mod tests;

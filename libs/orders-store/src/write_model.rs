@@ -1,0 +1,102 @@
+use std::collections::HashMap;
+
+use mongodb::{
+    Collection,
+    bson::{DateTime, doc},
+};
+use orders_contracts::{OrderId, Status, Timestamp};
+use orders_domain::Order;
+
+use crate::{
+    Error,
+    document::OrderDocument,
+    operation::{DEADLINE, Index, ensure_indexes, insert_new, read, texts, within},
+};
+
+const INDEXES: [Index; 3] = [
+    Index {
+        keys: &[("tenantId", 1), ("requestId", 1)],
+        unique: true,
+    },
+    Index {
+        keys: &[("tenantId", 1), ("orderId", 1)],
+        unique: true,
+    },
+    Index {
+        keys: &[("status", 1)],
+        unique: false,
+    },
+];
+
+/// The collection `orders_write`: each order as it is.
+#[derive(Debug, Clone)]
+pub struct WriteModel {
+    orders: Collection<OrderDocument>,
+}
+
+impl WriteModel {
+    pub(crate) fn new(orders: Collection<OrderDocument>) -> Self {
+        Self { orders }
+    }
+
+    /// Creates the indexes that are missing.
+    pub async fn ensure_indexes(&self) -> Result<(), Error> {
+        ensure_indexes(&self.orders, &INDEXES).await
+    }
+
+    /// Stores the orders that are not there yet. In the order of the input: true for one that this call stored, false
+    /// for one whose id, or whose request, an order has already.
+    ///
+    /// On an error nothing may be concluded about any of them. [`Error::Refused`] means that at least one can never be
+    /// stored; single calls tell which.
+    pub async fn insert(&self, orders: &[Order]) -> Result<Vec<bool>, Error> {
+        insert_new(
+            &self.orders,
+            orders.iter().map(OrderDocument::from).collect(),
+        )
+        .await
+    }
+
+    /// The orders with these ids, as far as they exist.
+    pub async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Order>, Error> {
+        let find = self.orders.find(doc! { "_id": { "$in": texts(ids) } });
+        let found = read(find, ids.len() as u64).await?;
+        Ok(found
+            .into_iter()
+            .map(Order::from)
+            .map(|order| (order.order_id.clone(), order))
+            .collect())
+    }
+
+    /// Moves those of the orders that are PENDING to the final status `to`, one version up; how many that were.
+    pub async fn move_pending(
+        &self,
+        ids: &[OrderId],
+        to: Status,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let pending = doc! { "_id": { "$in": texts(ids) }, "status": Status::Pending.as_str() };
+        let moved = doc! {
+            "$set": { "status": to.as_str(), "updatedAt": DateTime::from_millis(now.millis()) },
+            "$inc": { "version": 1 },
+        };
+        let outcome = within(DEADLINE, self.orders.update_many(pending, moved)).await?;
+        Ok(outcome.modified_count)
+    }
+
+    /// At most `limit` of the orders that are PENDING since before `before`, oldest first.
+    pub async fn pending_since(&self, before: Timestamp, limit: i64) -> Result<Vec<Order>, Error> {
+        let find = self
+            .orders
+            .find(doc! {
+                "status": Status::Pending.as_str(),
+                "createdAt": { "$lt": DateTime::from_millis(before.millis()) },
+            })
+            .sort(doc! { "createdAt": 1, "_id": 1 });
+        let found = read(find, u64::try_from(limit).unwrap_or(0)).await?;
+        Ok(found.into_iter().map(Order::from).collect())
+    }
+}
