@@ -1,0 +1,236 @@
+//! The database: `mongod` where there is one, else FerretDB over PostgreSQL with the DocumentDB extension.
+
+use std::{
+    env, fs,
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, chown},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Signal, geteuid};
+use tokio::process::Command;
+
+use crate::{
+    process::{User, as_user},
+    progress,
+    stack::{SERVER_GRACE, Site},
+    supervisor::Supervisor,
+    tools,
+    workspace::{Workspace, on_path, short_hash},
+};
+
+const NOBODY: u32 = 65534;
+
+/// Starts it; the supervisors are to be stopped in order.
+pub(crate) async fn start(
+    workspace: &Workspace,
+    site: &Site,
+    port: u16,
+) -> Result<Vec<Supervisor>> {
+    match on_path("mongod") {
+        Some(mongod) => Ok(vec![start_mongod(&mongod, site, port).await?]),
+        None => {
+            let (bin, ferretdb) = (
+                tools::postgres(workspace).await?,
+                tools::go(workspace).await?.join("ferretdb"),
+            );
+            let postgres = Postgres::new(bin, site)?;
+            let below = postgres.start(site).await?;
+            Ok(vec![
+                start_ferretdb(&ferretdb, &postgres, site, port).await?,
+                below,
+            ])
+        }
+    }
+}
+
+async fn start_mongod(program: &Path, site: &Site, port: u16) -> Result<Supervisor> {
+    let folder = site.data.join("mongod");
+    fs::create_dir_all(&folder)?;
+    let launch = site
+        .server("mongod", program)?
+        .args(["--bind_ip", "127.0.0.1", "--quiet"])
+        .args([
+            "--port".into(),
+            port.to_string(),
+            "--dbpath".into(),
+            folder.to_string_lossy().into_owned(),
+        ]);
+    let mut server = launch.start()?;
+    site.accepts("mongod", port, &mut server).await?;
+    let mut supervisor = site.supervisor(SERVER_GRACE);
+    supervisor.keep(launch, server);
+    Ok(supervisor)
+}
+
+async fn start_ferretdb(
+    program: &Path,
+    postgres: &Postgres,
+    site: &Site,
+    port: u16,
+) -> Result<Supervisor> {
+    let folder = site.data.join("ferretdb");
+    fs::create_dir_all(&folder)?;
+    let launch = site.server("ferretdb", program)?.args([
+        "--no-auth".into(),
+        "--telemetry=disable".into(),
+        "--log-level=warn".into(),
+        "--debug-addr=-".into(),
+        format!("--listen-addr=127.0.0.1:{port}"),
+        format!("--state-dir={}", folder.display()),
+        format!(
+            "--postgresql-url=postgres://postgres@/postgres?host={}",
+            postgres.socket.display()
+        ),
+    ]);
+    let mut server = launch.start()?;
+    site.accepts("ferretdb", port, &mut server).await?;
+    let mut supervisor = site.supervisor(SERVER_GRACE);
+    supervisor.keep(launch, server);
+    Ok(supervisor)
+}
+
+struct Postgres {
+    bin: PathBuf,
+    data: PathBuf,
+    /// The folder of its only listener. A socket's path is short by law, a checkout's may be long.
+    socket: PathBuf,
+}
+
+impl Postgres {
+    fn new(bin: PathBuf, site: &Site) -> Result<Self> {
+        let data = site.data.join("postgres");
+        let socket = env::temp_dir().join(format!("orders-pg-{}", short_hash(&data)));
+        if data.to_string_lossy().contains('\'') || socket.to_string_lossy().contains(['\'', ',']) {
+            bail!(
+                "quotes and commas in {} would confuse PostgreSQL",
+                data.display()
+            );
+        }
+        Ok(Self { bin, data, socket })
+    }
+
+    async fn start(&self, site: &Site) -> Result<Supervisor> {
+        if !self.data.join("PG_VERSION").exists() {
+            self.create().await?;
+        }
+        self.make_socket_folder()?;
+        let socket = self.socket.display();
+        let mut settings = vec![
+            "listen_addresses=".into(),
+            format!("unix_socket_directories={socket}"),
+            // DocumentDB and its scheduler call back into the server.
+            format!("documentdb.localhost_connection_string=host={socket}"),
+            format!("cron.host={socket}"),
+            "cron.database_name=postgres".into(),
+            "cron.log_run=off".into(),
+            "cron.log_statement=off".into(),
+            "shared_preload_libraries=pg_cron,pg_documentdb_core,pg_documentdb_extended_rum,pg_documentdb".into(),
+            // Only this kind of index serves a sort from the index. It must be chosen before any index is made.
+            "documentdb.alternate_index_handler_name=extended_rum".into(),
+            "shared_buffers=256MB".into(),
+            "max_wal_size=4GB".into(),
+            "wal_level=minimal".into(),
+            "max_wal_senders=0".into(),
+            "log_min_messages=error".into(),
+            "log_checkpoints=off".into(),
+        ];
+        if !site.durable {
+            settings.extend([
+                "fsync=off".into(),
+                "synchronous_commit=off".into(),
+                "full_page_writes=off".into(),
+            ]);
+        }
+        let mut launch = site
+            .server("postgres", self.bin.join("postgres"))?
+            .args(["-D".into(), self.data.clone()]);
+        launch.args.extend(
+            settings
+                .into_iter()
+                .flat_map(|setting| ["-c".into(), setting.into()]),
+        );
+        launch.stop = Signal::INT; // closes connections rather than waiting for them
+        launch.user = User::NotRoot;
+        let mut server = launch.start()?;
+        site.ready("postgres", &mut server, async || {
+            self.query("SELECT 1").await.is_ok()
+        })
+        .await?;
+        let sql = format!(
+            "SET client_min_messages = warning; \
+             CREATE EXTENSION IF NOT EXISTS documentdb CASCADE; \
+             CREATE EXTENSION IF NOT EXISTS documentdb_extended_rum; \
+             UPDATE cron.job SET nodename = '{socket}' WHERE nodename <> '{socket}';"
+        );
+        progress::step("preparing the database", self.query(&sql)).await?;
+        let mut supervisor = site.supervisor(SERVER_GRACE);
+        supervisor.keep(launch, server);
+        Ok(supervisor)
+    }
+
+    /// Makes the data folder; it gets its name only when complete.
+    async fn create(&self) -> Result<()> {
+        let making = self.data.with_extension("new");
+        let _ = fs::remove_dir_all(&making);
+        make_private_folder(&making)?;
+        let mut initdb = as_user(User::NotRoot, None, &self.bin.join("initdb"));
+        initdb.arg("-D").arg(&making);
+        initdb.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
+        progress::run("creating the database", &mut initdb).await?;
+        fs::rename(&making, &self.data).context("creating the database")
+    }
+
+    fn make_socket_folder(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("clearing {}", self.socket.display()))
+            }
+            _ => make_private_folder(&self.socket),
+        }
+    }
+
+    async fn query(&self, sql: &str) -> Result<()> {
+        let output = Command::new(self.bin.join("psql"))
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--username=postgres",
+                "--dbname=postgres",
+            ])
+            .args(["--set=ON_ERROR_STOP=1", "--command", sql, "--host"])
+            .arg(&self.socket)
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        if !output.status.success() {
+            bail!(
+                "preparing the database: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A folder for PostgreSQL alone.
+fn make_private_folder(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| {
+            if geteuid().is_root() {
+                chown(path, Some(NOBODY), Some(NOBODY))
+            } else {
+                Ok(())
+            }
+        })
+        .with_context(|| format!("making {}", path.display()))
+}

@@ -1,0 +1,86 @@
+//! What takes longer than two seconds shows that it goes on.
+
+use std::{
+    io::{IsTerminal, Write, stderr},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{process::Command, time};
+
+use crate::process::Group;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs `work`, naming it with the seconds gone by while it takes long.
+pub(crate) async fn step<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let live = stderr().is_terminal();
+    let period = Duration::from_secs(if live { 1 } else { 10 });
+    let mut ticks = time::interval_at(time::Instant::now() + PATIENCE, period);
+    let mut shown = false;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => {
+                if shown {
+                    let line_start = if live { "\r\x1b[K" } else { "" };
+                    eprintln!("{line_start}{what}: {} s", started.elapsed().as_secs());
+                }
+                return result;
+            }
+            _ = ticks.tick() => {
+                shown = true;
+                let line = format!("{what} ... {} s", started.elapsed().as_secs());
+                if live {
+                    eprint!("\r\x1b[K{line}");
+                    let _ = stderr().flush();
+                } else {
+                    eprintln!("{line}");
+                }
+            }
+        }
+    }
+}
+
+/// Runs a program to its end as a [`step`]; what it prints is shown only when it fails.
+pub(crate) async fn run(what: &str, command: &mut Command) -> Result<()> {
+    use std::process::Stdio;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let program = command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
+    let group = Group::spawn(command).with_context(|| format!("starting {program}"))?;
+    let output = step(what, group.output()).await?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!(
+            "{what} failed ({program}: {})\n{}",
+            output.status,
+            last_lines(&String::from_utf8_lossy(&said))
+        );
+    }
+    Ok(())
+}
+
+/// Runs a program that shows its own progress.
+pub(crate) async fn run_shown(command: &mut Command) -> Result<std::process::ExitStatus> {
+    let program = command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
+    let mut group = Group::spawn(command).with_context(|| format!("starting {program}"))?;
+    Ok(group.wait().await?)
+}
+
+/// The end of a log: enough to see why something stopped.
+pub(crate) fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

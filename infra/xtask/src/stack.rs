@@ -1,0 +1,284 @@
+//! The servers under the daemons: NATS, and a database that speaks MongoDB's protocol.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    net::TcpStream,
+    process::Command,
+    time::{self, Instant},
+};
+
+use crate::{
+    process::{Launch, Output, Running},
+    progress,
+    supervisor::{Log, Supervisor},
+    tools,
+    workspace::{Workspace, on_path},
+};
+
+/// Servers have little to finish, and it must fit with the daemons' four seconds into five.
+pub(crate) const SERVER_GRACE: Duration = Duration::from_millis(700);
+
+/// Where servers keep their data and logs, and how carefully.
+pub(crate) struct Site {
+    pub(crate) data: PathBuf,
+    /// Process records, for a site that outlives its run.
+    pub(crate) records: Option<PathBuf>,
+    /// Whether data must survive the machine: not that of a test.
+    pub(crate) durable: bool,
+    pub(crate) log: Log,
+}
+
+impl Site {
+    pub(crate) fn log_file(&self, name: &str) -> PathBuf {
+        self.data.join("log").join(format!("{name}.log"))
+    }
+
+    /// A server that logs into a file of its own, emptied at each start.
+    pub(crate) fn server(&self, name: &str, program: impl Into<PathBuf>) -> Result<Launch> {
+        let file = self.log_file(name);
+        fs::create_dir_all(self.data.join("log"))?;
+        fs::write(&file, "")?;
+        let mut launch = Launch::new(name, program, &self.data, Output::File(file));
+        launch.records.clone_from(&self.records);
+        Ok(launch)
+    }
+
+    pub(crate) fn supervisor(&self, grace: Duration) -> Supervisor {
+        Supervisor::new(self.log, grace)
+    }
+
+    /// Waits until a server that was just started accepts connections.
+    pub(crate) async fn accepts(&self, name: &str, port: u16, server: &mut Running) -> Result<()> {
+        let address = local(port);
+        self.ready(name, server, async || {
+            TcpStream::connect(address).await.is_ok()
+        })
+        .await
+    }
+
+    /// Waits until a server that was just started is ready, and explains it if it never will be.
+    pub(crate) async fn ready(
+        &self,
+        name: &str,
+        server: &mut Running,
+        is_ready: impl AsyncFn() -> bool,
+    ) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let polled = async {
+            while !is_ready().await {
+                time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let what = format!("starting {name}");
+        let why = tokio::select! {
+            () = progress::step(&what, polled) => return Ok(()),
+            ended = server.wait() => format!("ended ({})", ended?),
+            () = time::sleep(PATIENCE) => format!("is not ready after {} s", PATIENCE.as_secs()),
+        };
+        let said = fs::read_to_string(self.log_file(name)).unwrap_or_default();
+        bail!("{name} {why}; it said:\n{}", progress::last_lines(&said));
+    }
+}
+
+/// Starts NATS with JetStream; `monitor` is the port of its HTTP monitoring.
+pub(crate) async fn start_nats(
+    workspace: &Workspace,
+    site: &Site,
+    port: u16,
+    monitor: u16,
+) -> Result<Supervisor> {
+    let store = site.data.join("nats");
+    fs::create_dir_all(&store)?;
+    let launch = site
+        .server("nats-server", nats_server(workspace).await?)?
+        .args::<OsString>([
+            "--config".into(),
+            workspace.root().join("infra/nats/nats.conf").into(),
+            "--store_dir".into(),
+            store.into(),
+            "--port".into(),
+            port.to_string().into(),
+            "--http_port".into(),
+            monitor.to_string().into(),
+        ]);
+    let mut server = launch.start()?;
+    site.accepts("nats-server", port, &mut server).await?;
+    let mut supervisor = site.supervisor(SERVER_GRACE);
+    supervisor.keep(launch, server);
+    Ok(supervisor)
+}
+
+/// The one on the PATH if it is new enough, else ours.
+async fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(found) = on_path("nats-server") {
+        let version = Command::new(&found)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .await;
+        if version.is_ok_and(|output| new_enough(&String::from_utf8_lossy(&output.stdout))) {
+            return Ok(found);
+        }
+    }
+    Ok(tools::go(workspace).await?.join("nats-server"))
+}
+
+fn new_enough(version: &str) -> bool {
+    let number = version.rsplit_once('v').map_or("", |(_, number)| number);
+    let mut parts = number
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or_default());
+    (parts.next(), parts.next()) >= (Some(2), Some(12))
+}
+
+pub(crate) fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A server that the developer named by URL.
+pub(crate) struct Given {
+    pub(crate) url: String,
+    pub(crate) port: u16,
+    answers: bool,
+    local: bool,
+}
+
+impl Given {
+    /// Asks whether anything answers there (the first host will do).
+    pub(crate) async fn probe(url: String, default_port: u16) -> Result<Self> {
+        let (host, port) =
+            authority(&url, default_port).with_context(|| format!("no host in {url}"))?;
+        let addresses: Vec<_> = match (host, port).to_socket_addrs() {
+            Ok(addresses) => addresses.collect(),
+            Err(_) => Vec::new(), // such as an SRV name of mongodb+srv: the daemons will see
+        };
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut answers = addresses.is_empty();
+        for address in &addresses {
+            answers |= time::timeout_at(deadline, TcpStream::connect(address))
+                .await
+                .is_ok_and(|connected| connected.is_ok());
+        }
+        let local = addresses
+            .iter()
+            .map(SocketAddr::ip)
+            .any(|ip: IpAddr| ip.is_loopback());
+        Ok(Self {
+            port,
+            answers,
+            local,
+            url,
+        })
+    }
+
+    /// Whether we should start it: it is meant to be on this machine, and is not.
+    pub(crate) fn is_ours_to_start(&self) -> bool {
+        self.local && !self.answers
+    }
+
+    pub(crate) fn require_answer(&self, key: &str) -> Result<()> {
+        if !self.answers {
+            bail!("nothing answers at {key}={}", redacted(&self.url));
+        }
+        Ok(())
+    }
+}
+
+/// Host and port of a URL's first host.
+fn authority(url: &str, default_port: u16) -> Option<(&str, u16)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next()?;
+    let hosts = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, hosts)| hosts);
+    let first = hosts.split(',').next().filter(|host| !host.is_empty())?;
+    match first.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            Some((host.trim_matches(['[', ']']), port.parse().ok()?))
+        }
+        _ => Some((first.trim_matches(['[', ']']), default_port)),
+    }
+}
+
+/// A URL without its password.
+pub(crate) fn redacted(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://***{}", &url[..scheme], &url[at..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// The status of an HTTP answer, if there is one.
+pub(crate) async fn http_status(port: u16, path: &str) -> Option<u16> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = TcpStream::connect(local(port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.ok()?;
+    std::str::from_utf8(&head[9..]).ok()?.parse().ok()
+}
+
+/// A folder that goes away with the run.
+pub(crate) fn temporary() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("orders-")
+        .tempdir()
+        .context("making a temporary folder")
+}
+
+impl Site {
+    /// A site for one run.
+    pub(crate) fn temporary(folder: &Path, durable: bool, log: Log) -> Self {
+        Self {
+            data: folder.to_owned(),
+            records: None,
+            durable,
+            log,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_host_and_a_port() {
+        assert_eq!(
+            authority("nats://localhost", 4222),
+            Some(("localhost", 4222))
+        );
+        assert_eq!(
+            authority("mongodb://u:p@a:1,b:2/orders?x=y", 27017),
+            Some(("a", 1))
+        );
+        assert_eq!(
+            authority("127.0.0.1:14222", 4222),
+            Some(("127.0.0.1", 14222))
+        );
+        assert_eq!(authority("nats://[::1]", 4222), Some(("::1", 4222)));
+        assert_eq!(authority("nats://[::1]:5", 4222), Some(("::1", 5)));
+        assert_eq!(authority("mongodb:///orders", 27017), None);
+        assert_eq!(redacted("mongodb://u:p@a/orders"), "mongodb://***@a/orders");
+    }
+
+    #[test]
+    fn an_old_nats_server_is_not_used() {
+        assert!(new_enough("nats-server: v2.12.0\n"));
+        assert!(new_enough("nats-server: v3.0.1"));
+        assert!(!new_enough("nats-server: v2.9.25"));
+        assert!(!new_enough(""));
+    }
+}

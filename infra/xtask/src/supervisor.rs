@@ -1,0 +1,128 @@
+//! Keeps processes running until told to stop, and prints what they say as one log.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{IsTerminal, stdout},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{self, Instant},
+};
+
+use crate::process::{Launch, Running};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Processes that are stopped together.
+pub(crate) struct Supervisor {
+    log: Log,
+    grace: Duration,
+    stop: watch::Sender<bool>,
+    kept: Vec<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// When stopping, what still runs after `grace` is killed.
+    pub(crate) fn new(log: Log, grace: Duration) -> Self {
+        Self {
+            log,
+            grace,
+            stop: watch::Sender::new(false),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Starts the process again, with growing pauses, whenever it ends.
+    pub(crate) fn keep(&mut self, launch: Launch, running: Running) {
+        let (log, grace, stop) = (self.log, self.grace, self.stop.subscribe());
+        self.kept
+            .push(tokio::spawn(keep(launch, running, log, grace, stop)));
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.kept {
+            let _ = task.await;
+        }
+    }
+}
+
+async fn keep(
+    launch: Launch,
+    first: Running,
+    log: Log,
+    grace: Duration,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stop = std::pin::pin!(async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    let mut running = Ok(first);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let why = match running {
+            Ok(mut process) => {
+                let started = Instant::now();
+                let ended = tokio::select! {
+                    ended = process.wait() => ended,
+                    () = &mut stop => return process.stop(grace).await,
+                };
+                if started.elapsed() > LAST_PAUSE {
+                    pause = FIRST_PAUSE;
+                }
+                ended.map_or_else(|error| error.to_string(), |status| status.to_string())
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        log.notice(
+            &launch.name,
+            &format!("ended ({why}), starts again in {} s", pause.as_secs_f32()),
+        );
+        tokio::select! {
+            () = time::sleep(pause) => {}
+            () = &mut stop => return,
+        }
+        pause = (pause * 2).min(LAST_PAUSE);
+        running = launch.start();
+    }
+}
+
+/// One log of several processes, each line behind its process's name.
+#[derive(Clone, Copy)]
+pub(crate) struct Log {
+    width: usize,
+    colours: bool,
+}
+
+impl Log {
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let width = names.into_iter().map(str::len).max().unwrap_or_default();
+        let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { width, colours }
+    }
+
+    pub(crate) fn line(self, name: &str, text: &str) {
+        let width = self.width;
+        if self.colours {
+            let mut hasher = DefaultHasher::new();
+            name.hash(&mut hasher);
+            let colour = 31 + hasher.finish() % 6;
+            println!("\x1b[{colour}m{name:width$} |\x1b[0m {text}");
+        } else {
+            println!("{name:width$} | {text}");
+        }
+    }
+
+    /// A line of ours that should not be overlooked.
+    pub(crate) fn notice(self, name: &str, text: &str) {
+        if self.colours {
+            self.line(name, &format!("\x1b[1m{text}\x1b[0m"));
+        } else {
+            self.line(name, text);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Programs that are fetched and built once, and kept outside the checkout.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+
+use crate::{
+    progress,
+    workspace::{Workspace, cache, on_path, short_hash},
+};
+
+/// The folder with nats-server, nats, ferretdb and overmind, as infra/tools/go.mod pins them.
+pub(crate) async fn go(workspace: &Workspace) -> Result<PathBuf> {
+    let module = workspace.root().join("infra/tools");
+    let pins = ["go.mod", "go.sum"].map(|name| fs::read(module.join(name)));
+    let [modules, sums] = pins.map(|pin| pin.context("reading infra/tools"));
+    ensure("go-tools", &short_hash((modules?, sums?)), async |folder| {
+        if on_path("go").is_none() {
+            bail!(
+                "go is missing: install Go, or put nats-server 2.12 or newer and mongod on the PATH"
+            );
+        }
+        let mut download = Command::new("go");
+        download.args(["mod", "download"]).current_dir(&module);
+        let mut install = Command::new("go");
+        install
+            .args(["install", "-trimpath", "-ldflags=-s -w", "tool"])
+            .current_dir(&module);
+        install.env("GOBIN", folder).env("CGO_ENABLED", "0");
+        progress::run(
+            "fetching NATS, FerretDB and overmind (first time only)",
+            &mut download,
+        )
+        .await?;
+        progress::run(
+            "building NATS, FerretDB and overmind (first time only)",
+            &mut install,
+        )
+        .await
+    })
+    .await
+}
+
+/// The folder with PostgreSQL's programs, DocumentDB among its extensions.
+pub(crate) async fn postgres(workspace: &Workspace) -> Result<PathBuf> {
+    let recipe = workspace.root().join("infra/tools/documentdb.sh");
+    let text = fs::read(&recipe).context("reading infra/tools")?;
+    let folder = ensure(
+        "documentdb",
+        &short_hash((text, env::consts::ARCH)),
+        async |folder| {
+            let mut fetch = Command::new(&recipe);
+            fetch.arg(folder);
+            progress::run(
+                "fetching PostgreSQL with DocumentDB (first time only)",
+                &mut fetch,
+            )
+            .await
+        },
+    )
+    .await?;
+    Ok(folder.join("usr/lib/postgresql/18/bin"))
+}
+
+/// What the tests run besides what they build: installs what is missing if it can.
+pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
+    const PROGRAMS: [(&str, &str); 6] = [
+        ("curl", "curl"),
+        ("foreman", "ruby-foreman"),
+        ("jq", "jq"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("tmux", "tmux"),
+    ];
+    let missing: Vec<_> = PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| on_path(program).is_none())
+        .collect();
+    if !missing.is_empty() {
+        let programs = missing
+            .iter()
+            .map(|(program, _)| *program)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+        if on_path("apt-get").is_none() || !rustix::process::geteuid().is_root() {
+            bail!(
+                "the tests need {programs}: install them (Debian: apt-get install {})",
+                packages.join(" ")
+            );
+        }
+        let what = format!("installing {} for the tests", packages.join(", "));
+        let mut update = Command::new("apt-get");
+        update.arg("update");
+        progress::run("reading the package lists", &mut update).await?;
+        let mut install = Command::new("apt-get");
+        install
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(packages);
+        progress::run(&what, install.env("DEBIAN_FRONTEND", "noninteractive")).await?;
+    }
+    node_modules(&workspace.root().join("tests")).await
+}
+
+/// The npm packages of a folder, if it has any and they are not there as locked.
+async fn node_modules(folder: &Path) -> Result<()> {
+    let changed = |path: &str| {
+        fs::metadata(folder.join(path))
+            .and_then(|file| file.modified())
+            .ok()
+    };
+    let Some(locked) = changed("package-lock.json") else {
+        return Ok(());
+    };
+    if changed("node_modules/.package-lock.json").is_some_and(|installed| installed >= locked) {
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund"])
+        .current_dir(folder);
+    progress::run("installing the npm packages of the tests", &mut npm).await
+}
+
+/// The cached folder of that name and version; `make` fills it the first time.
+///
+/// It gets its name only when complete, and only one process makes it at a time.
+async fn ensure(
+    name: &str,
+    version: &str,
+    make: impl AsyncFnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let cache = cache()?;
+    let folder = cache.join(format!("{name}-{version}"));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+    let lock = File::create(cache.join(format!("{name}.lock")))?;
+    let locked = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+    let _lock = progress::step(&format!("waiting for another setup of {name}"), locked).await??;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let unfinished = format!(".{name}-");
+    for entry in fs::read_dir(&cache)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&unfinished) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let making = tempfile::Builder::new()
+        .prefix(&unfinished)
+        .tempdir_in(&cache)?;
+    make(making.path()).await?;
+    fs::rename(making.keep(), &folder)?;
+    Ok(folder)
+}

@@ -1,0 +1,344 @@
+//! `up`: the whole pipeline on this machine, until Ctrl-C.
+
+use std::{
+    fs::{self, File, TryLockError},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use rustix::process::{Signal, getpid};
+use tokio::{process::Command, time};
+
+use crate::{
+    database, interrupted, leftovers,
+    ports::require_free,
+    process::{Output, Record},
+    procfile::{self, Daemon},
+    progress,
+    stack::{self, Given, Site, http_status, redacted},
+    supervisor::{Log, Supervisor},
+    tools,
+    workspace::{Settings, Workspace},
+};
+
+const EDGE_PORT: u16 = 3001;
+const NATS_PORT: u16 = 4222;
+const MONITOR_PORT: u16 = 8222;
+const MONGO_PORT: u16 = 27017;
+
+/// A daemon ends within four seconds of SIGTERM; what does not is killed, so that all is over within five.
+pub(crate) const DAEMON_GRACE: Duration = Duration::from_millis(4000);
+
+/// Start NATS, the database and the daemons, and show one log until Ctrl-C
+///
+/// NATS_URL and MONGO_URL (from the environment or .env) name servers to use; without them, or when nothing answers
+/// there and they are local, `nats-server` and `mongod` from the PATH or programs of our own are started. A daemon that
+/// dies is started again. Data is kept in .orders/ until `cargo xtask reset`.
+///
+/// Ports: the daemons PORT (3001), and on in steps of 100 in the order of the Procfile; NATS 4222 and 8222 (monitoring);
+/// MongoDB 27017.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Build and run the daemons optimised
+    #[arg(long)]
+    release: bool,
+}
+
+pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let mut stop = std::pin::pin!(interrupted());
+    let stack = tokio::select! {
+        stack = Stack::start(workspace, &options) => stack?,
+        () = &mut stop => return Ok(ExitCode::from(130)),
+    };
+    tokio::select! {
+        () = &mut stop => {}
+        () = stack.announce() => stop.await,
+    }
+    eprintln!("stopping (Ctrl-C again to stop at once)");
+    tokio::select! {
+        () = stack.stop() => eprintln!("stopped; `cargo xtask up` goes on where this ended"),
+        () = interrupted() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `up` decided before it started anything.
+struct Plan {
+    daemons: Vec<Daemon>,
+    base: u16,
+    nats: Option<Given>,
+    mongo: Option<Given>,
+}
+
+impl Plan {
+    async fn new(workspace: &Workspace, settings: &Settings) -> Result<Self> {
+        let base = match settings.get("PORT") {
+            Some(port) => port
+                .parse()
+                .with_context(|| format!("PORT={port} is no port"))?,
+            None => EDGE_PORT,
+        };
+        let given = async |key, default_port| match settings.get(key) {
+            Some(url) => Given::probe(url, default_port).await.map(Some),
+            None => Ok(None),
+        };
+        Ok(Self {
+            daemons: procfile::read(workspace)?,
+            base,
+            nats: given("NATS_URL", NATS_PORT).await?,
+            mongo: given("MONGO_URL", MONGO_PORT).await?,
+        })
+    }
+
+    /// The port where we start NATS, unless there is one.
+    fn nats_port(&self) -> Option<u16> {
+        to_start(self.nats.as_ref(), NATS_PORT)
+    }
+
+    fn mongo_port(&self) -> Option<u16> {
+        to_start(self.mongo.as_ref(), MONGO_PORT)
+    }
+
+    fn nats_url(&self) -> String {
+        self.nats.as_ref().map_or_else(
+            || format!("nats://127.0.0.1:{NATS_PORT}"),
+            |given| given.url.clone(),
+        )
+    }
+
+    fn mongo_url(&self) -> String {
+        let ours = || format!("mongodb://127.0.0.1:{MONGO_PORT}/orders");
+        self.mongo
+            .as_ref()
+            .map_or_else(ours, |given| given.url.clone())
+    }
+
+    /// Finds every obstacle before anything is started.
+    fn check(&self) -> Result<()> {
+        match self.nats_port() {
+            Some(port) => {
+                require_free("NATS", port, "stop it, or set NATS_URL to use it")?;
+                require_free(
+                    "NATS monitoring",
+                    MONITOR_PORT,
+                    "stop it, or set NATS_URL to use a server that runs",
+                )?;
+            }
+            None => self
+                .nats
+                .iter()
+                .try_for_each(|given| given.require_answer("NATS_URL"))?,
+        }
+        match self.mongo_port() {
+            Some(port) => require_free("MongoDB", port, "stop it, or set MONGO_URL to use it")?,
+            None => self
+                .mongo
+                .iter()
+                .try_for_each(|given| given.require_answer("MONGO_URL"))?,
+        }
+        self.daemons.iter().try_for_each(|daemon| {
+            require_free(
+                &daemon.name,
+                daemon.port(self.base),
+                "stop it, or set PORT to the first of other ports",
+            )
+        })
+    }
+}
+
+fn to_start(given: Option<&Given>, default_port: u16) -> Option<u16> {
+    match given {
+        None => Some(default_port),
+        Some(given) => given.is_ours_to_start().then_some(given.port),
+    }
+}
+
+struct Stack {
+    plan: Plan,
+    log: Log,
+    /// To be stopped one after the other: the daemons, then what they use.
+    layers: Vec<Vec<Supervisor>>,
+    _record: Record,
+    _lock: File,
+}
+
+impl Stack {
+    async fn start(workspace: &Workspace, options: &Options) -> Result<Self> {
+        let settings = workspace.settings()?;
+        let plan = Plan::new(workspace, &settings).await?;
+        let lock = lock(workspace)?;
+        if lock.is_some() {
+            for name in leftovers::stop_all(workspace).await {
+                eprintln!("stopped {name}, left over from an earlier run");
+            }
+        }
+        plan.check()?;
+        let lock = lock.context(
+            "another `cargo xtask up` runs in this checkout (cargo xtask down stops it)",
+        )?;
+
+        let log = Log::new(
+            plan.daemons
+                .iter()
+                .map(|daemon| daemon.name.as_str())
+                .chain(["nats-server"]),
+        );
+        let records = leftovers::records(workspace);
+        let record = Record::write(&records, leftovers::SUPERVISOR, getpid(), Signal::TERM)?;
+        let site = Site {
+            data: workspace.data(),
+            records: Some(records),
+            durable: true,
+            log,
+        };
+        let profile = if options.release { "release" } else { "debug" };
+
+        let mut build = workspace.cargo();
+        build
+            .args(["build", "--workspace", "--bins"])
+            .args(options.release.then_some("--release"));
+        built(&mut build).await?;
+        let mut servers = Vec::new();
+        let mut storage = Vec::new();
+        if let Some(port) = plan.nats_port() {
+            servers.push(stack::start_nats(workspace, &site, port, MONITOR_PORT).await?);
+        }
+        if let Some(port) = plan.mongo_port() {
+            let mut started = database::start(workspace, &site, port).await?;
+            storage = started.split_off(1);
+            servers.append(&mut started);
+        }
+        plan.introduce(workspace).await;
+
+        let mut env = settings.file_only();
+        env.extend([
+            ("NATS_URL".into(), plan.nats_url()),
+            ("MONGO_URL".into(), plan.mongo_url()),
+        ]);
+        let ports: Vec<_> = plan
+            .daemons
+            .iter()
+            .map(|daemon| daemon.port(plan.base))
+            .collect();
+        let daemons = procfile::start(
+            workspace,
+            &site,
+            &plan.daemons,
+            &ports,
+            profile,
+            &env,
+            |_| Ok(Output::Lines(log)),
+        )?;
+        Ok(Self {
+            plan,
+            log,
+            layers: vec![vec![daemons], servers, storage],
+            _record: record,
+            _lock: lock,
+        })
+    }
+
+    /// Says when all are ready, with something to try.
+    async fn announce(&self) {
+        let daemons = &self.plan.daemons;
+        for daemon in daemons {
+            while http_status(daemon.port(self.plan.base), "/readyz").await != Some(200) {
+                time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        let port = self.plan.base;
+        self.log.notice("up", "every daemon is ready; try:");
+        println!(
+            r#"
+  curl -i http://localhost:{port}/api/orders -H 'content-type: application/json' \
+    -d '{{"requestId":"r1","tenantId":"t-123","buyer":{{"email":"alice@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}}]}}'
+  curl 'http://localhost:{port}/api/orders?tenantId=t-123'
+"#
+        );
+    }
+
+    async fn stop(self) {
+        for layer in self.layers {
+            let mut stopping: Vec<_> = layer
+                .into_iter()
+                .map(|supervisor| tokio::spawn(supervisor.stop()))
+                .collect();
+            while let Some(task) = stopping.pop() {
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Tells where everything listens.
+    async fn introduce(&self, workspace: &Workspace) {
+        let line = |name: &str, place: &str, note: &str| println!("  {name:18} {place:40} {note}");
+        println!();
+        for daemon in &self.daemons {
+            let note = if daemon.name == "edge" {
+                "the API; its docs at /docs"
+            } else {
+                "health, metrics"
+            };
+            line(
+                &daemon.name,
+                &format!("http://localhost:{}", daemon.port(self.base)),
+                note,
+            );
+        }
+        let monitoring = format!("monitoring http://127.0.0.1:{MONITOR_PORT}");
+        line(
+            "NATS",
+            &redacted(&self.nats_url()),
+            if self.nats_port().is_some() {
+                &monitoring
+            } else {
+                "yours"
+            },
+        );
+        line(
+            "MongoDB",
+            &redacted(&self.mongo_url()),
+            if self.mongo_port().is_some() {
+                ""
+            } else {
+                "yours"
+            },
+        );
+        line(
+            "data, server logs",
+            ".orders/, .orders/log/",
+            "kept; `cargo xtask reset` removes them",
+        );
+        if let Ok(tools) = tools::go(workspace).await {
+            println!(
+                "\n  watch events:  {} --server {} sub 'orders.evt.>'",
+                tools.join("nats").display(),
+                redacted(&self.nats_url())
+            );
+        }
+        println!();
+    }
+}
+
+/// Only one `up` per checkout: it holds this lock, even if it should die without a word.
+fn lock(workspace: &Workspace) -> Result<Option<File>> {
+    fs::create_dir_all(workspace.data()).context("making .orders")?;
+    let file = File::create(workspace.data().join("lock")).context("making .orders/lock")?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).context("locking .orders"),
+    }
+}
+
+/// Runs a cargo build, which shows its own progress.
+pub(crate) async fn built(cargo: &mut Command) -> Result<()> {
+    if !progress::run_shown(cargo).await?.success() {
+        bail!("the build failed");
+    }
+    Ok(())
+}
