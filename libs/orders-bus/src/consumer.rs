@@ -22,9 +22,10 @@ use orders_contracts::{
     Channel, FieldError, Metadata, Refusal, Reply, Subject, TenantId, header, streams::Consumer,
 };
 use tokio::{task::AbortHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::{ACK_DEADLINE, Bus, Error, publish::acknowledged};
+use crate::{ACK_DEADLINE, Bus, Error, backoff, publish::acknowledged};
 
 /// The most messages in one batch.
 const BATCH_MESSAGES: usize = 512;
@@ -36,6 +37,9 @@ const IDLE_PULL: Duration = Duration::from_secs(10);
 const SUSPECT_AFTER: u64 = 10;
 /// From here on a message is given up, provided that others get through.
 const CRASH_LOOP_AFTER: u64 = 20;
+
+/// How long a batch in hand may go on after the daemon was told to stop.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a message is given up; the word in the dead letter's headers and the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +92,17 @@ impl Bus {
 }
 
 impl BatchConsumer {
-    /// The next batch: all that is ready, or the next message to come. Never empty.
+    /// The next batch: all that is ready, or the next message to come; never empty. `None` after `shutdown`.
     ///
-    /// It waits for ever: an outage of NATS, or even the loss of the consumer, only makes it wait. When it is
-    /// dropped half-way, what it had received is delivered again after the ack wait.
-    pub async fn next_batch(&mut self) -> Batch {
+    /// It waits for ever: an outage of NATS, or even the loss of the consumer, only makes it wait.
+    pub async fn next_batch(&mut self, shutdown: &CancellationToken) -> Option<Batch> {
+        let batch = shutdown.run_until_cancelled(self.gather()).await?;
+        metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
+            .record(batch.deliveries.len() as f64);
+        Some(batch)
+    }
+
+    async fn gather(&mut self) -> Batch {
         let mut failures = 0;
         loop {
             if let Some(batch) = self.waiting.pop_front() {
@@ -289,9 +299,27 @@ impl Batch {
         }
     }
 
-    /// Gives everything back, to be delivered again at once: on shutdown.
-    pub async fn release(self) {
-        drop(self.progress);
+    /// Hands the messages over to somebody who will settle each in time by himself.
+    pub fn into_deliveries(self) -> Vec<Delivery> {
+        self.deliveries
+    }
+
+    /// Does `work`, which settles the messages. After `shutdown` it has two seconds more; then they are given back,
+    /// and whoever gets them next finds out how far it had come.
+    pub async fn finish(&self, shutdown: &CancellationToken, work: impl Future<Output = ()>) {
+        let patience = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_PATIENCE).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = patience => self.release().await,
+        }
+    }
+
+    /// Gives everything back, to be delivered again at once.
+    pub async fn release(&self) {
+        self.progress.0.abort();
         for delivery in &self.deliveries {
             delivery.release().await;
         }
@@ -458,9 +486,4 @@ fn one_line(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(500)
         .collect()
-}
-
-/// 100 ms, doubled with each failure, up to 5 s.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5))
 }

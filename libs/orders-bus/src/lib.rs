@@ -137,3 +137,8 @@ impl Bus {
         }
     }
 }
+
+/// 100 ms, doubled with each failure, up to 5 s.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5))
+}

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use orders_contracts::{Channel, CommandId, Metadata, Reply, ReplyTo, TenantId};
 use serde::Serialize;
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::{Bus, Error};
+use crate::{Bus, Error, backoff};
 
 /// How long a publisher waits for the ack of JetStream.
 pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
@@ -85,6 +85,28 @@ impl Bus {
             });
         }
         results
+    }
+
+    /// Publishes `messages` and goes on with those that were not acknowledged until all are stored, however long NATS
+    /// is away. Drop it to give up.
+    pub async fn publish_until_stored(&self, messages: Vec<Message>) {
+        let mut left = messages;
+        let mut failures = 0;
+        loop {
+            let results = self.publish_all(left.clone()).await;
+            let mut last_error = None;
+            left = left
+                .into_iter()
+                .zip(results)
+                .filter_map(|(message, result)| result.err().map(|error| (last_error = Some(error), message).1))
+                .collect();
+            let Some(error) = last_error else { return };
+            failures += 1;
+            if failures == 1 {
+                warn!("cannot publish {} messages: {error}; trying on", left.len());
+            }
+            tokio::time::sleep(backoff(failures)).await;
+        }
     }
 
     /// Tells the edge at `to` the outcome of its command. Best effort: an edge that is gone has nobody to tell.

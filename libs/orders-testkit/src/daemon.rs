@@ -1,0 +1,139 @@
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::{environment, eventually, free_port};
+
+/// A daemon and its environment before it is started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    name: &'static str,
+    port: u16,
+    log: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Setup {
+    pub(crate) fn new(name: &'static str, folder: &Path) -> Self {
+        let port = free_port();
+        Self { name, port, log: folder.join(format!("{name}-{port}.log")), environment: BTreeMap::new() }
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Where it will listen, `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn spawn(self) -> Daemon {
+        let process = self.start_process();
+        Daemon { setup: self, process }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> Daemon {
+        let daemon = self.spawn();
+        daemon.ready().await;
+        daemon
+    }
+
+    fn start_process(&self) -> Child {
+        let program = Path::new(&environment("ORDERS_TEST_BIN_DIR")).join(self.name);
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
+        Command::new(&program)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PORT", self.port.to_string())
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file handle"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask test`", program.display()))
+    }
+}
+
+/// A daemon that runs as a process of its own. It ends with this value.
+#[derive(Debug)]
+pub struct Daemon {
+    setup: Setup,
+    process: Child,
+}
+
+impl Daemon {
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.setup.url()
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.setup.port
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.setup.log).unwrap_or_default()
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) {
+        let url = format!("{}/readyz?verbose", self.url());
+        eventually(&format!("{} is ready", self.setup.name), async || {
+            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+            if status.is_success() { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
+    /// Kills it as a crash would.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("the daemon can be killed");
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.process.wait().await.expect("the daemon can be waited for")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.process.id().expect("the daemon runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
+        kill_process(pid, signal).expect("the daemon takes signals");
+    }
+
+    /// Starts it again, with `change` made to its setup, on the same port.
+    pub async fn restart(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.setup = change(self.setup.clone());
+        self.process = self.setup.start_process();
+        self.ready().await;
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            let tail: String = tail.into_iter().rev().map(|line| format!("  {line}\n")).collect();
+            eprintln!("--- {} at {}, the end of its log:\n{tail}", self.setup.name, self.url());
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::{Child, Command};
+
+use crate::{environment, eventually, free_port};
+
+/// A real nats-server with JetStream, on a port and a store of its own. It ends with this value.
+#[derive(Debug)]
+pub struct NatsServer {
+    port: u16,
+    store: PathBuf,
+    log: PathBuf,
+    process: Child,
+}
+
+impl NatsServer {
+    /// Starts a server that keeps its files in `folder`.
+    pub async fn start(folder: &Path) -> Self {
+        let (port, store, log) = (free_port(), folder.join("nats"), folder.join("nats.log"));
+        let process = spawn(port, &store, &log);
+        let server = Self { port, store, log, process };
+        server.wait().await;
+        server
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it as a crash would.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("the server can be killed");
+    }
+
+    /// Starts it again on the same port and store.
+    pub async fn restart(&mut self) {
+        self.process = spawn(self.port, &self.store, &self.log);
+        self.wait().await;
+    }
+
+    async fn wait(&self) {
+        eventually("nats-server accepts connections", async || {
+            let client = async_nats::connect(self.url()).await.map_err(|error| error.to_string())?;
+            let account = async_nats::jetstream::new(client).query_account().await;
+            account.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+}
+
+fn spawn(port: u16, store: &Path, log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).expect("the log can be written");
+    Command::new(environment("ORDERS_TEST_NATS_SERVER"))
+        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+        .arg(store)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("nats-server starts")
+}

@@ -1,0 +1,87 @@
+use std::{process::Stdio, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::{LIMIT, checkout};
+
+/// An unmodified `socket.io-client` from npm, run by Node, told and heard over lines of JSON.
+#[derive(Debug)]
+pub struct SocketClient {
+    lines: Lines<BufReader<ChildStdout>>,
+    input: ChildStdin,
+    /// What came and was not asked for yet.
+    unread: Vec<Value>,
+    _process: Child,
+}
+
+impl SocketClient {
+    /// Connects to `url` with the client's own `options`: `path`, `transports`, `auth`, `query`, ...
+    pub fn connect(url: &str, options: &Value) -> Self {
+        let mut process = Command::new("node")
+            .arg(checkout().join("tests/socketio/client.mjs"))
+            .args([url, &options.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node starts");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let input = process.stdin.take().expect("piped");
+        Self { lines, input, unread: Vec::new(), _process: process }
+    }
+
+    /// As the seed's README connects: `{path: '/ws', transports: ['websocket'], auth: {tenantId}}`.
+    pub fn of_tenant(url: &str, tenant: &str) -> Self {
+        Self::connect(url, &json!({"path": "/ws", "transports": ["websocket"], "auth": {"tenantId": tenant}}))
+    }
+
+    /// The arguments of the next event called `name`; events of other names are kept for later.
+    pub async fn event(&mut self, name: &str) -> Vec<Value> {
+        self.event_where(name, |_| true).await
+    }
+
+    /// The arguments of the next event called `name` that `fits`.
+    pub async fn event_where(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let wanted = |event: &Value| {
+            event["event"] == name && event["args"].as_array().is_some_and(|args| fits(args))
+        };
+        loop {
+            if let Some(index) = self.unread.iter().position(wanted) {
+                let event = self.unread.remove(index);
+                return event["args"].as_array().cloned().unwrap_or_default();
+            }
+            let seen = format!("{:?}", self.unread);
+            let line = timeout(LIMIT, self.lines.next_line())
+                .await
+                .unwrap_or_else(|_| panic!("no event {name} within {LIMIT:?}; unread: {seen}"))
+                .expect("the client's output can be read")
+                .unwrap_or_else(|| panic!("the client ended before the event {name}; unread: {seen}"));
+            self.unread.push(serde_json::from_str(&line).expect("the client writes JSON"));
+        }
+    }
+
+    /// Everything that came and comes within `quiet`, as `(name, arguments)`.
+    pub async fn drain(&mut self, quiet: Duration) -> Vec<(String, Vec<Value>)> {
+        while let Ok(Ok(Some(line))) = timeout(quiet, self.lines.next_line()).await {
+            self.unread.push(serde_json::from_str(&line).expect("the client writes JSON"));
+        }
+        self.unread
+            .drain(..)
+            .map(|event| {
+                let name = event["event"].as_str().unwrap_or_default().to_owned();
+                (name, event["args"].as_array().cloned().unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// Has the client do `{"do": ...}`: `disconnect`, `connect` (with another `auth`), `drop` (cut the transport),
+    /// `emit`.
+    pub async fn tell(&mut self, command: &Value) {
+        self.input.write_all(format!("{command}\n").as_bytes()).await.expect("the client listens");
+    }
+}

@@ -1,0 +1,135 @@
+//! The payment-simulator: pays every created order a few seconds after it was stored.
+//!
+//! The orders that wait are un-acked messages, so a crash or a restart loses none; the payment's id is derived from
+//! the order, so paying twice changes nothing.
+
+mod config;
+mod pending;
+
+use std::time::Duration;
+
+use orders_bus::{Batch, Bus, Delivery, Message};
+use orders_contracts::{Channel, FieldError, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
+use orders_service::{BoxError, Daemon, always, retry};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub use crate::config::Config;
+use crate::pending::{Payment, Pending};
+
+/// The streams the payment-simulator reads or writes.
+const STREAMS: [streams::Stream; 3] =
+    [streams::ORDERS_EVENTS, streams::PAYMENTS, streams::ORDERS_DLQ];
+
+/// The most payments that are published at the same time.
+const MAX_IN_FLIGHT: usize = 256;
+
+/// How long payments that are being published may go on after the daemon was told to stop.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs the payment-simulator until `daemon` is told to stop.
+pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+    let bus = Bus::connect(&config.nats_url, "payment-simulator").await?;
+    daemon.health.probe("nats", {
+        let bus = bus.clone();
+        move || {
+            let bus = bus.clone();
+            async move { bus.probe().await }
+        }
+    });
+
+    let delay = config.payment.delay;
+    let open = async {
+        retry("declare streams", always, || bus.declare(&STREAMS, config.streams.replicas)).await?;
+        let consumer = streams::payment_simulator(delay);
+        retry("open created orders", always, || bus.consume(&consumer)).await
+    };
+    let Some(created) = daemon.shutdown.run_until_cancelled(open).await else { return Ok(()) };
+    let mut created = created?;
+    daemon.health.ready();
+
+    let (batches, received) = mpsc::channel(1);
+    let receive = async {
+        // A pull must not be given up half-way, so it runs beside the timers and not among them.
+        while let Some(batch) = created.next_batch(&daemon.shutdown).await {
+            if let Err(mpsc::error::SendError(batch)) = batches.send(batch).await {
+                batch.release().await;
+            }
+        }
+    };
+    tokio::join!(receive, pay_when_due(&bus, delay, received, &daemon.shutdown));
+    bus.close().await;
+    Ok(())
+}
+
+/// Holds what comes in until it is due, pays it, and gives the rest back on shutdown.
+async fn pay_when_due(
+    bus: &Bus,
+    delay: Duration,
+    mut received: mpsc::Receiver<Batch>,
+    shutdown: &CancellationToken,
+) {
+    let mut pending = Pending::default();
+    let mut in_flight = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(batch) = received.recv() => {
+                for delivery in batch.into_deliveries() {
+                    hold(bus, &mut pending, delivery, delay).await;
+                }
+            }
+            payment = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
+                in_flight.spawn(pay(bus.clone(), payment));
+            }
+            Some(_) = in_flight.join_next() => {}
+        }
+        metrics::gauge!("orders_payments_pending").set(pending.len() as f64);
+    }
+    let finish = async { while in_flight.join_next().await.is_some() {} };
+    // What does not get through in time is delivered again.
+    let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, finish).await;
+    received.close();
+    while let Some(batch) = received.recv().await {
+        batch.release().await;
+    }
+    for delivery in pending.into_deliveries() {
+        delivery.release().await;
+    }
+}
+
+async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Duration) {
+    let event: OrderEvent = match serde_json::from_slice(delivery.payload()) {
+        Ok(event) => event,
+        Err(error) => {
+            let cause = format!("body is no order event: {error}");
+            return delivery.refuse(bus, vec![FieldError::of_message(cause)]).await;
+        }
+    };
+    let waited = Timestamp::now().since(event.order.created_at);
+    let payment = Payment { delivery, amount: event.order.total };
+    if let Some(replaced) = pending.add(payment, delay.saturating_sub(waited)) {
+        // The same event published twice: one of the two messages is enough to pay by.
+        replaced.ack().await;
+    }
+}
+
+/// Publishes the payment and then acks the order's event.
+async fn pay(bus: Bus, payment: Payment) {
+    let Payment { delivery, amount } = payment;
+    let order_id = delivery.metadata.order_id.clone();
+    let now = Timestamp::now();
+    let metadata = Metadata {
+        // One id for each order: a second payment of it is dropped by the stream, or found done by the writer.
+        id: format!("{order_id}:paid"),
+        source: "/orders/payment-simulator".to_owned(),
+        order_id: order_id.clone(),
+        time: now,
+        trace: delivery.metadata.trace.child(),
+        reply_to: None,
+    };
+    let paid = OrderPaid { tenant_id: delivery.tenant.clone(), order_id, amount, paid_at: now };
+    let message = Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid);
+    bus.publish_until_stored(vec![message]).await;
+    delivery.ack().await;
+}

@@ -1,0 +1,7 @@
+//! The payment-simulator pays every created order after a delay. Run `payment-simulator --help` for its settings.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orders_service::main(orders_service::about!(), payment_simulator::run)
+}

@@ -1,0 +1,58 @@
+//! The projector: the only daemon that changes `orders_read`, the list.
+//!
+//! Events are applied by version, so duplicates and reorderings change nothing. The feed is written after the rows:
+//! whoever hears of a change finds it in the list.
+
+mod config;
+mod project;
+
+use orders_bus::Bus;
+use orders_contracts::streams;
+use orders_service::{BoxError, Daemon, always, retry};
+use orders_store::{ReadModel, Store};
+
+pub use crate::config::Config;
+
+/// The streams the projector reads or writes.
+const STREAMS: [streams::Stream; 3] =
+    [streams::ORDERS_EVENTS, streams::ORDERS_FEED, streams::ORDERS_DLQ];
+
+/// Runs the projector until `daemon` is told to stop.
+pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+    let bus = Bus::connect(&config.nats_url, "projector").await?;
+    let store = Store::connect(&config.mongo_url, "projector").await?;
+    let rows = store.rows();
+    daemon.health.probe("nats", {
+        let bus = bus.clone();
+        move || {
+            let bus = bus.clone();
+            async move { bus.probe().await }
+        }
+    });
+    daemon.health.probe("mongo", move || {
+        let store = store.clone();
+        async move { store.probe().await }
+    });
+
+    let open = async {
+        retry("declare streams", always, || bus.declare(&STREAMS, config.streams.replicas)).await?;
+        retry("make indexes", always, || rows.ensure_indexes()).await?;
+        Ok::<_, BoxError>(retry("open events", always, || bus.consume(&streams::PROJECTOR)).await?)
+    };
+    let Some(events) = daemon.shutdown.run_until_cancelled(open).await else { return Ok(()) };
+    let mut events = events?;
+    daemon.health.ready();
+
+    let projector = Projector { bus: bus.clone(), rows };
+    while let Some(batch) = events.next_batch(&daemon.shutdown).await {
+        batch.finish(&daemon.shutdown, projector.handle(&batch)).await;
+    }
+    bus.close().await;
+    Ok(())
+}
+
+/// What the handler works with.
+pub(crate) struct Projector {
+    bus: Bus,
+    rows: ReadModel,
+}

@@ -1,0 +1,7 @@
+//! The projector turns events into the rows of the list and the feed. Run `projector --help` for its settings.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orders_service::main(orders_service::about!(), projector::run)
+}

@@ -1,0 +1,142 @@
+//! The writer: the only daemon that changes `orders_write`, the truth.
+//!
+//! It turns commands and payments into stored orders and events. A message is acked only after its order is stored
+//! *and* its event is acknowledged by JetStream, so the un-acked message is the outbox.
+
+mod config;
+mod create;
+mod heal;
+mod settle;
+
+use std::collections::HashMap;
+
+use orders_bus::{Batch, Bus, Delivery, Message};
+use orders_contracts::{
+    Channel, FieldError, Metadata, OrderEvent, OrderId, Reply, Timestamp, streams,
+};
+use orders_domain::Order;
+use orders_service::{BoxError, Daemon, always, retry};
+use orders_store::{Error as StoreError, Store, WriteModel};
+use tracing::error;
+
+pub use crate::config::Config;
+use crate::{create::Create, settle::Settle};
+
+/// The streams the writer reads or writes.
+const STREAMS: [streams::Stream; 4] =
+    [streams::ORDERS_COMMANDS, streams::PAYMENTS, streams::ORDERS_EVENTS, streams::ORDERS_DLQ];
+
+/// Runs the writer until `daemon` is told to stop.
+pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+    let bus = Bus::connect(&config.nats_url, "writer").await?;
+    let store = Store::connect(&config.mongo_url, "writer").await?;
+    let orders = store.orders();
+    daemon.health.probe("nats", {
+        let bus = bus.clone();
+        move || {
+            let bus = bus.clone();
+            async move { bus.probe().await }
+        }
+    });
+    daemon.health.probe("mongo", move || {
+        let store = store.clone();
+        async move { store.probe().await }
+    });
+
+    let open = Box::pin(async {
+        retry("declare streams", always, || bus.declare(&STREAMS, config.streams.replicas)).await?;
+        retry("make indexes", always, || orders.ensure_indexes()).await?;
+        let commands = retry("open commands", always, || bus.consume(&streams::WRITER_COMMANDS)).await?;
+        let payments = retry("open payments", always, || bus.consume(&streams::WRITER_PAYMENTS)).await?;
+        Ok::<_, BoxError>((commands, payments))
+    });
+    let Some(opened) = daemon.shutdown.run_until_cancelled(open).await else { return Ok(()) };
+    let (mut commands, mut payments) = opened?;
+    daemon.health.ready();
+
+    let writer = Writer { bus: bus.clone(), orders };
+    let shutdown = &daemon.shutdown;
+    let handle_commands = async {
+        while let Some(batch) = commands.next_batch(shutdown).await {
+            batch.finish(shutdown, writer.handle_commands(&batch)).await;
+        }
+    };
+    let handle_payments = async {
+        while let Some(batch) = payments.next_batch(shutdown).await {
+            batch.finish(shutdown, writer.handle_payments(&batch)).await;
+        }
+    };
+    let heal = shutdown.run_until_cancelled(writer.heal(&config.heal));
+    tokio::join!(handle_commands, handle_payments, heal);
+    bus.close().await;
+    Ok(())
+}
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    bus: Bus,
+    orders: WriteModel,
+}
+
+impl Writer {
+    /// One batch of commands: creates before cancels, so that an order can be cancelled in the batch that creates it.
+    async fn handle_commands(&self, batch: &Batch) {
+        let now = Timestamp::now();
+        let (mut creates, mut cancels) = (Vec::new(), Vec::new());
+        for delivery in &batch.deliveries {
+            let read = match delivery.channel {
+                Channel::CreateOrder => Create::read(delivery, now).map(|command| creates.push(command)),
+                _ => Settle::read_cancel(delivery).map(|command| cancels.push(command)),
+            };
+            self.refuse(delivery, read).await;
+        }
+        self.create(creates).await;
+        self.cancel(cancels).await;
+    }
+
+    /// One batch of payments.
+    async fn handle_payments(&self, batch: &Batch) {
+        let mut payments = Vec::new();
+        for delivery in &batch.deliveries {
+            let read = Settle::read_payment(delivery).map(|payment| payments.push(payment));
+            self.refuse(delivery, read).await;
+        }
+        self.pay(payments).await;
+    }
+
+    async fn refuse(&self, delivery: &Delivery, read: Result<(), Vec<FieldError>>) {
+        if let Err(errors) = read {
+            delivery.refuse(&self.bus, errors).await;
+        }
+    }
+
+    /// The orders among `ids` that exist. `None` when one is stored in a way that this version cannot read: the
+    /// messages about it stay unsettled, and one that never gets through ends as a dead letter.
+    async fn load(&self, ids: &[OrderId]) -> Option<HashMap<OrderId, Order>> {
+        if ids.is_empty() {
+            return Some(HashMap::new());
+        }
+        let loaded = retry("read orders", StoreError::is_transient, || self.orders.load(ids)).await;
+        loaded.inspect_err(|error| error!("cannot read stored orders: {error}")).ok()
+    }
+
+    async fn answer(&self, delivery: &Delivery, reply: &Reply) {
+        if let Some(reply_to) = &delivery.metadata.reply_to {
+            self.bus.reply(reply_to, reply).await;
+        }
+    }
+
+    /// The message that tells of `event`, caused by `cause`; the same id and bytes whenever it is made.
+    fn event(channel: Channel, cause: &Delivery, event: &OrderEvent) -> Message {
+        let metadata = Metadata {
+            id: format!("{}:{}", event.order.order_id, event.version),
+            source: "/orders/writer".to_owned(),
+            order_id: event.order.order_id.clone(),
+            time: event.occurred_at,
+            trace: cause.metadata.trace.child(),
+            reply_to: cause.metadata.reply_to.clone(),
+        };
+        Message::new(channel, &event.tenant_id, metadata, event)
+    }
+}

@@ -1,0 +1,166 @@
+//! Cancel commands and payments: both move a PENDING order to its final status, and the store decides the race.
+
+use std::collections::HashMap;
+
+use orders_bus::{Delivery, Reason};
+use orders_contracts::{
+    CancelOrder, Channel, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status, Timestamp,
+};
+use orders_domain::{Order, Transition};
+use orders_service::{failpoint, retry};
+use orders_store::Error as StoreError;
+
+use crate::Writer;
+
+/// A wish to move an order to a final status.
+pub(crate) struct Settle<'a> {
+    delivery: &'a Delivery,
+    order_id: OrderId,
+}
+
+impl<'a> Settle<'a> {
+    /// Reads a cancel command.
+    pub(crate) fn read_cancel(delivery: &'a Delivery) -> Result<Self, Vec<FieldError>> {
+        let command = CancelOrder::parse(delivery.payload()).map_err(|Invalid(errors)| errors)?;
+        if command.tenant_id != delivery.tenant {
+            return Err(vec![FieldError::new(&["tenantId"], "must be the tenant of the subject")]);
+        }
+        if command.order_id != delivery.metadata.order_id {
+            return Err(vec![FieldError::new(&["orderId"], "must be the order of the header ce-subject")]);
+        }
+        Ok(Self { delivery, order_id: command.order_id })
+    }
+
+    /// Reads a payment.
+    pub(crate) fn read_payment(delivery: &'a Delivery) -> Result<Self, Vec<FieldError>> {
+        let payment: OrderPaid = serde_json::from_slice(delivery.payload())
+            .map_err(|error| vec![FieldError::of_message(format!("body is no OrderPaid: {error}"))])?;
+        if payment.tenant_id != delivery.tenant || payment.order_id != delivery.metadata.order_id {
+            return Err(vec![FieldError::of_message("body, subject and headers differ")]);
+        }
+        Ok(Self { delivery, order_id: payment.order_id })
+    }
+}
+
+impl Settle<'_> {
+    /// The order it is about, if the tenant has it.
+    fn target<'o>(&self, orders: &'o HashMap<OrderId, Order>) -> Option<&'o Order> {
+        orders.get(&self.order_id).filter(|order| order.tenant_id == self.delivery.tenant)
+    }
+}
+
+/// What a wish came to.
+enum Outcome {
+    /// The tenant has no such order.
+    NotFound,
+    /// This delivery moved the order.
+    Moved(Order),
+    /// The order had that status before; it may be this delivery's own doing, at an earlier attempt.
+    Before(Order),
+    /// The order has another final status.
+    Conflict(Status),
+    /// The order is PENDING still: the store refused to move it.
+    Undone,
+}
+
+impl Writer {
+    /// Carries out the cancel commands of a batch with one bulk update.
+    pub(crate) async fn cancel(&self, commands: Vec<Settle<'_>>) {
+        let Some(settled) = self.settle(&commands, Status::Cancelled).await else { return };
+        for (command, outcome) in commands.iter().zip(&settled) {
+            let reply = match outcome {
+                Outcome::Undone => continue,
+                Outcome::Moved(_) => Reply::Cancelled,
+                Outcome::Before(_) => Reply::AlreadyCancelled,
+                Outcome::NotFound => Reply::Refused(Refusal::NotFound),
+                Outcome::Conflict(status) => Reply::Refused(Refusal::Conflict { status: *status }),
+            };
+            self.answer(command.delivery, &reply).await;
+        }
+        self.publish_updates(&commands, &settled).await;
+        for (command, outcome) in commands.iter().zip(&settled) {
+            match outcome {
+                Outcome::Undone => command.delivery.release().await,
+                _ => command.delivery.ack().await,
+            }
+        }
+    }
+
+    /// Carries out the payments of a batch with one bulk update.
+    pub(crate) async fn pay(&self, payments: Vec<Settle<'_>>) {
+        let Some(settled) = self.settle(&payments, Status::Paid).await else { return };
+        self.publish_updates(&payments, &settled).await;
+        for (payment, outcome) in payments.iter().zip(&settled) {
+            match outcome {
+                Outcome::NotFound => {
+                    let cause = "the tenant has no such order";
+                    payment.delivery.dead_letter(&self.bus, Reason::UnknownOrder, cause).await;
+                }
+                Outcome::Undone => payment.delivery.release().await,
+                Outcome::Conflict(_) => {
+                    metrics::counter!("orders_payments_of_cancelled_orders_total").increment(1);
+                    payment.delivery.ack().await;
+                }
+                Outcome::Moved(_) | Outcome::Before(_) => payment.delivery.ack().await,
+            }
+        }
+    }
+
+    async fn settle(&self, wishes: &[Settle<'_>], to: Status) -> Option<Vec<Outcome>> {
+        let ids: Vec<OrderId> = wishes.iter().map(|wish| wish.order_id.clone()).collect();
+        let mut orders = self.load(&ids).await?;
+        let mut pending: Vec<OrderId> = wishes
+            .iter()
+            .filter(|wish| wish.target(&orders).is_some_and(|order| order.transition(to) == Transition::Apply))
+            .map(|wish| wish.order_id.clone())
+            .collect();
+        pending.sort();
+        pending.dedup();
+
+        // The same moment for every attempt: it marks what this batch has moved.
+        let now = Timestamp::now();
+        if !pending.is_empty() {
+            let moved = retry("settle orders", StoreError::is_transient, || {
+                self.orders.move_pending(&pending, to, now)
+            })
+            .await;
+            if moved.is_ok_and(|count| count == pending.len() as u64) {
+                for id in &pending {
+                    if let Some(order) = orders.remove(id) {
+                        orders.insert(id.clone(), order.moved(to, now));
+                    }
+                }
+            } else {
+                // Somebody was faster, or an earlier attempt got through without our knowing: look again.
+                orders.extend(self.load(&pending).await?);
+            }
+        }
+        Some(wishes.iter().map(|wish| outcome(wish, &orders, to, now)).collect())
+    }
+
+    /// Publishes the events of the orders that were moved, and again of those that an earlier delivery may have moved.
+    async fn publish_updates(&self, wishes: &[Settle<'_>], settled: &[Outcome]) {
+        let events = wishes
+            .iter()
+            .zip(settled)
+            .filter_map(|(wish, outcome)| match outcome {
+                Outcome::Moved(order) => Some((wish, order)),
+                Outcome::Before(order) if wish.delivery.is_redelivery() => Some((wish, order)),
+                _ => None,
+            })
+            .map(|(wish, order)| Self::event(Channel::OrderUpdated, wish.delivery, &order.latest_event()))
+            .collect();
+        failpoint("writer.settled").await;
+        self.bus.publish_until_stored(events).await;
+    }
+}
+
+fn outcome(wish: &Settle<'_>, orders: &HashMap<OrderId, Order>, to: Status, now: Timestamp) -> Outcome {
+    let Some(order) = wish.target(orders) else { return Outcome::NotFound };
+    match order.transition(to) {
+        Transition::Done if order.updated_at == now => Outcome::Moved(order.clone()),
+        Transition::Done => Outcome::Before(order.clone()),
+        Transition::Conflict(status) => Outcome::Conflict(status),
+        Transition::Apply => Outcome::Undone,
+    }
+}

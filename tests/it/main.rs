@@ -1,0 +1,15 @@
+//! The system tests: one module for each behaviour, against real servers and the real daemons.
+//!
+//! Run them with `cargo xtask test`, which brings the servers up and says where they are.
+
+mod bad_input;
+mod bus;
+mod cancel;
+mod crash;
+mod idempotency;
+mod lists;
+mod outage;
+mod pipeline;
+mod processes;
+mod realtime;
+mod seed;
