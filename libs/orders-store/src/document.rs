@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OrderDocument {
     #[serde(rename = "_id")]
-    id: OrderId,
+    pub(crate) id: OrderId,
     order_id: OrderId,
     tenant_id: TenantId,
     request_id: RequestId,
@@ -127,7 +127,7 @@ impl From<OrderDocument> for Order {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RowDocument {
     #[serde(rename = "_id")]
-    id: OrderId,
+    pub(crate) id: OrderId,
     order_id: OrderId,
     tenant_id: TenantId,
     version: u32,

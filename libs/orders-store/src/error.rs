@@ -52,8 +52,14 @@ const REFUSALS: [i32; 16] = [
 
 impl From<mongodb::error::Error> for Error {
     fn from(error: mongodb::error::Error) -> Self {
+        Self::from(*error.kind)
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
         let refused = |code: i32| REFUSALS.contains(&code);
-        match *error.kind {
+        match kind {
             ErrorKind::InvalidArgument { message, .. } => Self::Refused(message),
             ErrorKind::Command(error) if refused(error.code) => Self::Refused(error.to_string()),
             ErrorKind::Write(WriteFailure::WriteError(error)) if refused(error.code) => {
@@ -86,6 +92,57 @@ impl From<InsertManyError> for Error {
             (Some(error), _) => Self::Unavailable(text(error)),
             (None, Some(error)) => Self::Refused(text(error)),
             (None, None) => Self::Unavailable("an insert failed without a reason".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{Document, deserialize_from_document, doc};
+
+    use super::*;
+
+    fn command(code: i32) -> Error {
+        let error = doc! { "code": code, "codeName": "Name", "errmsg": "why" };
+        Error::from(ErrorKind::Command(
+            deserialize_from_document(error).unwrap(),
+        ))
+    }
+
+    fn insert_many(error: Document) -> Error {
+        Error::from(ErrorKind::InsertMany(
+            deserialize_from_document(error).unwrap(),
+        ))
+    }
+
+    #[test]
+    fn only_what_can_never_succeed_is_refused() {
+        // 1 is what FerretDB says of a PostgreSQL that is away; the others are elections, shutdowns and time-outs.
+        for code in [
+            1, 6, 7, 13, 18, 50, 89, 91, 189, 262, 9001, 10107, 11600, 13435, 13436,
+        ] {
+            assert!(command(code).is_transient(), "{code}");
+        }
+        for code in [2, 9, 14, 85, 86, 121, 10334] {
+            assert!(!command(code).is_transient(), "{code}");
+        }
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(Error::from(ErrorKind::from(broken)).is_transient());
+    }
+
+    #[test]
+    fn an_insert_is_refused_only_if_nothing_about_it_is_transient() {
+        let of = |index: i32, code: i32| doc! { "index": index, "code": code, "errmsg": "why" };
+        let refused = insert_many(doc! { "writeErrors": [of(0, 11000), of(3, 121)] });
+        let text = "document 3: code 121: why";
+        assert_eq!(refused, Error::Refused(text.to_owned()));
+        for transient in [
+            doc! { "writeErrors": [of(0, 121), of(1, 112)] },
+            doc! { "writeErrors": [of(0, 121)], "writeConcernError": { "code": 64, "errmsg": "why" } },
+            doc! { "writeErrors": [of(0, 11000)], "writeConcernError": { "code": 64, "errmsg": "why" } },
+            doc! {},
+        ] {
+            assert!(insert_many(transient.clone()).is_transient(), "{transient}");
         }
     }
 }

@@ -34,33 +34,38 @@ where
     }
 }
 
-/// Inserts what is not there yet, in one unordered command; which of them this call stored.
+/// Inserts what is not there yet, in one unordered command; which of them this call stored, by position.
+///
+/// The command has the documents in the order of `id`: an engine that inserts a batch as one transaction makes two
+/// batches with the same orders in another order wait for each other (FerretDB: one second per document).
 pub(crate) async fn insert_new<T: Serialize + Send + Sync>(
     collection: &Collection<T>,
     documents: Vec<T>,
+    id: impl Fn(&T) -> &OrderId,
 ) -> Result<Vec<bool>, Error> {
-    let mut stored = vec![true; documents.len()];
     if documents.is_empty() {
-        return Ok(stored);
+        return Ok(Vec::new());
     }
-    let insert = async {
-        match collection.insert_many(&documents).ordered(false).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                for known in duplicates(error, stored.len())? {
-                    stored[known] = false;
-                }
-                Ok::<_, Error>(())
-            }
+    let mut sorted: Vec<(usize, T)> = documents.into_iter().enumerate().collect();
+    sorted.sort_by(|(_, one), (_, other)| id(one).cmp(id(other)));
+    within(DEADLINE, async {
+        let documents = sorted.iter().map(|(_, document)| document);
+        let known = match collection.insert_many(documents).ordered(false).await {
+            Ok(_) => Vec::new(),
+            Err(error) => duplicates(*error.kind, sorted.len())?,
+        };
+        let mut stored = vec![true; sorted.len()];
+        for known in known {
+            stored[sorted[known].0] = false;
         }
-    };
-    within(DEADLINE, insert).await?;
-    Ok(stored)
+        Ok::<_, Error>(stored)
+    })
+    .await
 }
 
 /// The positions of the documents whose key is taken, if that is all that went wrong.
-fn duplicates(error: mongodb::error::Error, count: usize) -> Result<Vec<usize>, Error> {
-    match *error.kind {
+fn duplicates(error: ErrorKind, count: usize) -> Result<Vec<usize>, Error> {
+    match error {
         ErrorKind::InsertMany(InsertManyError {
             write_errors: Some(errors),
             write_concern_error: None,
@@ -71,7 +76,7 @@ fn duplicates(error: mongodb::error::Error, count: usize) -> Result<Vec<usize>, 
         {
             Ok(errors.into_iter().map(|error| error.index).collect())
         }
-        kind => Err(mongodb::error::Error::from(kind).into()),
+        error => Err(error.into()),
     }
 }
 
@@ -87,7 +92,7 @@ where
     within(DEADLINE, async {
         let mut cursor = find
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
+            .batch_size(i32::try_from(limit).unwrap_or(i32::MAX).unsigned_abs())
             .await?;
         let mut found = Vec::new();
         while cursor.advance().await? {

@@ -89,7 +89,7 @@ impl ReadModel {
             .iter()
             .map(|event| RowDocument::from(*event))
             .collect();
-        insert_new(&self.rows, rows).await
+        insert_new(&self.rows, rows, |row| &row.id).await
     }
 
     /// Brings the rows that are below `version` to it, with `status`; how many that were.

@@ -1,1 +1,638 @@
+//! Against a real server: `cargo xtask test` starts one and names it in ORDERS_TEST_MONGO_URL.
 
+use std::{collections::HashMap, env, panic::resume_unwind};
+
+use mongodb::{
+    IndexModel,
+    bson::{DateTime, Document, doc},
+    options::IndexOptions,
+};
+use orders_contracts::{
+    CommandId, CreateOrder, OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp,
+};
+use orders_domain::Order;
+use tokio::task::LocalSet;
+
+use super::*;
+
+/// Runs `test` on a database of its own, which is dropped afterwards.
+async fn on_a_database<F>(test: impl FnOnce(Store) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    let Ok(server) = env::var("ORDERS_TEST_MONGO_URL") else {
+        panic!("ORDERS_TEST_MONGO_URL is not set: run `cargo xtask test`");
+    };
+    let url = format!(
+        "{}/store-{}",
+        server.trim_end_matches('/'),
+        CommandId::fresh()
+    );
+    let store = Store::connect(&url, "orders-store-tests").await.unwrap();
+    store.orders().ensure_indexes().await.unwrap();
+    store.rows().ensure_indexes().await.unwrap();
+    let local = LocalSet::new();
+    let task = local.spawn_local(test(store.clone()));
+    let outcome = local.run_until(task).await;
+    store.database.drop().await.unwrap();
+    if let Err(failure) = outcome {
+        resume_unwind(failure.into_panic());
+    }
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
+
+fn tenant(name: &str) -> TenantId {
+    name.parse().unwrap()
+}
+
+fn id(text: &str) -> OrderId {
+    OrderId::derive(&tenant("t"), &text.parse().unwrap())
+}
+
+/// The order that request `request` of tenant `t` creates at `millis`.
+fn order(request: &str, millis: i64) -> Order {
+    let mut order = Order::create(
+        CreateOrder::parse(
+            br#"{"requestId":"r","tenantId":"t","buyer":{"email":"a@b.cc","name":"A"},"items":[{"sku":"S","qty":2,"price":49.99}]}"#,
+            None,
+        )
+        .unwrap(),
+        CommandId::fresh(),
+        at(millis),
+    );
+    order.request_id = request.parse().unwrap();
+    order.order_id = id(request);
+    order
+}
+
+fn list() -> ListOrders {
+    ListOrders {
+        tenant: tenant("t"),
+        status: None,
+        buyer_email: None,
+        from: None,
+        until: None,
+        page: 1,
+        limit: 10,
+    }
+}
+
+fn ids(rows: &[OrderRow]) -> Vec<&OrderId> {
+    rows.iter().map(|row| &row.order_id).collect()
+}
+
+async fn insert_rows(rows: &ReadModel, events: &[OrderEvent]) -> Vec<bool> {
+    rows.insert(&events.iter().collect::<Vec<_>>())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_insert_tells_new_orders_from_known_ones() {
+    on_a_database(|store| async move {
+        let orders = store.orders();
+        let (a, b, c) = (order("a", 1), order("b", 2), order("c", 3));
+        assert_eq!(orders.insert(&[]).await, Ok(vec![]));
+        assert_eq!(
+            orders.insert(std::slice::from_ref(&b)).await,
+            Ok(vec![true])
+        );
+        let again = Order {
+            command_id: CommandId::fresh(),
+            ..b.clone()
+        };
+        // Also twice in one batch: the first of them is stored.
+        let batch = [a.clone(), again, c.clone(), a.clone()];
+        assert_eq!(
+            orders.insert(&batch).await,
+            Ok(vec![true, false, true, false])
+        );
+
+        let wanted = [&a, &b, &c].map(|order| order.order_id.clone());
+        let unknown = id("unknown");
+        let loaded = orders
+            .load(&[&wanted[..], &[unknown]].concat())
+            .await
+            .unwrap();
+        let stored = [a, b, c].map(|order| (order.order_id.clone(), order));
+        assert_eq!(loaded, HashMap::from(stored));
+        assert_eq!(orders.load(&[]).await, Ok(HashMap::new()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_of_a_tenant_has_one_order_whatever_its_id() {
+    on_a_database(|store| async move {
+        let orders = store.orders();
+        let first = order("a", 1);
+        let same_request = Order {
+            order_id: id("other"),
+            ..first.clone()
+        };
+        let other_tenant = Order {
+            tenant_id: tenant("u"),
+            ..same_request.clone()
+        };
+        assert_eq!(orders.insert(&[first]).await, Ok(vec![true]));
+        let batch = [same_request, other_tenant];
+        assert_eq!(orders.insert(&batch).await, Ok(vec![false, true]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_batch_is_stored_and_read_back() {
+    on_a_database(|store| async move {
+        let batch: Vec<Order> = (0..512).map(|n| order(&format!("r{n}"), n)).collect();
+        let ids: Vec<OrderId> = batch.iter().map(|order| order.order_id.clone()).collect();
+        assert_eq!(store.orders().insert(&batch).await, Ok(vec![true; 512]));
+        assert_eq!(store.orders().insert(&batch).await, Ok(vec![false; 512]));
+        assert_eq!(store.orders().load(&ids).await.unwrap().len(), 512);
+        assert_eq!(
+            store.orders().move_pending(&ids, Status::Paid, at(9)).await,
+            Ok(512)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_writers_at_once_one_wins_each_order() {
+    on_a_database(|store| async move {
+        let orders = store.orders();
+        for round in 0..5 {
+            let all: Vec<Order> = (0..300)
+                .map(|n| order(&format!("{round}-{n}"), n))
+                .collect();
+            let ids: Vec<OrderId> = all.iter().map(|order| order.order_id.clone()).collect();
+            // Two batches that share a third of the orders, in opposite order.
+            let (there, mut back) = (&all[..200], all[100..].to_vec());
+            let (there_ids, mut back_ids) = (&ids[..200], ids[100..].to_vec());
+            back.reverse();
+            back_ids.reverse();
+
+            let (one, other) = tokio::join!(orders.insert(there), orders.insert(&back));
+            let stored = [one.unwrap(), other.unwrap()].concat();
+            assert_eq!(stored.into_iter().filter(|stored| *stored).count(), 300);
+
+            let (paid, cancelled) = tokio::join!(
+                orders.move_pending(there_ids, Status::Paid, at(1)),
+                orders.move_pending(&back_ids, Status::Cancelled, at(1)),
+            );
+            let paid = paid.unwrap();
+            assert_eq!(paid + cancelled.unwrap(), 300);
+
+            let stored = orders.load(&ids).await.unwrap();
+            assert!(stored.values().all(|order| order.version == 2));
+            let stored = stored.values().filter(|order| order.status == Status::Paid);
+            assert_eq!(stored.count() as u64, paid);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn any_text_is_a_request_id() {
+    on_a_database(|store| async move {
+        let texts = [
+            "nul \0 in it".to_owned(),
+            "\0".to_owned(),
+            "\u{1F600}".repeat(255),
+            "x".repeat(255),
+            r#"{"$ne": null}"#.to_owned(),
+            "$where".to_owned(),
+            "a.b".to_owned(),
+            "' OR 1=1; --".to_owned(),
+            "e\u{301}".to_owned(),
+            "\u{e9}".to_owned(),
+            " r".to_owned(),
+            "r".to_owned(),
+            "R".to_owned(),
+        ];
+        let orders: Vec<Order> = texts.iter().map(|text| order(text, 1)).collect();
+        let all = vec![true; orders.len()];
+        assert_eq!(store.orders().insert(&orders).await, Ok(all));
+        let ids: Vec<OrderId> = orders.iter().map(|order| order.order_id.clone()).collect();
+        let loaded = store.orders().load(&ids).await.unwrap();
+        for order in orders {
+            assert_eq!(loaded.get(&order.order_id), Some(&order));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_pending_orders_move() {
+    on_a_database(|store| async move {
+        let orders = store.orders();
+        let cancelled = order("cancelled", 1).moved(Status::Cancelled, at(2));
+        let pending = order("pending", 1);
+        orders
+            .insert(&[cancelled.clone(), pending.clone()])
+            .await
+            .unwrap();
+        let ids = [
+            cancelled.order_id.clone(),
+            pending.order_id.clone(),
+            id("unknown"),
+        ];
+
+        assert_eq!(orders.move_pending(&[], Status::Paid, at(3)).await, Ok(0));
+        assert_eq!(orders.move_pending(&ids, Status::Paid, at(3)).await, Ok(1));
+        assert_eq!(
+            orders.move_pending(&ids, Status::Cancelled, at(4)).await,
+            Ok(0)
+        );
+
+        let loaded = orders.load(&ids).await.unwrap();
+        assert_eq!(loaded[&cancelled.order_id], cancelled);
+        assert_eq!(
+            loaded[&pending.order_id],
+            pending.moved(Status::Paid, at(3))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_left_pending_are_found_oldest_first() {
+    on_a_database(|store| async move {
+        let orders = store.orders();
+        let (old, older, fresh) = (order("old", 20), order("older", 10), order("fresh", 30));
+        let paid = order("paid", 5).moved(Status::Paid, at(6));
+        orders
+            .insert(&[old.clone(), older.clone(), fresh, paid])
+            .await
+            .unwrap();
+        assert_eq!(
+            orders.pending_since(at(30), 10).await,
+            Ok(vec![older.clone(), old])
+        );
+        assert_eq!(orders.pending_since(at(30), 1).await, Ok(vec![older]));
+        assert_eq!(orders.pending_since(at(10), 10).await, Ok(vec![]));
+        assert_eq!(orders.pending_since(at(30), 0).await, Ok(vec![]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_only_go_forward() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        let created = order("a", 1);
+        let paid = order("b", 1).moved(Status::Paid, at(2));
+        let events = [created.latest_event(), paid.latest_event()];
+        assert_eq!(insert_rows(&rows, &events).await, [true, true]);
+        // The creation of an order whose payment came first changes nothing.
+        assert_eq!(insert_rows(&rows, &[paid.created_event()]).await, [false]);
+
+        let ids = [created.order_id, paid.order_id, id("unknown")];
+        assert_eq!(rows.advance(&[], Status::Paid, 2).await, Ok(0));
+        assert_eq!(rows.advance(&ids, Status::Cancelled, 2).await, Ok(1));
+        assert_eq!(rows.advance(&ids, Status::Paid, 2).await, Ok(0));
+        assert_eq!(rows.advance(&ids, Status::Pending, 1).await, Ok(0));
+
+        let versions = rows.versions(&ids).await.unwrap();
+        assert_eq!(
+            versions,
+            HashMap::from([(ids[0].clone(), 2), (ids[1].clone(), 2)])
+        );
+        let status = async |id| rows.get(&tenant("t"), id).await.unwrap().unwrap().1.status;
+        assert_eq!(status(&ids[0]).await, Status::Cancelled);
+        assert_eq!(status(&ids[1]).await, Status::Paid);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_is_shown_to_its_tenant_only() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        let event = order("a", 1).created_event();
+        insert_rows(&rows, std::slice::from_ref(&event)).await;
+        let id = &event.order.order_id;
+        let row = Some((1, event.order.clone()));
+        assert_eq!(rows.get(&tenant("t"), id).await, Ok(row));
+        assert_eq!(rows.get(&tenant("u"), id).await, Ok(None));
+        let other = ListOrders {
+            tenant: tenant("u"),
+            ..list()
+        };
+        assert_eq!(
+            rows.list(&other).await,
+            Ok(OrderPage {
+                items: vec![],
+                total: 0
+            })
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_by_status_buyer_and_time() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        let first = order("1", 1_000).created_event();
+        let second = order("2", 2_000)
+            .moved(Status::Paid, at(9_000))
+            .latest_event();
+        let mut third = order("3", 3_000).created_event();
+        third.order.buyer_email = "Other+x@b.cc".to_owned();
+        insert_rows(&rows, &[first.clone(), second.clone(), third.clone()]).await;
+        let [first, second, third] = [first, second, third].map(|event| event.order.order_id);
+
+        let email = |text: &str| Some(text.to_owned());
+        for (query, expected) in [
+            (list(), vec![&third, &second, &first]),
+            (
+                ListOrders {
+                    status: Some(Status::Pending),
+                    ..list()
+                },
+                vec![&third, &first],
+            ),
+            (
+                ListOrders {
+                    status: Some(Status::Cancelled),
+                    ..list()
+                },
+                vec![],
+            ),
+            (
+                ListOrders {
+                    buyer_email: email("Other+x@b.cc"),
+                    ..list()
+                },
+                vec![&third],
+            ),
+            (
+                ListOrders {
+                    buyer_email: email("other+x@b.cc"),
+                    ..list()
+                },
+                vec![],
+            ),
+            (
+                ListOrders {
+                    buyer_email: email(r#"{"$ne":""}"#),
+                    ..list()
+                },
+                vec![],
+            ),
+            (
+                ListOrders {
+                    buyer_email: email("$regex"),
+                    ..list()
+                },
+                vec![],
+            ),
+            (
+                ListOrders {
+                    buyer_email: email(".*"),
+                    ..list()
+                },
+                vec![],
+            ),
+            (
+                ListOrders {
+                    from: Some(at(2_000)),
+                    ..list()
+                },
+                vec![&third, &second],
+            ),
+            (
+                ListOrders {
+                    from: Some(at(2_001)),
+                    ..list()
+                },
+                vec![&third],
+            ),
+            (
+                ListOrders {
+                    until: Some(at(2_000)),
+                    ..list()
+                },
+                vec![&first],
+            ),
+            (
+                ListOrders {
+                    until: Some(at(2_001)),
+                    ..list()
+                },
+                vec![&second, &first],
+            ),
+            (
+                ListOrders {
+                    from: Some(at(2_000)),
+                    until: Some(at(3_000)),
+                    ..list()
+                },
+                vec![&second],
+            ),
+            (
+                ListOrders {
+                    from: Some(at(3_000)),
+                    until: Some(at(2_000)),
+                    ..list()
+                },
+                vec![],
+            ),
+            (
+                ListOrders {
+                    status: Some(Status::Pending),
+                    buyer_email: email("a@b.cc"),
+                    from: Some(at(0)),
+                    until: Some(at(i64::from(u32::MAX))),
+                    ..list()
+                },
+                vec![&first],
+            ),
+        ] {
+            let page = rows.list(&query).await.unwrap();
+            assert_eq!(ids(&page.items), expected, "{query:?}");
+            assert_eq!(page.total, expected.len() as u64, "{query:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_have_every_row_once_even_among_equal_times() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        let events: Vec<OrderEvent> = (0..25)
+            .map(|n| order(&format!("r{n}"), 1_000 + i64::from(n >= 20)).created_event())
+            .collect();
+        insert_rows(&rows, &events).await;
+        let mut expected: Vec<_> = events.iter().map(|event| &event.order).collect();
+        expected.sort_by_key(|row| std::cmp::Reverse((row.created_at, &row.order_id)));
+
+        let mut seen = Vec::new();
+        for page in 1..=4 {
+            let page = rows
+                .list(&ListOrders {
+                    page,
+                    limit: 7,
+                    ..list()
+                })
+                .await
+                .unwrap();
+            assert_eq!(page.total, 25);
+            seen.extend(page.items);
+        }
+        assert_eq!(seen.iter().collect::<Vec<_>>(), expected);
+        let first = rows
+            .list(&ListOrders {
+                page: 0,
+                limit: 7,
+                ..list()
+            })
+            .await
+            .unwrap();
+        assert_eq!(first.items, seen[..7]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_far_behind_the_last_row_are_empty() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        insert_rows(&rows, &[order("a", 1).created_event()]).await;
+        let end = i64::MAX.unsigned_abs();
+        for (page, limit) in [
+            (2, 10),
+            (u64::from(u32::MAX), 100),
+            (end / 100, 100),
+            (end / 100 + 1, 100),
+            (end, 1),
+            (end, 2),
+            (u64::MAX, 1),
+            (u64::MAX, 100),
+            (2, u64::MAX),
+            (1, 0),
+            (u64::MAX, 0),
+        ] {
+            let page = rows
+                .list(&ListOrders {
+                    page,
+                    limit,
+                    ..list()
+                })
+                .await;
+            assert_eq!(
+                page,
+                Ok(OrderPage {
+                    items: vec![],
+                    total: 1
+                }),
+                "{limit}"
+            );
+        }
+        let all = rows
+            .list(&ListOrders {
+                limit: end,
+                ..list()
+            })
+            .await
+            .unwrap();
+        assert_eq!(all.items.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn indexes_can_be_ensured_again_and_a_differing_one_is_named() {
+    on_a_database(|store| async move {
+        store.orders().ensure_indexes().await.unwrap();
+        store.rows().ensure_indexes().await.unwrap();
+
+        let orders: Collection<Document> = store.collection("orders_write");
+        orders.drop().await.unwrap();
+        let name = "tenantId_1_requestId_1".to_owned();
+        let not_unique = IndexModel::builder()
+            .keys(doc! { "tenantId": 1, "requestId": 1 })
+            .options(IndexOptions::builder().name(name).build())
+            .build();
+        orders.create_index(not_unique).await.unwrap();
+        let error = store.orders().ensure_indexes().await.unwrap_err();
+        assert!(!error.is_transient(), "{error}");
+        let named = "index tenantId_1_requestId_1 of orders_write";
+        assert!(error.to_string().contains(named), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_corrupt_document_is_named_with_its_field() {
+    on_a_database(|store| async move {
+        let orders: Collection<Document> = store.collection("orders_write");
+        for (field, damage) in [
+            (
+                "items[0].price",
+                doc! { "$set": { "items.0.price": "49.99" } },
+            ),
+            ("total", doc! { "$set": { "total": -1.5 } }),
+            ("createdAt", doc! { "$set": { "createdAt": DateTime::MAX } }),
+            ("status", doc! { "$set": { "status": "LOST" } }),
+            ("requestId", doc! { "$set": { "requestId": "" } }),
+            ("bodyHash", doc! { "$unset": { "bodyHash": "" } }),
+        ] {
+            let order = order(field, 1);
+            let id = order.order_id.clone();
+            store.orders().insert(&[order]).await.unwrap();
+            orders
+                .update_one(doc! { "_id": id.as_str() }, damage)
+                .await
+                .unwrap();
+            let error = store
+                .orders()
+                .load(std::slice::from_ref(&id))
+                .await
+                .unwrap_err();
+            assert!(!error.is_transient(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(id.as_str()) && text.contains(field), "{text}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_url_cannot_weaken_what_a_write_promises() {
+    let url = "mongodb://h/d?w=1&journal=false&readPreference=secondary&maxPoolSize=3";
+    let store = Store::connect(url, "orders-store-tests").await.unwrap();
+    let orders: Collection<Document> = store.collection("orders_write");
+    assert_eq!(store.database.name(), "d");
+    assert_eq!(orders.write_concern(), Some(&durable()));
+    assert_eq!(orders.selection_criteria(), None);
+}
+
+#[tokio::test]
+async fn an_absent_server_is_unavailable_and_a_wrong_url_is_refused() {
+    // Nothing listens on port 1.
+    let url = "mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=100";
+    let store = Store::connect(url, "orders-store-tests").await.unwrap();
+    assert_eq!(store.database.name(), "orders");
+    let error = store.orders().load(&[id("a")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let unready = store.probe().await.unwrap_err();
+    assert!(!unready.contains("secret"), "{unready}");
+
+    for url in [
+        "",
+        "localhost",
+        "mongodb://u:q?zq@h/",
+        "mongodb://u:q/zq@h",
+        "mongodb://h:x",
+    ] {
+        let error = Store::connect(url, "orders-store-tests").await.unwrap_err();
+        assert!(!error.is_transient(), "{url}");
+        assert!(!error.to_string().contains('q'), "{error}");
+    }
+}

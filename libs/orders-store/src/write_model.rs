@@ -50,11 +50,8 @@ impl WriteModel {
     /// On an error nothing may be concluded about any of them. [`Error::Refused`] means that at least one can never be
     /// stored; single calls tell which.
     pub async fn insert(&self, orders: &[Order]) -> Result<Vec<bool>, Error> {
-        insert_new(
-            &self.orders,
-            orders.iter().map(OrderDocument::from).collect(),
-        )
-        .await
+        let documents = orders.iter().map(OrderDocument::from).collect();
+        insert_new(&self.orders, documents, |document| &document.id).await
     }
 
     /// The orders with these ids, as far as they exist.
