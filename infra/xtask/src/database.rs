@@ -1,8 +1,7 @@
 //! The database: `mongod` where there is one, else FerretDB over PostgreSQL with the DocumentDB extension.
 
 use std::{
-    env, fs,
-    io::ErrorKind,
+    fs,
     os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
     process::Stdio,
@@ -10,15 +9,16 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, geteuid};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::{
     process::{User, as_user},
     progress,
-    stack::{SERVER_GRACE, Site},
+    stack::{self, SERVER_GRACE, Site},
     supervisor::Supervisor,
     tools,
-    workspace::{Workspace, on_path, short_hash},
+    workspace::{Workspace, on_path},
 };
 
 const NOBODY: u32 = 65534;
@@ -32,16 +32,12 @@ pub(crate) async fn start(
     match on_path("mongod") {
         Some(mongod) => Ok(vec![start_mongod(&mongod, site, port).await?]),
         None => {
-            let (bin, ferretdb) = (
-                tools::postgres(workspace).await?,
-                tools::go(workspace).await?.join("ferretdb"),
-            );
-            let postgres = Postgres::new(bin, site)?;
-            let below = postgres.start(site).await?;
-            Ok(vec![
-                start_ferretdb(&ferretdb, &postgres, site, port).await?,
-                below,
-            ])
+            let ferretdb = tools::go(workspace).await?.join("ferretdb");
+            let postgres = Postgres::new(tools::postgres(workspace).await?, site)?;
+            let mut below = postgres.start(site).await?;
+            let above = start_ferretdb(&ferretdb, &postgres, site, port).await?;
+            below.own(postgres.socket);
+            Ok(vec![above, below])
         }
     }
 }
@@ -82,7 +78,7 @@ async fn start_ferretdb(
         format!("--state-dir={}", folder.display()),
         format!(
             "--postgresql-url=postgres://postgres@/postgres?host={}",
-            postgres.socket.display()
+            postgres.socket.path().display()
         ),
     ]);
     let mut server = launch.start()?;
@@ -96,28 +92,25 @@ struct Postgres {
     bin: PathBuf,
     data: PathBuf,
     /// The folder of its only listener. A socket's path is short by law, a checkout's may be long.
-    socket: PathBuf,
+    socket: TempDir,
 }
 
 impl Postgres {
     fn new(bin: PathBuf, site: &Site) -> Result<Self> {
-        let data = site.data.join("postgres");
-        let socket = env::temp_dir().join(format!("orders-pg-{}", short_hash(&data)));
-        if data.to_string_lossy().contains('\'') || socket.to_string_lossy().contains(['\'', ',']) {
-            bail!(
-                "quotes and commas in {} would confuse PostgreSQL",
-                data.display()
-            );
-        }
-        Ok(Self { bin, data, socket })
+        let socket = stack::temporary()?;
+        give_to_postgres(socket.path())?;
+        Ok(Self {
+            bin,
+            data: site.data.join("postgres"),
+            socket,
+        })
     }
 
     async fn start(&self, site: &Site) -> Result<Supervisor> {
         if !self.data.join("PG_VERSION").exists() {
             self.create().await?;
         }
-        self.make_socket_folder()?;
-        let socket = self.socket.display();
+        let socket = self.socket.path().display();
         let mut settings = vec![
             "listen_addresses=".into(),
             format!("unix_socket_directories={socket}"),
@@ -175,7 +168,11 @@ impl Postgres {
     async fn create(&self) -> Result<()> {
         let making = self.data.with_extension("new");
         let _ = fs::remove_dir_all(&making);
-        make_private_folder(&making)?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&making)
+            .context("creating the database")?;
+        give_to_postgres(&making)?;
         let mut initdb = as_user(User::NotRoot, None, &self.bin.join("initdb"));
         initdb.arg("-D").arg(&making);
         initdb.args([
@@ -188,15 +185,6 @@ impl Postgres {
         fs::rename(&making, &self.data).context("creating the database")
     }
 
-    fn make_socket_folder(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.socket) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("clearing {}", self.socket.display()))
-            }
-            _ => make_private_folder(&self.socket),
-        }
-    }
-
     async fn query(&self, sql: &str) -> Result<()> {
         let output = Command::new(self.bin.join("psql"))
             .args([
@@ -206,7 +194,7 @@ impl Postgres {
                 "--dbname=postgres",
             ])
             .args(["--set=ON_ERROR_STOP=1", "--command", sql, "--host"])
-            .arg(&self.socket)
+            .arg(self.socket.path())
             .stdin(Stdio::null())
             .output()
             .await?;
@@ -220,17 +208,11 @@ impl Postgres {
     }
 }
 
-/// A folder for PostgreSQL alone.
-fn make_private_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .and_then(|()| {
-            if geteuid().is_root() {
-                chown(path, Some(NOBODY), Some(NOBODY))
-            } else {
-                Ok(())
-            }
-        })
-        .with_context(|| format!("making {}", path.display()))
+/// Makes a folder PostgreSQL's own: it insists on that, and does not run as root.
+fn give_to_postgres(folder: &Path) -> Result<()> {
+    if geteuid().is_root() {
+        chown(folder, Some(NOBODY), Some(NOBODY))
+            .with_context(|| format!("preparing {}", folder.display()))?;
+    }
+    Ok(())
 }

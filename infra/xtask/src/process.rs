@@ -175,9 +175,12 @@ pub(crate) fn as_user(user: User, on_death: Option<Signal>, program: &Path) -> C
             "--ambient-caps",
             "+dac_override",
         ]);
+        // Without this the capability does not count for access(2), by which PostgreSQL looks for its programs.
+        command.args(["--securebits", "+no_setuid_fixup"]);
     }
     if let Some(signal) = on_death {
-        command.arg("--pdeathsig").arg(signal.as_raw().to_string());
+        let name = if signal == Signal::INT { "INT" } else { "TERM" };
+        command.args(["--pdeathsig", name]);
     }
     command.arg("--").arg(program);
     command

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -23,6 +24,7 @@ pub(crate) struct Supervisor {
     grace: Duration,
     stop: watch::Sender<bool>,
     kept: Vec<JoinHandle<()>>,
+    folders: Vec<TempDir>,
 }
 
 impl Supervisor {
@@ -33,6 +35,7 @@ impl Supervisor {
             grace,
             stop: watch::Sender::new(false),
             kept: Vec::new(),
+            folders: Vec::new(),
         }
     }
 
@@ -41,6 +44,11 @@ impl Supervisor {
         let (log, grace, stop) = (self.log, self.grace, self.stop.subscribe());
         self.kept
             .push(tokio::spawn(keep(launch, running, log, grace, stop)));
+    }
+
+    /// Removes the folder when all is stopped.
+    pub(crate) fn own(&mut self, folder: TempDir) {
+        self.folders.push(folder);
     }
 
     pub(crate) async fn stop(self) {
