@@ -126,6 +126,16 @@ pub(crate) struct Index {
     pub(crate) unique: bool,
 }
 
+impl Index {
+    /// The keys as the driver wants them.
+    pub(crate) fn document(&self) -> Document {
+        self.keys
+            .iter()
+            .map(|(field, order)| ((*field).to_owned(), (*order).into()))
+            .collect()
+    }
+}
+
 impl fmt::Display for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, (field, order)) in self.keys.iter().enumerate() {
@@ -146,12 +156,10 @@ pub(crate) async fn ensure_indexes<T: Send + Sync>(
             .name(index.to_string())
             .unique(index.unique.then_some(true))
             .build();
-        let keys: Document = index
-            .keys
-            .iter()
-            .map(|(field, order)| ((*field).to_owned(), (*order).into()))
-            .collect();
-        let model = IndexModel::builder().keys(keys).options(options).build();
+        let model = IndexModel::builder()
+            .keys(index.document())
+            .options(options)
+            .build();
         within(INDEX_DEADLINE, collection.create_index(model))
             .await
             .map_err(|error| error.about(&format!("index {index} of {}", collection.name())))?;

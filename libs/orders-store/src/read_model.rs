@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use mongodb::{
     Collection,
     bson::{DateTime, Document, doc},
+    options::Hint,
 };
 use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
 
@@ -12,31 +13,29 @@ use crate::{
     operation::{DEADLINE, Index, ensure_indexes, insert_new, read, texts, within},
 };
 
-/// Each ends like the sort of the list, so that a page is read off the index.
-const INDEXES: [Index; 3] = [
-    Index {
-        keys: &[
-            ("tenantId", 1),
-            ("status", 1),
-            ("createdAt", -1),
-            ("orderId", -1),
-        ],
-        unique: false,
-    },
-    Index {
-        keys: &[
-            ("tenantId", 1),
-            ("buyerEmail", 1),
-            ("createdAt", -1),
-            ("orderId", -1),
-        ],
-        unique: false,
-    },
-    Index {
-        keys: &[("tenantId", 1), ("createdAt", -1), ("orderId", -1)],
-        unique: false,
-    },
-];
+/// Each index ends like the sort of the list, so that a page is read off it.
+const BY_STATUS: Index = Index {
+    keys: &[
+        ("tenantId", 1),
+        ("status", 1),
+        ("createdAt", -1),
+        ("orderId", -1),
+    ],
+    unique: false,
+};
+const BY_BUYER: Index = Index {
+    keys: &[
+        ("tenantId", 1),
+        ("buyerEmail", 1),
+        ("createdAt", -1),
+        ("orderId", -1),
+    ],
+    unique: false,
+};
+const BY_TIME: Index = Index {
+    keys: &[("tenantId", 1), ("createdAt", -1), ("orderId", -1)],
+    unique: false,
+};
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
@@ -79,7 +78,7 @@ impl ReadModel {
 
     /// Creates the indexes that are missing.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        ensure_indexes(&self.rows, &INDEXES).await
+        ensure_indexes(&self.rows, &[BY_STATUS, BY_BUYER, BY_TIME]).await
     }
 
     /// Stores the row of each event whose order has none yet, at the event's version. In the order of the input: true
@@ -132,27 +131,39 @@ impl ReadModel {
 
     /// One page of the list, newest first, and how many rows there are in all.
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
-        let filter = query.filter();
-        let total = within(DEADLINE, self.rows.count_documents(filter.clone()));
+        let total = within(DEADLINE, self.rows.count_documents(query.filter()));
         let items = async {
-            match query.skip() {
-                Some(skip) => {
-                    let find = self
-                        .rows
-                        .find(filter)
-                        .sort(doc! { "createdAt": -1, "orderId": -1 })
-                        .skip(skip);
-                    read(find, query.limit).await
-                }
-                None => Ok(Vec::new()),
+            // Engines without statistics sort all rows of the tenant unless they are told the index.
+            match self.page(query, Some(query.index())).await {
+                Err(Error::Refused(_)) => self.page(query, None).await, // the index is not there (yet)
+                page => page,
             }
         };
         let (total, items) = tokio::try_join!(total, items)?;
-        let items = items
+        Ok(OrderPage { items, total })
+    }
+
+    async fn page(
+        &self,
+        query: &ListOrders,
+        index: Option<&Index>,
+    ) -> Result<Vec<OrderRow>, Error> {
+        let Some(skip) = query.skip() else {
+            return Ok(Vec::new());
+        };
+        let mut find = self
+            .rows
+            .find(query.filter())
+            .sort(doc! { "createdAt": -1, "orderId": -1 })
+            .skip(skip);
+        if let Some(index) = index {
+            find = find.hint(Hint::Keys(index.document()));
+        }
+        let found = read(find, query.limit).await?;
+        Ok(found
             .into_iter()
             .map(|row| <(u32, OrderRow)>::from(row).1)
-            .collect();
-        Ok(OrderPage { items, total })
+            .collect())
     }
 }
 
@@ -177,6 +188,15 @@ impl ListOrders {
             filter.insert("createdAt", created);
         }
         filter
+    }
+
+    /// The index that has the filter in front of the sort.
+    fn index(&self) -> &'static Index {
+        match (&self.buyer_email, self.status) {
+            (Some(_), _) => &BY_BUYER,
+            (None, Some(_)) => &BY_STATUS,
+            (None, None) => &BY_TIME,
+        }
     }
 
     /// The rows before the page; `None` for a page behind the last row that any collection can have, whose position

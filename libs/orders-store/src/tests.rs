@@ -547,6 +547,26 @@ async fn pages_far_behind_the_last_row_are_empty() {
 }
 
 #[tokio::test]
+async fn a_list_needs_neither_its_indexes_nor_its_collection() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        store
+            .collection::<Document>("orders_read")
+            .drop()
+            .await
+            .unwrap();
+        let empty = OrderPage {
+            items: vec![],
+            total: 0,
+        };
+        assert_eq!(rows.list(&list()).await, Ok(empty));
+        insert_rows(&rows, &[order("a", 1).created_event()]).await;
+        assert_eq!(rows.list(&list()).await.unwrap().items.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn indexes_can_be_ensured_again_and_a_differing_one_is_named() {
     on_a_database(|store| async move {
         store.orders().ensure_indexes().await.unwrap();
