@@ -11,7 +11,7 @@ use crate::{
     process::Output,
     procfile, progress,
     stack::{self, Site, http_status},
-    supervisor::Log,
+    supervisor::{Log, stop_in_order},
     up,
     workspace::Workspace,
 };
@@ -55,8 +55,8 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         format!("nats://127.0.0.1:{nats}"),
         format!("mongodb://127.0.0.1:{mongo}/orders"),
     );
-    let mut servers = vec![stack::start_nats(workspace, &site, nats, monitor).await?];
-    servers.extend(database::start(workspace, &site, mongo).await?);
+    let mut layers = database::start(workspace, &site, mongo).await?;
+    layers[0].push(stack::start_nats(workspace, &site, nats, monitor).await?);
 
     let daemons = procfile::read(workspace)?;
     let ports = daemons
@@ -68,8 +68,9 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         ("MONGO_URL".into(), mongo_url.clone()),
     ];
     let running = procfile::start(workspace, &site, &daemons, &ports, profile, &env, |name| {
-        Ok(Output::File(site.log_file(name)))
+        Output::File(site.log_file(name))
     })?;
+    layers.insert(0, vec![running]);
     let all_ready = async {
         for port in &ports {
             while http_status(*port, "/readyz").await != Some(200) {
@@ -93,10 +94,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
     load.env("NATS_URL", nats_url).env("MONGO_URL", mongo_url);
     let status = progress::run_shown(&mut load).await?;
 
-    running.stop().await;
-    for server in servers {
-        server.stop().await;
-    }
+    stop_in_order(layers).await;
     if !status.success() {
         eprintln!("the logs are in {}", folder.keep().join("log").display());
         return Ok(ExitCode::FAILURE);

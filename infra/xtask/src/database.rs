@@ -15,7 +15,7 @@ use tokio::process::Command;
 use crate::{
     process::{User, as_user},
     progress,
-    stack::{self, SERVER_GRACE, Site},
+    stack::{self, Site},
     supervisor::Supervisor,
     tools,
     workspace::{Workspace, on_path},
@@ -23,21 +23,21 @@ use crate::{
 
 const NOBODY: u32 = 65534;
 
-/// Starts it; the supervisors are to be stopped in order.
+/// Starts it, in layers: each stands on the next.
 pub(crate) async fn start(
     workspace: &Workspace,
     site: &Site,
     port: u16,
-) -> Result<Vec<Supervisor>> {
+) -> Result<Vec<Vec<Supervisor>>> {
     match on_path("mongod") {
-        Some(mongod) => Ok(vec![start_mongod(&mongod, site, port).await?]),
+        Some(mongod) => Ok(vec![vec![start_mongod(&mongod, site, port).await?]]),
         None => {
             let ferretdb = tools::go(workspace).await?.join("ferretdb");
             let postgres = Postgres::new(tools::postgres(workspace).await?, site)?;
             let mut below = postgres.start(site).await?;
             let above = start_ferretdb(&ferretdb, &postgres, site, port).await?;
             below.own(postgres.socket);
-            Ok(vec![above, below])
+            Ok(vec![vec![above], vec![below]])
         }
     }
 }
@@ -56,7 +56,7 @@ async fn start_mongod(program: &Path, site: &Site, port: u16) -> Result<Supervis
         ]);
     let mut server = launch.start()?;
     site.accepts("mongod", port, &mut server).await?;
-    let mut supervisor = site.supervisor(SERVER_GRACE);
+    let mut supervisor = Supervisor::new(site.log);
     supervisor.keep(launch, server);
     Ok(supervisor)
 }
@@ -83,7 +83,7 @@ async fn start_ferretdb(
     ]);
     let mut server = launch.start()?;
     site.accepts("ferretdb", port, &mut server).await?;
-    let mut supervisor = site.supervisor(SERVER_GRACE);
+    let mut supervisor = Supervisor::new(site.log);
     supervisor.keep(launch, server);
     Ok(supervisor)
 }
@@ -159,7 +159,7 @@ impl Postgres {
              UPDATE cron.job SET nodename = '{socket}' WHERE nodename <> '{socket}';"
         );
         progress::step("preparing the database", self.query(&sql)).await?;
-        let mut supervisor = site.supervisor(SERVER_GRACE);
+        let mut supervisor = Supervisor::new(site.log);
         supervisor.keep(launch, server);
         Ok(supervisor)
     }

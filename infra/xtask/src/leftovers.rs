@@ -50,7 +50,7 @@ pub(crate) async fn stop_all(workspace: &Workspace) -> Vec<String> {
             gone(std::slice::from_ref(&up), Duration::from_secs(6)),
         )
         .await;
-        stopped.push(up.name);
+        stopped.push("cargo xtask up".to_owned());
     }
     let (_, others) = split(Recorded::all(&folder));
     for process in &others {

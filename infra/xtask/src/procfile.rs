@@ -8,7 +8,6 @@ use crate::{
     process::{Launch, Output},
     stack::Site,
     supervisor::Supervisor,
-    up::DAEMON_GRACE,
     workspace::Workspace,
 };
 
@@ -43,7 +42,7 @@ pub(crate) fn start(
     ports: &[u16],
     profile: &str,
     env: &[(String, String)],
-    output: impl Fn(&str) -> Result<Output>,
+    output: impl Fn(&str) -> Output,
 ) -> Result<Supervisor> {
     let mut env = env.to_vec();
     env.push(("ORDERS_PROFILE".into(), profile.into()));
@@ -61,9 +60,9 @@ pub(crate) fn start(
             ),
         );
     }
-    let mut supervisor = site.supervisor(DAEMON_GRACE);
+    let mut supervisor = Supervisor::new(site.log);
     for (daemon, port) in daemons.iter().zip(ports) {
-        let mut launch = Launch::new(&daemon.name, "sh", workspace.root(), output(&daemon.name)?);
+        let mut launch = Launch::new(&daemon.name, "sh", workspace.root(), output(&daemon.name));
         launch = launch.args(["-c", &daemon.command]);
         launch.env.clone_from(&env);
         launch.env.extend([

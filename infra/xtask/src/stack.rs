@@ -24,9 +24,6 @@ use crate::{
     workspace::{Workspace, on_path},
 };
 
-/// Servers have little to finish, and it must fit with the daemons' four seconds into five.
-pub(crate) const SERVER_GRACE: Duration = Duration::from_millis(700);
-
 /// Where servers keep their data and logs, and how carefully.
 pub(crate) struct Site {
     pub(crate) data: PathBuf,
@@ -50,10 +47,6 @@ impl Site {
         let mut launch = Launch::new(name, program, &self.data, Output::File(file));
         launch.records.clone_from(&self.records);
         Ok(launch)
-    }
-
-    pub(crate) fn supervisor(&self, grace: Duration) -> Supervisor {
-        Supervisor::new(self.log, grace)
     }
 
     /// Waits until a server that was just started accepts connections.
@@ -112,7 +105,7 @@ pub(crate) async fn start_nats(
         ]);
     let mut server = launch.start()?;
     site.accepts("nats-server", port, &mut server).await?;
-    let mut supervisor = site.supervisor(SERVER_GRACE);
+    let mut supervisor = Supervisor::new(site.log);
     supervisor.keep(launch, server);
     Ok(supervisor)
 }

@@ -21,19 +21,17 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// Processes that are stopped together.
 pub(crate) struct Supervisor {
     log: Log,
-    grace: Duration,
-    stop: watch::Sender<bool>,
+    /// Once it is to stop: how long its processes may take.
+    stop: watch::Sender<Option<Duration>>,
     kept: Vec<JoinHandle<()>>,
     folders: Vec<TempDir>,
 }
 
 impl Supervisor {
-    /// When stopping, what still runs after `grace` is killed.
-    pub(crate) fn new(log: Log, grace: Duration) -> Self {
+    pub(crate) fn new(log: Log) -> Self {
         Self {
             log,
-            grace,
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(None),
             kept: Vec::new(),
             folders: Vec::new(),
         }
@@ -41,9 +39,9 @@ impl Supervisor {
 
     /// Starts the process again, with growing pauses, whenever it ends.
     pub(crate) fn keep(&mut self, launch: Launch, running: Running) {
-        let (log, grace, stop) = (self.log, self.grace, self.stop.subscribe());
+        let stop = self.stop.subscribe();
         self.kept
-            .push(tokio::spawn(keep(launch, running, log, grace, stop)));
+            .push(tokio::spawn(keep(launch, running, self.log, stop)));
     }
 
     /// Removes the folder when all is stopped.
@@ -51,10 +49,30 @@ impl Supervisor {
         self.folders.push(folder);
     }
 
-    pub(crate) async fn stop(self) {
-        self.stop.send_replace(true);
+    /// Asks all to stop; what still runs after `grace` is killed.
+    async fn stop(self, grace: Duration) {
+        self.stop.send_replace(Some(grace));
         for task in self.kept {
             let _ = task.await;
+        }
+    }
+}
+
+/// Stops one layer after the other, all within five seconds: each may take what those below can spare.
+pub(crate) async fn stop_in_order(layers: Vec<Vec<Supervisor>>) {
+    const ALL: Duration = Duration::from_millis(4900);
+    const EACH_AT_LEAST: Duration = Duration::from_millis(450);
+    let end = Instant::now() + ALL;
+    let below = (0..u32::try_from(layers.len()).unwrap_or_default()).rev();
+    for (layer, below) in layers.into_iter().zip(below) {
+        let left = end.saturating_duration_since(Instant::now());
+        let grace = left.saturating_sub(EACH_AT_LEAST * below);
+        let stopping: Vec<_> = layer
+            .into_iter()
+            .map(|supervisor| tokio::spawn(supervisor.stop(grace)))
+            .collect();
+        for stopped in stopping {
+            let _ = stopped.await;
         }
     }
 }
@@ -63,11 +81,13 @@ async fn keep(
     launch: Launch,
     first: Running,
     log: Log,
-    grace: Duration,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Option<Duration>>,
 ) {
     let mut stop = std::pin::pin!(async move {
-        let _ = stop.wait_for(|stop| *stop).await;
+        match stop.wait_for(Option::is_some).await {
+            Ok(grace) => grace.unwrap_or_default(),
+            Err(_) => Duration::ZERO,
+        }
     });
     let mut running = Ok(first);
     let mut pause = FIRST_PAUSE;
@@ -77,7 +97,7 @@ async fn keep(
                 let started = Instant::now();
                 let ended = tokio::select! {
                     ended = process.wait() => ended,
-                    () = &mut stop => return process.stop(grace).await,
+                    grace = &mut stop => return process.stop(grace).await,
                 };
                 if started.elapsed() > LAST_PAUSE {
                     pause = FIRST_PAUSE;
@@ -92,7 +112,7 @@ async fn keep(
         );
         tokio::select! {
             () = time::sleep(pause) => {}
-            () = &mut stop => return,
+            _ = &mut stop => return,
         }
         pause = (pause * 2).min(LAST_PAUSE);
         running = launch.start();

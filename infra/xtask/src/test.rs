@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     database, ports, progress,
     stack::{Site, temporary},
-    supervisor::Log,
+    supervisor::{Log, stop_in_order},
     tools, up,
     workspace::Workspace,
 };
@@ -53,9 +53,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         tests.env("RUST_TEST_THREADS", "4");
     }
     let status = progress::run_shown(&mut tests).await?;
-    for supervisor in database {
-        supervisor.stop().await;
-    }
+    stop_in_order(database).await;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }

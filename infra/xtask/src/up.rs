@@ -18,7 +18,7 @@ use crate::{
     procfile::{self, Daemon},
     progress,
     stack::{self, Given, Site, http_status, redacted},
-    supervisor::{Log, Supervisor},
+    supervisor::{Log, Supervisor, stop_in_order},
     tools,
     workspace::{Settings, Workspace},
 };
@@ -27,9 +27,6 @@ const EDGE_PORT: u16 = 3001;
 const NATS_PORT: u16 = 4222;
 const MONITOR_PORT: u16 = 8222;
 const MONGO_PORT: u16 = 27017;
-
-/// A daemon ends within four seconds of SIGTERM; what does not is killed, so that all is over within five.
-pub(crate) const DAEMON_GRACE: Duration = Duration::from_millis(4000);
 
 /// Start NATS, the database and the daemons, and show one log until Ctrl-C
 ///
@@ -58,7 +55,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
     }
     eprintln!("stopping (Ctrl-C again to stop at once)");
     tokio::select! {
-        () = stack.stop() => eprintln!("stopped; `cargo xtask up` goes on where this ended"),
+        () = stop_in_order(stack.layers) => eprintln!("stopped; `cargo xtask up` goes on where this ended"),
         () = interrupted() => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -200,15 +197,12 @@ impl Stack {
             .args(["build", "--workspace", "--bins"])
             .args(options.release.then_some("--release"));
         built(&mut build).await?;
-        let mut servers = Vec::new();
-        let mut storage = Vec::new();
+        let mut layers = match plan.mongo_port() {
+            Some(port) => database::start(workspace, &site, port).await?,
+            None => vec![Vec::new()],
+        };
         if let Some(port) = plan.nats_port() {
-            servers.push(stack::start_nats(workspace, &site, port, MONITOR_PORT).await?);
-        }
-        if let Some(port) = plan.mongo_port() {
-            let mut started = database::start(workspace, &site, port).await?;
-            storage = started.split_off(1);
-            servers.append(&mut started);
+            layers[0].push(stack::start_nats(workspace, &site, port, MONITOR_PORT).await?);
         }
         plan.introduce(workspace).await;
 
@@ -229,12 +223,13 @@ impl Stack {
             &ports,
             profile,
             &env,
-            |_| Ok(Output::Lines(log)),
+            |_| Output::Lines(log),
         )?;
+        layers.insert(0, vec![daemons]);
         Ok(Self {
             plan,
             log,
-            layers: vec![vec![daemons], servers, storage],
+            layers,
             _record: record,
             _lock: lock,
         })
@@ -257,18 +252,6 @@ impl Stack {
   curl 'http://localhost:{port}/api/orders?tenantId=t-123'
 "#
         );
-    }
-
-    async fn stop(self) {
-        for layer in self.layers {
-            let mut stopping: Vec<_> = layer
-                .into_iter()
-                .map(|supervisor| tokio::spawn(supervisor.stop()))
-                .collect();
-            while let Some(task) = stopping.pop() {
-                let _ = task.await;
-            }
-        }
     }
 }
 
