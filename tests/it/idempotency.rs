@@ -15,7 +15,10 @@ async fn fifty_duplicates_over_two_edges_make_one_order_and_one_201() {
 
     let urls = [pipeline.edge.url(), second.url()];
     let posts = (0..50).map(|n| {
-        let post = pipeline.http.post(format!("{}/api/orders", urls[n % 2])).json(&body);
+        let post = pipeline
+            .http
+            .post(format!("{}/api/orders", urls[n % 2]))
+            .json(&body);
         async move {
             let response = post.send().await.unwrap();
             let replayed = response.headers().contains_key("x-idempotent-replayed");
@@ -24,11 +27,17 @@ async fn fifty_duplicates_over_two_edges_make_one_order_and_one_201() {
     });
     let answers = join_all(posts).await;
 
-    let created: Vec<_> = answers.iter().filter(|(status, ..)| *status == StatusCode::CREATED).collect();
+    let created: Vec<_> = answers
+        .iter()
+        .filter(|(status, ..)| *status == StatusCode::CREATED)
+        .collect();
     assert_eq!(created.len(), 1, "{answers:?}");
     for (status, replayed, id) in &answers {
         assert_eq!(*status == StatusCode::OK, *replayed);
-        assert!(*status == StatusCode::OK || *status == StatusCode::CREATED, "{status}");
+        assert!(
+            *status == StatusCode::OK || *status == StatusCode::CREATED,
+            "{status}"
+        );
         assert_eq!(id, &created[0].2);
     }
     assert_eq!(pipeline.stack.count("orders_write", doc! {}).await, 1);
@@ -42,7 +51,9 @@ async fn the_same_request_id_of_two_tenants_makes_two_orders() {
     let first = pipeline.create("t-1", "r1").await;
     let second = pipeline.create("t-2", "r1").await;
     assert_ne!(first, second);
-    let other = pipeline.get(&format!("/api/orders/{first}?tenantId=t-2")).await;
+    let other = pipeline
+        .get(&format!("/api/orders/{first}?tenantId=t-2"))
+        .await;
     assert_eq!(other.status(), StatusCode::NOT_FOUND);
     pipeline.stack.clean_up().await;
 }
@@ -59,15 +70,19 @@ async fn another_body_replays_by_default_and_says_so() {
     assert_eq!(response.headers()["x-idempotent-replayed"], "true");
     assert_eq!(response.headers()["x-idempotency-mismatch"], "true");
     assert_eq!(order_id(response).await, id);
-    let row = pipeline.get_json(&format!("/api/orders/{id}?tenantId=t-1")).await;
+    let row = pipeline
+        .get_json(&format!("/api/orders/{id}?tenantId=t-1"))
+        .await;
     assert_eq!(row["total"], 99.98, "the first body is what is stored");
     pipeline.stack.clean_up().await;
 }
 
 #[tokio::test]
 async fn another_body_is_422_when_the_operator_says_reject() {
-    let pipeline =
-        Pipeline::start_with("5s", |edge| edge.env("ORDERS_IDEMPOTENCY__ON_MISMATCH", "reject")).await;
+    let pipeline = Pipeline::start_with("5s", |edge| {
+        edge.env("ORDERS_IDEMPOTENCY__ON_MISMATCH", "reject")
+    })
+    .await;
     pipeline.create("t-1", "r1").await;
     let mut other = order("t-1", "r1");
     other["items"][0]["qty"] = json!(3);
@@ -86,7 +101,12 @@ async fn the_idempotency_key_header_stands_in_for_the_request_id() {
     let mut body = order("t-1", "");
     body.as_object_mut().unwrap().remove("requestId");
     let post = |key: &'static str, body: &Value| {
-        pipeline.http.post(&url).header("idempotency-key", key).json(body).send()
+        pipeline
+            .http
+            .post(&url)
+            .header("idempotency-key", key)
+            .json(body)
+            .send()
     };
 
     let quoted = post("\"key-1\"", &body).await.unwrap();
@@ -102,7 +122,10 @@ async fn the_idempotency_key_header_stands_in_for_the_request_id() {
 
     let both = post("key-2", &order("t-1", "key-1")).await.unwrap();
     assert_eq!(both.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(both.json::<Value>().await.unwrap()["errors"][0]["pointer"], "#/requestId");
+    assert_eq!(
+        both.json::<Value>().await.unwrap()["errors"][0]["pointer"],
+        "#/requestId"
+    );
     assert_eq!(pipeline.stack.count("orders_write", doc! {}).await, 1);
     pipeline.stack.clean_up().await;
 }

@@ -25,20 +25,41 @@ impl Pipeline {
     pub(crate) async fn start_with(delay: &str, edge: impl FnOnce(Setup) -> Setup) -> Self {
         let stack = Stack::start().await;
         let realtime = stack.daemon("realtime").spawn();
-        let edge = edge(stack.daemon("edge").env("ORDERS_REALTIME_URLS", &realtime.url())).spawn();
+        let edge = edge(
+            stack
+                .daemon("edge")
+                .env("ORDERS_REALTIME_URLS", &realtime.url()),
+        )
+        .spawn();
         let writer = stack.daemon("writer").spawn();
         let projector = stack.daemon("projector").spawn();
-        let payments = stack.daemon("payment-simulator").env("ORDERS_PAYMENT__DELAY", delay).spawn();
+        let payments = stack
+            .daemon("payment-simulator")
+            .env("ORDERS_PAYMENT__DELAY", delay)
+            .spawn();
         for daemon in [&realtime, &edge, &writer, &projector, &payments] {
             daemon.ready().await;
         }
-        Self { stack, edge, writer, projector, payments, realtime, http: reqwest::Client::new() }
+        Self {
+            stack,
+            edge,
+            writer,
+            projector,
+            payments,
+            realtime,
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Posts `body` to the edge's `path`.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         let url = format!("{}{path}", self.edge.url());
-        self.http.post(url).json(body).send().await.expect("the edge answers")
+        self.http
+            .post(url)
+            .json(body)
+            .send()
+            .await
+            .expect("the edge answers")
     }
 
     /// Gets the edge's `path`.
@@ -67,7 +88,11 @@ impl Pipeline {
         eventually(&format!("{id} is {status}"), async || {
             let response = self.get(&path).await;
             let row: Value = response.json().await.unwrap_or_default();
-            if row["status"] == status { Ok(()) } else { Err(row) }
+            if row["status"] == status {
+                Ok(())
+            } else {
+                Err(row)
+            }
         })
         .await;
     }

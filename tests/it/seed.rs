@@ -26,10 +26,16 @@ async fn create_duplicate_list() {
     let first: Value = first.json().await.unwrap();
     let id = first["orderId"].as_str().unwrap();
     assert!(id.starts_with("ord_"));
-    assert_eq!(first, json!({ "orderId": id }), "nothing but orderId in the body");
+    assert_eq!(
+        first,
+        json!({ "orderId": id }),
+        "nothing but orderId in the body"
+    );
 
     // At once, without a token: the row is there.
-    let page = pipeline.get_json("/api/orders?tenantId=t-123&page=1&limit=10").await;
+    let page = pipeline
+        .get_json("/api/orders?tenantId=t-123&page=1&limit=10")
+        .await;
     let created_at = page["items"][0]["createdAt"].as_str().unwrap_or_default();
     assert_eq!(
         page,
@@ -50,14 +56,23 @@ async fn create_duplicate_list() {
             "total": 1,
         })
     );
-    assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
+    assert!(
+        created_at.len() == 24 && created_at.ends_with('Z'),
+        "{created_at}"
+    );
 
     let second = pipeline.post("/api/orders", &body).await;
     assert_eq!(second.status(), StatusCode::OK);
     assert_eq!(second.headers()["x-idempotent-replayed"], "true");
     assert!(second.headers().get("x-idempotency-mismatch").is_none());
-    assert_eq!(second.json::<Value>().await.unwrap(), json!({ "orderId": id }));
-    assert_eq!(pipeline.get_json("/api/orders?tenantId=t-123").await["total"], 1);
+    assert_eq!(
+        second.json::<Value>().await.unwrap(),
+        json!({ "orderId": id })
+    );
+    assert_eq!(
+        pipeline.get_json("/api/orders?tenantId=t-123").await["total"],
+        1
+    );
     pipeline.stack.clean_up().await;
 }
 
@@ -80,10 +95,15 @@ async fn an_open_client_sees_the_payment_after_five_seconds() {
     assert_eq!(updated[0], json!({ "orderId": id, "status": "PAID" }));
     assert_eq!(updated[1]["version"], 2);
     assert!(updated[1]["offset"].is_string());
-    assert!((Duration::from_millis(4_500)..Duration::from_secs(15)).contains(&waited), "{waited:?}");
+    assert!(
+        (Duration::from_millis(4_500)..Duration::from_secs(15)).contains(&waited),
+        "{waited:?}"
+    );
 
     // Nobody is told before the list shows it.
-    let row = pipeline.get_json(&format!("/api/orders/{id}?tenantId=t-123")).await;
+    let row = pipeline
+        .get_json(&format!("/api/orders/{id}?tenantId=t-123"))
+        .await;
     assert_eq!(row["status"], "PAID");
     pipeline.stack.clean_up().await;
 }
@@ -100,7 +120,10 @@ async fn presign_put_create() {
     let presigned: Value = presigned.json().await.unwrap();
     let key = presigned["storageKey"].as_str().unwrap();
     let parts: Vec<&str> = key.split('/').collect();
-    assert!(matches!(parts[..], ["tenants", "t-123", "orders", random, "invoice.pdf"] if random.len() == 8), "{key}");
+    assert!(
+        matches!(parts[..], ["tenants", "t-123", "orders", random, "invoice.pdf"] if random.len() == 8),
+        "{key}"
+    );
     assert_eq!(
         presigned,
         json!({
@@ -120,16 +143,28 @@ async fn presign_put_create() {
         .await
         .unwrap();
     assert_eq!(put.status(), StatusCode::OK);
-    assert_eq!(put.json::<Value>().await.unwrap(), json!({ "ok": true, "storageKey": key, "size": 6 }));
+    assert_eq!(
+        put.json::<Value>().await.unwrap(),
+        json!({ "ok": true, "storageKey": key, "size": 6 })
+    );
     let log = pipeline.edge.log();
-    assert!(log.contains("application/pdf"), "size and content type are logged: {log}");
+    assert!(
+        log.contains("application/pdf"),
+        "size and content type are logged: {log}"
+    );
 
     let mut body = order("t-123", "r-upload-1");
     body["attachment"] = json!({
         "filename": "invoice.pdf", "contentType": "application/pdf", "size": 6, "storageKey": key,
     });
-    assert_eq!(pipeline.post("/api/orders", &body).await.status(), StatusCode::CREATED);
+    assert_eq!(
+        pipeline.post("/api/orders", &body).await.status(),
+        StatusCode::CREATED
+    );
     let page = pipeline.get_json("/api/orders?tenantId=t-123").await;
-    assert_eq!(page["items"][0]["attachment"], json!({ "filename": "invoice.pdf", "storageKey": key }));
+    assert_eq!(
+        page["items"][0]["attachment"],
+        json!({ "filename": "invoice.pdf", "storageKey": key })
+    );
     pipeline.stack.clean_up().await;
 }

@@ -9,7 +9,7 @@ use async_nats::jetstream::{
     self,
     consumer::{self, AckPolicy, DeliverPolicy, pull},
 };
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
 use tracing::{debug, warn};
 
@@ -44,15 +44,23 @@ pub struct FeedMessage {
     pub metadata: Metadata,
 }
 
-/// The live feed, in order and without a gap. It ends when it must be opened again.
-pub struct Feed(Pin<Box<pull::Ordered>>);
+/// The live feed, in order and without a gap. It ends when it must be opened again, after a reconnection for example.
+pub struct Feed {
+    messages: Pin<Box<pull::Ordered>>,
+    /// The server may have forgotten the consumer; the client would make it anew from the start of the stream when no
+    /// message has come yet.
+    reconnected: BoxFuture<'static, ()>,
+}
 
 impl Stream for Feed {
     type Item = FeedMessage;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedMessage>> {
+        if self.reconnected.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         loop {
-            match self.0.as_mut().poll_next(cx) {
+            match self.messages.as_mut().poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(error))) => {
@@ -92,6 +100,8 @@ impl Bus {
             deliver_policy: start_after(after),
             ..Default::default()
         };
+        let bus = self.clone();
+        let reconnected = async move { bus.reconnected().await }.boxed();
         let open = |error: String| Error::api("open the feed", error);
         let consumer = self
             .jetstream
@@ -102,7 +112,10 @@ impl Bus {
             .messages()
             .await
             .map_err(|error| open(error.to_string()))?;
-        Ok(Feed(Box::pin(messages)))
+        Ok(Feed {
+            messages: Box::pin(messages),
+            reconnected,
+        })
     }
 
     /// The entries of `tenant` after the sequence `after`, up to `up_to` and no further, in order.

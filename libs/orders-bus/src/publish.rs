@@ -98,7 +98,11 @@ impl Bus {
             left = left
                 .into_iter()
                 .zip(results)
-                .filter_map(|(message, result)| result.err().map(|error| (last_error = Some(error), message).1))
+                .filter_map(|(message, result)| {
+                    result
+                        .err()
+                        .map(|error| (last_error = Some(error), message).1)
+                })
                 .collect();
             let Some(error) = last_error else { return };
             failures += 1;

@@ -22,7 +22,12 @@ pub struct Setup {
 impl Setup {
     pub(crate) fn new(name: &'static str, folder: &Path) -> Self {
         let port = free_port();
-        Self { name, port, log: folder.join(format!("{name}-{port}.log")), environment: BTreeMap::new() }
+        Self {
+            name,
+            port,
+            log: folder.join(format!("{name}-{port}.log")),
+            environment: BTreeMap::new(),
+        }
     }
 
     /// Sets a variable.
@@ -40,7 +45,10 @@ impl Setup {
     /// Starts it without waiting for anything.
     pub fn spawn(self) -> Daemon {
         let process = self.start_process();
-        Daemon { setup: self, process }
+        Daemon {
+            setup: self,
+            process,
+        }
     }
 
     /// Starts it and waits until it is ready.
@@ -52,7 +60,11 @@ impl Setup {
 
     fn start_process(&self) -> Child {
         let program = Path::new(&environment("ORDERS_TEST_BIN_DIR")).join(self.name);
-        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the log can be written");
         Command::new(&program)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -63,7 +75,9 @@ impl Setup {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask test`", program.display()))
+            .unwrap_or_else(|error| {
+                panic!("{}: {error}: run `cargo xtask test`", program.display())
+            })
     }
 }
 
@@ -85,6 +99,11 @@ impl Daemon {
         self.setup.port
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("the daemon runs")
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.setup.log).unwrap_or_default()
@@ -94,9 +113,15 @@ impl Daemon {
     pub async fn ready(&self) {
         let url = format!("{}/readyz?verbose", self.url());
         eventually(&format!("{} is ready", self.setup.name), async || {
-            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let answer = reqwest::get(&url)
+                .await
+                .map_err(|error| error.to_string())?;
             let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-            if status.is_success() { Ok(()) } else { Err(text) }
+            if status.is_success() {
+                Ok(())
+            } else {
+                Err(text)
+            }
         })
         .await;
     }
@@ -109,13 +134,15 @@ impl Daemon {
     /// Asks it to stop and waits until it has.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        self.process.wait().await.expect("the daemon can be waited for")
+        self.process
+            .wait()
+            .await
+            .expect("the daemon can be waited for")
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = self.process.id().expect("the daemon runs");
-        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
+        let pid = Pid::from_raw(i32::try_from(self.id()).expect("a process id")).expect("not zero");
         kill_process(pid, signal).expect("the daemon takes signals");
     }
 
@@ -132,8 +159,16 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
-            let tail: String = tail.into_iter().rev().map(|line| format!("  {line}\n")).collect();
-            eprintln!("--- {} at {}, the end of its log:\n{tail}", self.setup.name, self.url());
+            let tail: String = tail
+                .into_iter()
+                .rev()
+                .map(|line| format!("  {line}\n"))
+                .collect();
+            eprintln!(
+                "--- {} at {}, the end of its log:\n{tail}",
+                self.setup.name,
+                self.url()
+            );
         }
     }
 }

@@ -35,11 +35,21 @@ pub struct Stack {
 impl Stack {
     /// Starts the server and names the database.
     pub async fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("orders-test-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("orders-test-")
+            .tempdir()
+            .expect("a temporary folder");
         let name = format!("orders_test_{}", uuid::Uuid::new_v4().simple());
-        let mongo_url = format!("{}/{name}", environment("ORDERS_TEST_MONGO_URL").trim_end_matches('/'));
+        let mongo_url = format!(
+            "{}/{name}",
+            environment("ORDERS_TEST_MONGO_URL").trim_end_matches('/')
+        );
         let nats = NatsServer::start(folder.path()).await;
-        Self { nats, mongo_url, folder }
+        Self {
+            nats,
+            mongo_url,
+            folder,
+        }
     }
 
     /// The folder with the logs and the server's files.
@@ -56,13 +66,17 @@ impl Stack {
 
     /// A JetStream context of the test's own.
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {
-        let client = async_nats::connect(self.nats.url()).await.expect("the server is up");
+        let client = async_nats::connect(self.nats.url())
+            .await
+            .expect("the server is up");
         async_nats::jetstream::new(client)
     }
 
     /// The database, for looking at documents as they are stored.
     pub async fn database(&self) -> mongodb::Database {
-        let client = mongodb::Client::with_uri_str(&self.mongo_url).await.expect("a valid url");
+        let client = mongodb::Client::with_uri_str(&self.mongo_url)
+            .await
+            .expect("a valid url");
         client.default_database().expect("the url names a database")
     }
 
@@ -78,7 +92,11 @@ impl Stack {
 
     /// Removes the database; a test that failed leaves it for a look.
     pub async fn clean_up(self) {
-        self.database().await.drop().await.expect("the database answers");
+        self.database()
+            .await
+            .drop()
+            .await
+            .expect("the database answers");
     }
 }
 
@@ -90,5 +108,9 @@ pub fn tool(name: &str) -> PathBuf {
 /// The root of the checkout.
 pub fn checkout() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).expect("the crate is two folders deep").to_owned()
+    manifest
+        .ancestors()
+        .nth(2)
+        .expect("the crate is two folders deep")
+        .to_owned()
 }

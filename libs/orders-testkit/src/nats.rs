@@ -22,7 +22,12 @@ impl NatsServer {
     pub async fn start(folder: &Path) -> Self {
         let (port, store, log) = (free_port(), folder.join("nats"), folder.join("nats.log"));
         let process = spawn(port, &store, &log);
-        let server = Self { port, store, log, process };
+        let server = Self {
+            port,
+            store,
+            log,
+            process,
+        };
         server.wait().await;
         server
     }
@@ -45,7 +50,9 @@ impl NatsServer {
 
     async fn wait(&self) {
         eventually("nats-server accepts connections", async || {
-            let client = async_nats::connect(self.url()).await.map_err(|error| error.to_string())?;
+            let client = async_nats::connect(self.url())
+                .await
+                .map_err(|error| error.to_string())?;
             let account = async_nats::jetstream::new(client).query_account().await;
             account.map(drop).map_err(|error| error.to_string())
         })
@@ -54,7 +61,11 @@ impl NatsServer {
 }
 
 fn spawn(port: u16, store: &Path, log: &Path) -> Child {
-    let log = File::options().create(true).append(true).open(log).expect("the log can be written");
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("the log can be written");
     Command::new(environment("ORDERS_TEST_NATS_SERVER"))
         .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
         .arg(store)

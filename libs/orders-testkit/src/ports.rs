@@ -15,7 +15,9 @@ pub fn free_port() -> u16 {
     for _ in 0..COUNT {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + (start.wrapping_add(offset)) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("0.0.0.0", port)).is_ok() {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && TcpListener::bind(("0.0.0.0", port)).is_ok()
+        {
             return port;
         }
     }

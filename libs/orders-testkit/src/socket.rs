@@ -32,12 +32,20 @@ impl SocketClient {
             .expect("node starts");
         let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
         let input = process.stdin.take().expect("piped");
-        Self { lines, input, unread: Vec::new(), _process: process }
+        Self {
+            lines,
+            input,
+            unread: Vec::new(),
+            _process: process,
+        }
     }
 
     /// As the seed's README connects: `{path: '/ws', transports: ['websocket'], auth: {tenantId}}`.
     pub fn of_tenant(url: &str, tenant: &str) -> Self {
-        Self::connect(url, &json!({"path": "/ws", "transports": ["websocket"], "auth": {"tenantId": tenant}}))
+        Self::connect(
+            url,
+            &json!({"path": "/ws", "transports": ["websocket"], "auth": {"tenantId": tenant}}),
+        )
     }
 
     /// The arguments of the next event called `name`; events of other names are kept for later.
@@ -60,15 +68,19 @@ impl SocketClient {
                 .await
                 .unwrap_or_else(|_| panic!("no event {name} within {LIMIT:?}; unread: {seen}"))
                 .expect("the client's output can be read")
-                .unwrap_or_else(|| panic!("the client ended before the event {name}; unread: {seen}"));
-            self.unread.push(serde_json::from_str(&line).expect("the client writes JSON"));
+                .unwrap_or_else(|| {
+                    panic!("the client ended before the event {name}; unread: {seen}")
+                });
+            self.unread
+                .push(serde_json::from_str(&line).expect("the client writes JSON"));
         }
     }
 
     /// Everything that came and comes within `quiet`, as `(name, arguments)`.
     pub async fn drain(&mut self, quiet: Duration) -> Vec<(String, Vec<Value>)> {
         while let Ok(Ok(Some(line))) = timeout(quiet, self.lines.next_line()).await {
-            self.unread.push(serde_json::from_str(&line).expect("the client writes JSON"));
+            self.unread
+                .push(serde_json::from_str(&line).expect("the client writes JSON"));
         }
         self.unread
             .drain(..)
@@ -82,6 +94,9 @@ impl SocketClient {
     /// Has the client do `{"do": ...}`: `disconnect`, `connect` (with another `auth`), `drop` (cut the transport),
     /// `emit`.
     pub async fn tell(&mut self, command: &Value) {
-        self.input.write_all(format!("{command}\n").as_bytes()).await.expect("the client listens");
+        self.input
+            .write_all(format!("{command}\n").as_bytes())
+            .await
+            .expect("the client listens");
     }
 }

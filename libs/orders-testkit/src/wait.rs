@@ -7,7 +7,10 @@ use std::{
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` gives a value, asking again and again; panics with what it said last.
-pub async fn eventually<T, E: Debug>(what: &str, mut condition: impl AsyncFnMut() -> Result<T, E>) -> T {
+pub async fn eventually<T, E: Debug>(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
     let start = Instant::now();
     loop {
         match condition().await {

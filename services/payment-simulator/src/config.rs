@@ -42,16 +42,25 @@ impl Default for Config {
             port: 3301,
             nats_url: "nats://localhost:4222".to_owned(),
             streams: Streams { replicas: 1 },
-            payment: Payments { delay: Duration::from_secs(5) },
+            payment: Payments {
+                delay: Duration::from_secs(5),
+            },
             log: Log::default(),
         }
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] =
-        &[("streams.replicas", "how many NATS servers keep a copy of each stream"),
-            ("payment.delay", "how long after an order was stored its payment goes through")];
+    const HELP: &'static [(&'static str, &'static str)] = &[
+        (
+            "streams.replicas",
+            "how many NATS servers keep a copy of each stream",
+        ),
+        (
+            "payment.delay",
+            "how long after an order was stored its payment goes through",
+        ),
+    ];
 
     fn port(&self) -> u16 {
         self.port
@@ -66,6 +75,9 @@ impl Settings for Config {
 mod tests {
     #[test]
     fn every_setting_is_explained() {
-        assert_eq!(orders_service::config::undocumented::<super::Config>(), Vec::<String>::new());
+        assert_eq!(
+            orders_service::config::undocumented::<super::Config>(),
+            Vec::<String>::new()
+        );
     }
 }

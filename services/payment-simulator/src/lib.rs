@@ -18,8 +18,11 @@ pub use crate::config::Config;
 use crate::pending::{Payment, Pending};
 
 /// The streams the payment-simulator reads or writes.
-const STREAMS: [streams::Stream; 3] =
-    [streams::ORDERS_EVENTS, streams::PAYMENTS, streams::ORDERS_DLQ];
+const STREAMS: [streams::Stream; 3] = [
+    streams::ORDERS_EVENTS,
+    streams::PAYMENTS,
+    streams::ORDERS_DLQ,
+];
 
 /// The most payments that are published at the same time.
 const MAX_IN_FLIGHT: usize = 256;
@@ -40,11 +43,16 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 
     let delay = config.payment.delay;
     let open = async {
-        retry("declare streams", always, || bus.declare(&STREAMS, config.streams.replicas)).await?;
+        retry("declare streams", always, || {
+            bus.declare(&STREAMS, config.streams.replicas)
+        })
+        .await?;
         let consumer = streams::payment_simulator(delay);
         retry("open created orders", always, || bus.consume(&consumer)).await
     };
-    let Some(created) = daemon.shutdown.run_until_cancelled(open).await else { return Ok(()) };
+    let Some(created) = daemon.shutdown.run_until_cancelled(open).await else {
+        return Ok(());
+    };
     let mut created = created?;
     daemon.health.ready();
 
@@ -57,7 +65,10 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
             }
         }
     };
-    tokio::join!(receive, pay_when_due(&bus, delay, received, &daemon.shutdown));
+    tokio::join!(
+        receive,
+        pay_when_due(&bus, delay, received, &daemon.shutdown)
+    );
     bus.close().await;
     Ok(())
 }
@@ -103,11 +114,16 @@ async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Durat
         Ok(event) => event,
         Err(error) => {
             let cause = format!("body is no order event: {error}");
-            return delivery.refuse(bus, vec![FieldError::of_message(cause)]).await;
+            return delivery
+                .refuse(bus, vec![FieldError::of_message(cause)])
+                .await;
         }
     };
     let waited = Timestamp::now().since(event.order.created_at);
-    let payment = Payment { delivery, amount: event.order.total };
+    let payment = Payment {
+        delivery,
+        amount: event.order.total,
+    };
     if let Some(replaced) = pending.add(payment, delay.saturating_sub(waited)) {
         // The same event published twice: one of the two messages is enough to pay by.
         replaced.ack().await;
@@ -128,7 +144,12 @@ async fn pay(bus: Bus, payment: Payment) {
         trace: delivery.metadata.trace.child(),
         reply_to: None,
     };
-    let paid = OrderPaid { tenant_id: delivery.tenant.clone(), order_id, amount, paid_at: now };
+    let paid = OrderPaid {
+        tenant_id: delivery.tenant.clone(),
+        order_id,
+        amount,
+        paid_at: now,
+    };
     let message = Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid);
     bus.publish_until_stored(vec![message]).await;
     delivery.ack().await;

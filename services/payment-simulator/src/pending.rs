@@ -57,6 +57,8 @@ impl Pending {
 
     /// Everything that waits, for giving it back.
     pub(crate) fn into_deliveries(self) -> impl Iterator<Item = Delivery> {
-        self.payments.into_values().map(|(_, payment)| payment.delivery)
+        self.payments
+            .into_values()
+            .map(|(_, payment)| payment.delivery)
     }
 }

@@ -38,8 +38,10 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] =
-        &[("streams.replicas", "how many NATS servers keep a copy of each stream")];
+    const HELP: &'static [(&'static str, &'static str)] = &[(
+        "streams.replicas",
+        "how many NATS servers keep a copy of each stream",
+    )];
 
     fn port(&self) -> u16 {
         self.port
@@ -54,6 +56,9 @@ impl Settings for Config {
 mod tests {
     #[test]
     fn every_setting_is_explained() {
-        assert_eq!(orders_service::config::undocumented::<super::Config>(), Vec::<String>::new());
+        assert_eq!(
+            orders_service::config::undocumented::<super::Config>(),
+            Vec::<String>::new()
+        );
     }
 }

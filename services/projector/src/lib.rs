@@ -14,8 +14,11 @@ use orders_store::{ReadModel, Store};
 pub use crate::config::Config;
 
 /// The streams the projector reads or writes.
-const STREAMS: [streams::Stream; 3] =
-    [streams::ORDERS_EVENTS, streams::ORDERS_FEED, streams::ORDERS_DLQ];
+const STREAMS: [streams::Stream; 3] = [
+    streams::ORDERS_EVENTS,
+    streams::ORDERS_FEED,
+    streams::ORDERS_DLQ,
+];
 
 /// Runs the projector until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
@@ -35,17 +38,27 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     });
 
     let open = async {
-        retry("declare streams", always, || bus.declare(&STREAMS, config.streams.replicas)).await?;
+        retry("declare streams", always, || {
+            bus.declare(&STREAMS, config.streams.replicas)
+        })
+        .await?;
         retry("make indexes", always, || rows.ensure_indexes()).await?;
         Ok::<_, BoxError>(retry("open events", always, || bus.consume(&streams::PROJECTOR)).await?)
     };
-    let Some(events) = daemon.shutdown.run_until_cancelled(open).await else { return Ok(()) };
+    let Some(events) = daemon.shutdown.run_until_cancelled(open).await else {
+        return Ok(());
+    };
     let mut events = events?;
     daemon.health.ready();
 
-    let projector = Projector { bus: bus.clone(), rows };
+    let projector = Projector {
+        bus: bus.clone(),
+        rows,
+    };
     while let Some(batch) = events.next_batch(&daemon.shutdown).await {
-        batch.finish(&daemon.shutdown, projector.handle(&batch)).await;
+        batch
+            .finish(&daemon.shutdown, projector.handle(&batch))
+            .await;
     }
     bus.close().await;
     Ok(())

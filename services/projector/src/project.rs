@@ -22,15 +22,20 @@ pub(crate) struct Event<'a> {
 
 impl<'a> Event<'a> {
     fn read(delivery: &'a Delivery) -> Result<Self, Vec<FieldError>> {
-        let event: OrderEvent = serde_json::from_slice(delivery.payload())
-            .map_err(|error| vec![FieldError::of_message(format!("body is no order event: {error}"))])?;
+        let event: OrderEvent = serde_json::from_slice(delivery.payload()).map_err(|error| {
+            vec![FieldError::of_message(format!(
+                "body is no order event: {error}"
+            ))]
+        })?;
         let is_first = delivery.channel == Channel::OrderCreated;
         if event.tenant_id != delivery.tenant
             || event.order.order_id != delivery.metadata.order_id
             || event.version == 0
             || is_first != (event.version == 1)
         {
-            return Err(vec![FieldError::of_message("body, subject and headers differ")]);
+            return Err(vec![FieldError::of_message(
+                "body, subject and headers differ",
+            )]);
         }
         Ok(Self { delivery, event })
     }
@@ -52,7 +57,8 @@ struct Applied {
 impl Applied {
     fn change(&mut self, event: &OrderEvent) {
         self.changed.insert(event.order.order_id.clone());
-        self.versions.insert(event.order.order_id.clone(), event.version);
+        self.versions
+            .insert(event.order.order_id.clone(), event.version);
     }
 
     /// Whether the feed has to tell of `event`.
@@ -93,7 +99,10 @@ impl Projector {
             }
             Err(error) => {
                 for event in &events {
-                    event.delivery.dead_letter(&self.bus, Reason::Refused, &error.to_string()).await;
+                    event
+                        .delivery
+                        .dead_letter(&self.bus, Reason::Refused, &error.to_string())
+                        .await;
                 }
             }
         }
@@ -109,11 +118,18 @@ impl Projector {
         while !(inserts.is_empty() && updates.is_empty()) {
             let present = self.insert(mem::take(&mut inserts), &mut applied).await?;
             let unmatched = self.advance(mem::take(&mut updates), &mut applied).await?;
-            let ids: Vec<OrderId> =
-                present.iter().chain(&unmatched).map(|event| event.order.order_id.clone()).collect();
+            let ids: Vec<OrderId> = present
+                .iter()
+                .chain(&unmatched)
+                .map(|event| event.order.order_id.clone())
+                .collect();
             let stored = self.versions(&ids).await?;
             let unmatched = unmatched.into_iter().map(|event| (event, true));
-            for (event, maybe_ours) in present.into_iter().map(|event| (event, false)).chain(unmatched) {
+            for (event, maybe_ours) in present
+                .into_iter()
+                .map(|event| (event, false))
+                .chain(unmatched)
+            {
                 let version = stored.get(&event.order.order_id).copied();
                 match (projection::effect(version, event), version) {
                     (Effect::Apply, Some(_)) => updates.push(event),
@@ -121,7 +137,9 @@ impl Projector {
                     (Effect::AlreadyApplied, _) if maybe_ours => applied.change(event),
                     (_, version) => {
                         let reached = version.unwrap_or(event.version);
-                        applied.versions.insert(event.order.order_id.clone(), reached);
+                        applied
+                            .versions
+                            .insert(event.order.order_id.clone(), reached);
                     }
                 }
             }
@@ -165,11 +183,17 @@ impl Projector {
     ) -> Result<Vec<&'e OrderEvent>, orders_store::Error> {
         let mut alike: HashMap<(Status, u32), Vec<&OrderEvent>> = HashMap::new();
         for event in events {
-            alike.entry((event.order.status, event.version)).or_default().push(event);
+            alike
+                .entry((event.order.status, event.version))
+                .or_default()
+                .push(event);
         }
         let mut unmatched = Vec::new();
         for ((status, version), events) in alike {
-            let ids: Vec<OrderId> = events.iter().map(|event| event.order.order_id.clone()).collect();
+            let ids: Vec<OrderId> = events
+                .iter()
+                .map(|event| event.order.order_id.clone())
+                .collect();
             let changed = retry("update rows", orders_store::Error::is_transient, || {
                 self.rows.advance(&ids, status, version)
             })
@@ -183,21 +207,30 @@ impl Projector {
         Ok(unmatched)
     }
 
-    async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, u32>, orders_store::Error> {
+    async fn versions(
+        &self,
+        ids: &[OrderId],
+    ) -> Result<HashMap<OrderId, u32>, orders_store::Error> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        retry("read rows", orders_store::Error::is_transient, || self.rows.versions(ids)).await
+        retry("read rows", orders_store::Error::is_transient, || {
+            self.rows.versions(ids)
+        })
+        .await
     }
 
     /// Answers the edges, publishes the feed, and acks; the rows are stored.
     async fn tell(&self, events: &[Event<'_>], applied: &Applied) {
         let mut feed = Vec::new();
         for Event { delivery, event } in events {
-            if let (Some(reply_to), Some(&version)) =
-                (&delivery.metadata.reply_to, applied.versions.get(&event.order.order_id))
-            {
-                self.bus.reply(reply_to, &Reply::Projected { version }).await;
+            if let (Some(reply_to), Some(&version)) = (
+                &delivery.metadata.reply_to,
+                applied.versions.get(&event.order.order_id),
+            ) {
+                self.bus
+                    .reply(reply_to, &Reply::Projected { version })
+                    .await;
             }
             if applied.feeds(event, delivery.is_redelivery()) {
                 feed.push(feed_entry(delivery, event));
@@ -218,8 +251,11 @@ fn feed_entry(cause: &Delivery, event: &OrderEvent) -> Message {
         Channel::OrderCreated => Channel::FeedCreated,
         _ => Channel::FeedUpdated,
     };
-    let entry =
-        FeedEntry { order_id: order.order_id.clone(), status: order.status, version: event.version };
+    let entry = FeedEntry {
+        order_id: order.order_id.clone(),
+        status: order.status,
+        version: event.version,
+    };
     let metadata = Metadata {
         id: format!("{}:{}", order.order_id, event.version),
         source: "/orders/projector".to_owned(),

@@ -48,17 +48,30 @@ impl Default for Config {
             nats_url: "nats://localhost:4222".to_owned(),
             mongo_url: "mongodb://localhost:27017/orders".to_owned(),
             streams: Streams { replicas: 1 },
-            heal: Heal { every: Duration::from_secs(300), pending_for: Duration::from_secs(60) },
+            heal: Heal {
+                every: Duration::from_secs(300),
+                pending_for: Duration::from_secs(60),
+            },
             log: Log::default(),
         }
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] =
-        &[("streams.replicas", "how many NATS servers keep a copy of each stream"),
-            ("heal.every", "how often to look for orders whose event was lost"),
-            ("heal.pending_for", "how long an order must have been PENDING to be told of again")];
+    const HELP: &'static [(&'static str, &'static str)] = &[
+        (
+            "streams.replicas",
+            "how many NATS servers keep a copy of each stream",
+        ),
+        (
+            "heal.every",
+            "how often to look for orders whose event was lost",
+        ),
+        (
+            "heal.pending_for",
+            "how long an order must have been PENDING to be told of again",
+        ),
+    ];
 
     fn port(&self) -> u16 {
         self.port
@@ -73,6 +86,9 @@ impl Settings for Config {
 mod tests {
     #[test]
     fn every_setting_is_explained() {
-        assert_eq!(orders_service::config::undocumented::<super::Config>(), Vec::<String>::new());
+        assert_eq!(
+            orders_service::config::undocumented::<super::Config>(),
+            Vec::<String>::new()
+        );
     }
 }

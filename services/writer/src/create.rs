@@ -24,7 +24,10 @@ impl<'a> Create<'a> {
         let command =
             CreateOrder::parse(delivery.payload(), None).map_err(|Invalid(errors)| errors)?;
         if command.tenant_id != delivery.tenant {
-            return Err(vec![FieldError::new(&["tenantId"], "must be the tenant of the subject")]);
+            return Err(vec![FieldError::new(
+                &["tenantId"],
+                "must be the tenant of the subject",
+            )]);
         }
         if command.order_id() != delivery.metadata.order_id {
             let rule = "header ce-subject must be the id derived from tenantId and requestId";
@@ -34,7 +37,10 @@ impl<'a> Create<'a> {
             let rule = "header ce-id must match /^[A-Za-z0-9_-]{1,64}$/";
             return Err(vec![FieldError::of_message(rule)]);
         };
-        Ok(Self { delivery, order: Order::create(command, command_id, now) })
+        Ok(Self {
+            delivery,
+            order: Order::create(command, command_id, now),
+        })
     }
 }
 
@@ -44,9 +50,19 @@ impl Writer {
         if commands.is_empty() {
             return;
         }
-        let orders: Vec<Order> = commands.iter().map(|command| command.order.clone()).collect();
-        match retry("store orders", StoreError::is_transient, || self.orders.insert(&orders)).await {
-            Ok(stored) => self.created(commands.into_iter().zip(stored).collect()).await,
+        let orders: Vec<Order> = commands
+            .iter()
+            .map(|command| command.order.clone())
+            .collect();
+        match retry("store orders", StoreError::is_transient, || {
+            self.orders.insert(&orders)
+        })
+        .await
+        {
+            Ok(stored) => {
+                self.created(commands.into_iter().zip(stored).collect())
+                    .await
+            }
             // The database refuses some document of the batch for ever: find out which.
             Err(_) if commands.len() > 1 => {
                 for command in commands {
@@ -55,7 +71,9 @@ impl Writer {
             }
             Err(error) => {
                 let delivery = commands[0].delivery;
-                delivery.dead_letter(&self.bus, Reason::Refused, &error.to_string()).await;
+                delivery
+                    .dead_letter(&self.bus, Reason::Refused, &error.to_string())
+                    .await;
             }
         }
     }
@@ -67,7 +85,9 @@ impl Writer {
             .filter(|(_, stored)| !stored)
             .map(|(command, _)| command.order.order_id.clone())
             .collect();
-        let Some(existing) = self.load(&existing).await else { return };
+        let Some(existing) = self.load(&existing).await else {
+            return;
+        };
 
         let mut events = Vec::new();
         for (command, stored) in &commands {
@@ -79,7 +99,11 @@ impl Writer {
             };
             self.answer(command.delivery, &reply).await;
             if let Some(order) = order {
-                events.push(Self::event(Channel::OrderCreated, command.delivery, &order.created_event()));
+                events.push(Self::event(
+                    Channel::OrderCreated,
+                    command.delivery,
+                    &order.created_event(),
+                ));
             }
         }
         failpoint("writer.stored").await;

@@ -18,16 +18,24 @@ impl Writer {
         loop {
             tokio::time::sleep(config.every).await;
             let pending_for = i64::try_from(config.pending_for.as_millis()).unwrap_or(i64::MAX);
-            let Some(before) = Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for)) else {
+            let Some(before) =
+                Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for))
+            else {
                 continue;
             };
-            let found = retry("search pending orders", orders_store::Error::is_transient, || {
-                self.orders.pending_since(before, MAX_ORDERS)
-            });
+            let found = retry(
+                "search pending orders",
+                orders_store::Error::is_transient,
+                || self.orders.pending_since(before, MAX_ORDERS),
+            );
             match found.await {
                 Ok(orders) if orders.is_empty() => {}
                 Ok(orders) => {
-                    warn!("{} orders are pending for more than {:?}; telling of them again", orders.len(), config.pending_for);
+                    warn!(
+                        "{} orders are pending for more than {:?}; telling of them again",
+                        orders.len(),
+                        config.pending_for
+                    );
                     metrics::counter!("orders_healed_total").increment(orders.len() as u64);
                     let events: Vec<Message> = orders.iter().map(created_again).collect();
                     self.bus.publish_until_stored(events).await;
@@ -50,5 +58,8 @@ fn created_again(order: &Order) -> Message {
         reply_to: None,
     };
     let message = Message::new(Channel::OrderCreated, &order.tenant_id, metadata, &event);
-    Message { message_id: Uuid::new_v4().to_string(), ..message }
+    Message {
+        message_id: Uuid::new_v4().to_string(),
+        ..message
+    }
 }

@@ -23,8 +23,12 @@ pub use crate::config::Config;
 use crate::{create::Create, settle::Settle};
 
 /// The streams the writer reads or writes.
-const STREAMS: [streams::Stream; 4] =
-    [streams::ORDERS_COMMANDS, streams::PAYMENTS, streams::ORDERS_EVENTS, streams::ORDERS_DLQ];
+const STREAMS: [streams::Stream; 4] = [
+    streams::ORDERS_COMMANDS,
+    streams::PAYMENTS,
+    streams::ORDERS_EVENTS,
+    streams::ORDERS_DLQ,
+];
 
 /// Runs the writer until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
@@ -44,17 +48,31 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     });
 
     let open = Box::pin(async {
-        retry("declare streams", always, || bus.declare(&STREAMS, config.streams.replicas)).await?;
+        retry("declare streams", always, || {
+            bus.declare(&STREAMS, config.streams.replicas)
+        })
+        .await?;
         retry("make indexes", always, || orders.ensure_indexes()).await?;
-        let commands = retry("open commands", always, || bus.consume(&streams::WRITER_COMMANDS)).await?;
-        let payments = retry("open payments", always, || bus.consume(&streams::WRITER_PAYMENTS)).await?;
+        let commands = retry("open commands", always, || {
+            bus.consume(&streams::WRITER_COMMANDS)
+        })
+        .await?;
+        let payments = retry("open payments", always, || {
+            bus.consume(&streams::WRITER_PAYMENTS)
+        })
+        .await?;
         Ok::<_, BoxError>((commands, payments))
     });
-    let Some(opened) = daemon.shutdown.run_until_cancelled(open).await else { return Ok(()) };
+    let Some(opened) = daemon.shutdown.run_until_cancelled(open).await else {
+        return Ok(());
+    };
     let (mut commands, mut payments) = opened?;
     daemon.health.ready();
 
-    let writer = Writer { bus: bus.clone(), orders };
+    let writer = Writer {
+        bus: bus.clone(),
+        orders,
+    };
     let shutdown = &daemon.shutdown;
     let handle_commands = async {
         while let Some(batch) = commands.next_batch(shutdown).await {
@@ -86,7 +104,9 @@ impl Writer {
         let (mut creates, mut cancels) = (Vec::new(), Vec::new());
         for delivery in &batch.deliveries {
             let read = match delivery.channel {
-                Channel::CreateOrder => Create::read(delivery, now).map(|command| creates.push(command)),
+                Channel::CreateOrder => {
+                    Create::read(delivery, now).map(|command| creates.push(command))
+                }
                 _ => Settle::read_cancel(delivery).map(|command| cancels.push(command)),
             };
             self.refuse(delivery, read).await;
@@ -117,8 +137,13 @@ impl Writer {
         if ids.is_empty() {
             return Some(HashMap::new());
         }
-        let loaded = retry("read orders", StoreError::is_transient, || self.orders.load(ids)).await;
-        loaded.inspect_err(|error| error!("cannot read stored orders: {error}")).ok()
+        let loaded = retry("read orders", StoreError::is_transient, || {
+            self.orders.load(ids)
+        })
+        .await;
+        loaded
+            .inspect_err(|error| error!("cannot read stored orders: {error}"))
+            .ok()
     }
 
     async fn answer(&self, delivery: &Delivery, reply: &Reply) {

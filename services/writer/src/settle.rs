@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use orders_bus::{Delivery, Reason};
 use orders_contracts::{
-    CancelOrder, Channel, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status, Timestamp,
+    CancelOrder, Channel, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status,
+    Timestamp,
 };
 use orders_domain::{Order, Transition};
 use orders_service::{failpoint, retry};
@@ -23,29 +24,48 @@ impl<'a> Settle<'a> {
     pub(crate) fn read_cancel(delivery: &'a Delivery) -> Result<Self, Vec<FieldError>> {
         let command = CancelOrder::parse(delivery.payload()).map_err(|Invalid(errors)| errors)?;
         if command.tenant_id != delivery.tenant {
-            return Err(vec![FieldError::new(&["tenantId"], "must be the tenant of the subject")]);
+            return Err(vec![FieldError::new(
+                &["tenantId"],
+                "must be the tenant of the subject",
+            )]);
         }
         if command.order_id != delivery.metadata.order_id {
-            return Err(vec![FieldError::new(&["orderId"], "must be the order of the header ce-subject")]);
+            return Err(vec![FieldError::new(
+                &["orderId"],
+                "must be the order of the header ce-subject",
+            )]);
         }
-        Ok(Self { delivery, order_id: command.order_id })
+        Ok(Self {
+            delivery,
+            order_id: command.order_id,
+        })
     }
 
     /// Reads a payment.
     pub(crate) fn read_payment(delivery: &'a Delivery) -> Result<Self, Vec<FieldError>> {
-        let payment: OrderPaid = serde_json::from_slice(delivery.payload())
-            .map_err(|error| vec![FieldError::of_message(format!("body is no OrderPaid: {error}"))])?;
+        let payment: OrderPaid = serde_json::from_slice(delivery.payload()).map_err(|error| {
+            vec![FieldError::of_message(format!(
+                "body is no OrderPaid: {error}"
+            ))]
+        })?;
         if payment.tenant_id != delivery.tenant || payment.order_id != delivery.metadata.order_id {
-            return Err(vec![FieldError::of_message("body, subject and headers differ")]);
+            return Err(vec![FieldError::of_message(
+                "body, subject and headers differ",
+            )]);
         }
-        Ok(Self { delivery, order_id: payment.order_id })
+        Ok(Self {
+            delivery,
+            order_id: payment.order_id,
+        })
     }
 }
 
 impl Settle<'_> {
     /// The order it is about, if the tenant has it.
     fn target<'o>(&self, orders: &'o HashMap<OrderId, Order>) -> Option<&'o Order> {
-        orders.get(&self.order_id).filter(|order| order.tenant_id == self.delivery.tenant)
+        orders
+            .get(&self.order_id)
+            .filter(|order| order.tenant_id == self.delivery.tenant)
     }
 }
 
@@ -66,7 +86,9 @@ enum Outcome {
 impl Writer {
     /// Carries out the cancel commands of a batch with one bulk update.
     pub(crate) async fn cancel(&self, commands: Vec<Settle<'_>>) {
-        let Some(settled) = self.settle(&commands, Status::Cancelled).await else { return };
+        let Some(settled) = self.settle(&commands, Status::Cancelled).await else {
+            return;
+        };
         for (command, outcome) in commands.iter().zip(&settled) {
             let reply = match outcome {
                 Outcome::Undone => continue,
@@ -88,13 +110,18 @@ impl Writer {
 
     /// Carries out the payments of a batch with one bulk update.
     pub(crate) async fn pay(&self, payments: Vec<Settle<'_>>) {
-        let Some(settled) = self.settle(&payments, Status::Paid).await else { return };
+        let Some(settled) = self.settle(&payments, Status::Paid).await else {
+            return;
+        };
         self.publish_updates(&payments, &settled).await;
         for (payment, outcome) in payments.iter().zip(&settled) {
             match outcome {
                 Outcome::NotFound => {
                     let cause = "the tenant has no such order";
-                    payment.delivery.dead_letter(&self.bus, Reason::UnknownOrder, cause).await;
+                    payment
+                        .delivery
+                        .dead_letter(&self.bus, Reason::UnknownOrder, cause)
+                        .await;
                 }
                 Outcome::Undone => payment.delivery.release().await,
                 Outcome::Conflict(_) => {
@@ -111,7 +138,10 @@ impl Writer {
         let mut orders = self.load(&ids).await?;
         let mut pending: Vec<OrderId> = wishes
             .iter()
-            .filter(|wish| wish.target(&orders).is_some_and(|order| order.transition(to) == Transition::Apply))
+            .filter(|wish| {
+                wish.target(&orders)
+                    .is_some_and(|order| order.transition(to) == Transition::Apply)
+            })
             .map(|wish| wish.order_id.clone())
             .collect();
         pending.sort();
@@ -135,7 +165,12 @@ impl Writer {
                 orders.extend(self.load(&pending).await?);
             }
         }
-        Some(wishes.iter().map(|wish| outcome(wish, &orders, to, now)).collect())
+        Some(
+            wishes
+                .iter()
+                .map(|wish| outcome(wish, &orders, to, now))
+                .collect(),
+        )
     }
 
     /// Publishes the events of the orders that were moved, and again of those that an earlier delivery may have moved.
@@ -148,15 +183,24 @@ impl Writer {
                 Outcome::Before(order) if wish.delivery.is_redelivery() => Some((wish, order)),
                 _ => None,
             })
-            .map(|(wish, order)| Self::event(Channel::OrderUpdated, wish.delivery, &order.latest_event()))
+            .map(|(wish, order)| {
+                Self::event(Channel::OrderUpdated, wish.delivery, &order.latest_event())
+            })
             .collect();
         failpoint("writer.settled").await;
         self.bus.publish_until_stored(events).await;
     }
 }
 
-fn outcome(wish: &Settle<'_>, orders: &HashMap<OrderId, Order>, to: Status, now: Timestamp) -> Outcome {
-    let Some(order) = wish.target(orders) else { return Outcome::NotFound };
+fn outcome(
+    wish: &Settle<'_>,
+    orders: &HashMap<OrderId, Order>,
+    to: Status,
+    now: Timestamp,
+) -> Outcome {
+    let Some(order) = wish.target(orders) else {
+        return Outcome::NotFound;
+    };
     match order.transition(to) {
         Transition::Done if order.updated_at == now => Outcome::Moved(order.clone()),
         Transition::Done => Outcome::Before(order.clone()),

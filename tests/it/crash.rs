@@ -1,0 +1,267 @@
+//! Every daemon may be killed between any two lines: nothing is lost, nothing happens twice.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use mongodb::bson::doc;
+use orders_testkit::eventually;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::pipeline::{Pipeline, order, order_id};
+
+/// The classic loss: stored, crashed, delivered again, found as a duplicate, acked, and nobody was ever told.
+#[tokio::test]
+async fn a_crash_between_insert_and_publish_still_yields_the_event_and_the_payment() {
+    let mut pipeline = Pipeline::start("500ms").await;
+    pipeline.writer.kill().await;
+    pipeline
+        .writer
+        .restart(|writer| writer.env("ORDERS_FAILPOINT", "writer.stored"))
+        .await;
+
+    let response = pipeline.post("/api/orders", &order("t-1", "r1")).await;
+    // The writer told before it stopped, or it did not; the order is safe either way.
+    assert!(
+        matches!(
+            response.status(),
+            StatusCode::CREATED | StatusCode::ACCEPTED
+        ),
+        "{}",
+        response.status()
+    );
+    let id = order_id(response).await;
+    eventually(
+        "the writer stopped between insert and publish",
+        async || {
+            let log = pipeline.writer.log();
+            if log.contains("failpoint writer.stored") {
+                Ok(())
+            } else {
+                Err(log)
+            }
+        },
+    )
+    .await;
+    assert_eq!(
+        pipeline
+            .stack
+            .count("orders_write", doc! { "_id": &id })
+            .await,
+        1,
+        "stored"
+    );
+    let events = pipeline
+        .stack
+        .jetstream()
+        .await
+        .get_stream("ORDERS_EVENTS")
+        .await
+        .unwrap();
+    assert_eq!(events.cached_info().state.messages, 0, "not told");
+
+    pipeline.writer.kill().await;
+    pipeline
+        .writer
+        .restart(|writer| writer.env("ORDERS_FAILPOINT", ""))
+        .await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    assert_eq!(
+        pipeline
+            .stack
+            .count("orders_write", doc! { "status": "PAID", "version": 2 })
+            .await,
+        1
+    );
+    pipeline.stack.clean_up().await;
+}
+
+/// The same for the payment: the order is PAID in the write model, and its event has not gone out.
+#[tokio::test]
+async fn a_crash_between_settling_and_publish_still_reaches_the_list() {
+    let mut pipeline = Pipeline::start("500ms").await;
+    pipeline.writer.kill().await;
+    pipeline
+        .writer
+        .restart(|writer| writer.env("ORDERS_FAILPOINT", "writer.settled"))
+        .await;
+    let id = pipeline.create("t-1", "r1").await;
+    eventually(
+        "the writer stopped between update and publish",
+        async || {
+            let log = pipeline.writer.log();
+            if log.contains("failpoint writer.settled") {
+                Ok(())
+            } else {
+                Err(log)
+            }
+        },
+    )
+    .await;
+    assert_eq!(
+        pipeline
+            .stack
+            .count("orders_write", doc! { "status": "PAID" })
+            .await,
+        1
+    );
+    let row = pipeline
+        .get_json(&format!("/api/orders/{id}?tenantId=t-1"))
+        .await;
+    assert_eq!(row["status"], "PENDING");
+
+    pipeline.writer.kill().await;
+    pipeline
+        .writer
+        .restart(|writer| writer.env("ORDERS_FAILPOINT", ""))
+        .await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    pipeline.stack.clean_up().await;
+}
+
+#[tokio::test]
+async fn without_a_writer_202_and_the_order_appears_when_it_is_back() {
+    let mut pipeline = Pipeline::start("200ms").await;
+    assert!(pipeline.writer.terminate().await.success());
+
+    let first = std::time::Instant::now();
+    let response = pipeline.post("/api/orders", &order("t-1", "r1")).await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert!(
+        first.elapsed() >= Duration::from_secs(3),
+        "the first one waits for the deadline"
+    );
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["status"], "ACCEPTED");
+    // The edge has learnt that nobody answers.
+    let second = std::time::Instant::now();
+    let response = pipeline.post("/api/orders", &order("t-1", "r2")).await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert!(
+        second.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        second.elapsed()
+    );
+
+    pipeline.writer.restart(|writer| writer).await;
+    for request in ["r1", "r2"] {
+        let replayed = eventually("the order is stored", async || {
+            let response = pipeline.post("/api/orders", &order("t-1", request)).await;
+            if response.status() == StatusCode::OK {
+                Ok(response)
+            } else {
+                Err(response.status())
+            }
+        })
+        .await;
+        let id = order_id(replayed).await;
+        pipeline.until_status("t-1", &id, "PAID").await;
+    }
+    assert_eq!(pipeline.stack.count("orders_write", doc! {}).await, 2);
+    pipeline.stack.clean_up().await;
+}
+
+/// A run of 1,000 orders, in the middle of which everything is killed and comes back, one after the other.
+#[tokio::test]
+async fn a_thousand_orders_survive_the_death_of_everything() {
+    const ORDERS: usize = 1_000;
+    let mut pipeline = Pipeline::start("2s").await;
+    let (http, edge) = (pipeline.http.clone(), pipeline.edge.url());
+    let clients = stream::iter(0..ORDERS)
+        .map(|n| {
+            let (http, edge) = (http.clone(), edge.clone());
+            async move { place(&http, &edge, &order("t-1", &format!("r{n}"))).await }
+        })
+        .buffer_unordered(16)
+        .collect::<Vec<String>>();
+
+    let progress = async |pipeline: &Pipeline, at_least: u64| {
+        eventually("the run goes on", async || {
+            let stored = pipeline.stack.count("orders_write", doc! {}).await;
+            if stored >= at_least {
+                Ok(())
+            } else {
+                Err(stored)
+            }
+        })
+        .await;
+    };
+    let deaths = async {
+        progress(&pipeline, 100).await;
+        pipeline.writer.kill().await;
+        pipeline.writer.restart(|daemon| daemon).await;
+        progress(&pipeline, 220).await;
+        pipeline.projector.kill().await;
+        pipeline.projector.restart(|daemon| daemon).await;
+        progress(&pipeline, 340).await;
+        pipeline.stack.nats.kill().await;
+        pipeline.stack.nats.restart().await;
+        progress(&pipeline, 460).await;
+        pipeline.payments.kill().await;
+        pipeline.payments.restart(|daemon| daemon).await;
+        progress(&pipeline, 580).await;
+        pipeline.edge.kill().await;
+        pipeline.edge.restart(|daemon| daemon).await;
+        progress(&pipeline, 700).await;
+        pipeline.realtime.kill().await;
+        pipeline.realtime.restart(|daemon| daemon).await;
+    };
+    let (ids, ()) = tokio::join!(clients, deaths);
+
+    assert_eq!(
+        ids.iter().collect::<std::collections::HashSet<_>>().len(),
+        ORDERS
+    );
+    for collection in ["orders_write", "orders_read"] {
+        eventually(&format!("all are PAID in {collection}"), async || {
+            let paid = pipeline
+                .stack
+                .count(collection, doc! { "status": "PAID", "version": 2 })
+                .await;
+            if paid == ORDERS as u64 {
+                Ok(())
+            } else {
+                Err(paid)
+            }
+        })
+        .await;
+        assert_eq!(
+            pipeline.stack.count(collection, doc! {}).await,
+            ORDERS as u64,
+            "once"
+        );
+    }
+    let dead = pipeline
+        .stack
+        .jetstream()
+        .await
+        .get_stream("ORDERS_DLQ")
+        .await
+        .unwrap();
+    assert_eq!(dead.cached_info().state.messages, 0, "nothing was given up");
+    pipeline.stack.clean_up().await;
+}
+
+/// Places one order as a careful client does: it tries again, with the same request id, until it is told that the
+/// order is stored or accepted.
+async fn place(http: &reqwest::Client, edge: &str, body: &Value) -> String {
+    eventually("the order is taken", async || {
+        let sent = http
+            .post(format!("{edge}/api/orders"))
+            .json(body)
+            .send()
+            .await;
+        let response = sent.map_err(|error| error.to_string())?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => {
+                let body: Value = response.json().await.map_err(|error| error.to_string())?;
+                body["orderId"]
+                    .as_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| body.to_string())
+            }
+            status => Err(status.to_string()),
+        }
+    })
+    .await
+}

@@ -1,0 +1,187 @@
+//! The list: filters, paging, order, and days.
+
+use mongodb::bson::{DateTime, Document, doc};
+use serde_json::Value;
+
+use crate::pipeline::{Pipeline, order};
+
+fn ids(page: &Value) -> Vec<String> {
+    let items = page["items"].as_array().expect("items");
+    items
+        .iter()
+        .map(|item| item["orderId"].as_str().expect("an id").to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn filters_pages_and_days() {
+    let pipeline = Pipeline::start("1h").await;
+    let mut created = Vec::new();
+    for n in 0..25 {
+        let mut body = order("t-1", &format!("r{n}"));
+        if n % 5 == 0 {
+            body["buyer"]["email"] = "bob@example.com".into();
+        }
+        let response = pipeline.post("/api/orders", &body).await;
+        created.push(crate::pipeline::order_id(response).await);
+    }
+    pipeline.create("t-2", "r1").await;
+    let newest_first: Vec<String> = created.iter().rev().cloned().collect();
+
+    let first = pipeline.get_json("/api/orders?tenantId=t-1").await;
+    assert_eq!(
+        (
+            first["page"].as_u64(),
+            first["limit"].as_u64(),
+            first["total"].as_u64()
+        ),
+        (Some(1), Some(10), Some(25))
+    );
+    assert_eq!(ids(&first), newest_first[..10]);
+    let third = pipeline
+        .get_json("/api/orders?tenantId=t-1&page=3&limit=10")
+        .await;
+    assert_eq!(ids(&third), newest_first[20..]);
+    let beyond = pipeline
+        .get_json("/api/orders?tenantId=t-1&page=9007199254740991&limit=100")
+        .await;
+    assert_eq!(
+        (ids(&beyond).len(), beyond["total"].as_u64()),
+        (0, Some(25))
+    );
+
+    let bob = pipeline
+        .get_json("/api/orders?tenantId=t-1&buyerEmail=bob@example.com&status=PENDING")
+        .await;
+    assert_eq!(
+        ids(&bob),
+        newest_first
+            .iter()
+            .filter(|id| [0, 5, 10, 15, 20].iter().any(|n| created[*n] == **id))
+            .cloned()
+            .collect::<Vec<_>>()
+    );
+    let paid = pipeline
+        .get_json("/api/orders?tenantId=t-1&status=PAID")
+        .await;
+    assert_eq!(paid["total"], 0);
+
+    // Days are UTC days, both ends inclusive; instants are instants.
+    let rows = pipeline
+        .stack
+        .database()
+        .await
+        .collection::<Document>("orders_read");
+    for (id, moment) in [
+        (&created[0], "2025-08-19T23:59:59.999Z"),
+        (&created[1], "2025-08-20T00:00:00.000Z"),
+        (&created[2], "2025-08-28T23:59:59.999Z"),
+        (&created[3], "2025-08-29T00:00:00.000Z"),
+    ] {
+        let moment = DateTime::parse_rfc3339_str(moment).unwrap();
+        rows.update_one(doc! { "_id": id }, doc! { "$set": { "createdAt": moment } })
+            .await
+            .unwrap();
+    }
+    for (range, expected) in [
+        ("from=2025-08-20&to=2025-08-28", vec![2, 1]),
+        ("from=2025-08-19&to=2025-08-19", vec![0]),
+        ("to=2025-08-20", vec![1, 0]),
+        (
+            "from=2025-08-28T23:59:59.999Z&to=2025-08-29T00:00:00Z",
+            vec![3, 2],
+        ),
+        (
+            "from=2025-08-20T02:00:00%2B02:00&to=2025-08-20T00:00:00Z",
+            vec![1],
+        ),
+        ("from=2025-08-28&to=2025-08-20", vec![]),
+    ] {
+        let page = pipeline
+            .get_json(&format!("/api/orders?tenantId=t-1&{range}"))
+            .await;
+        let expected: Vec<String> = expected
+            .into_iter()
+            .map(|n: usize| created[n].clone())
+            .collect();
+        assert_eq!(ids(&page), expected, "{range}");
+    }
+    pipeline.stack.clean_up().await;
+}
+
+#[tokio::test]
+async fn the_seeds_indexes_are_there() {
+    let pipeline = Pipeline::start("1h").await;
+    let database = pipeline.stack.database().await;
+    let keys = async |collection: &str| {
+        let mut cursor = database
+            .collection::<Document>(collection)
+            .list_indexes()
+            .await
+            .unwrap();
+        let mut keys = Vec::new();
+        while cursor.advance().await.unwrap() {
+            let index = cursor.deserialize_current().unwrap();
+            let unique = index
+                .options
+                .and_then(|options| options.unique)
+                .unwrap_or(false);
+            keys.push((
+                index.keys.keys().cloned().collect::<Vec<_>>().join(","),
+                unique,
+            ));
+        }
+        keys
+    };
+    let write = keys("orders_write").await;
+    for expected in [
+        ("tenantId,requestId", true),
+        ("tenantId,orderId", true),
+        ("status", false),
+    ] {
+        assert!(
+            write.contains(&(expected.0.to_owned(), expected.1)),
+            "{expected:?} in {write:?}"
+        );
+    }
+    let read = keys("orders_read").await;
+    for expected in [
+        "tenantId,status,createdAt,orderId",
+        "tenantId,buyerEmail,createdAt,orderId",
+        "tenantId,createdAt,orderId",
+    ] {
+        assert!(
+            read.contains(&(expected.to_owned(), false)),
+            "{expected} in {read:?}"
+        );
+    }
+    pipeline.stack.clean_up().await;
+}
+
+#[tokio::test]
+async fn money_is_exact_and_unusual_request_ids_work() {
+    let pipeline = Pipeline::start("1h").await;
+    let long = "é".repeat(255);
+    for (n, request) in ["with.dots and spaces", "$ne", "\u{0}nul", "😀", &long]
+        .into_iter()
+        .enumerate()
+    {
+        let mut body = order("t-1", request);
+        body["items"] = serde_json::json!([{ "sku": "S", "qty": 3, "price": 0.1 }]);
+        let first = pipeline.post("/api/orders", &body).await;
+        assert_eq!(first.status(), 201, "{request:?}");
+        assert_eq!(
+            pipeline.post("/api/orders", &body).await.status(),
+            200,
+            "{request:?}"
+        );
+        let text = pipeline
+            .get("/api/orders?tenantId=t-1")
+            .await
+            .text()
+            .await
+            .unwrap();
+        assert_eq!(text.matches(r#""total":0.3"#).count(), n + 1, "{text}");
+    }
+    pipeline.stack.clean_up().await;
+}

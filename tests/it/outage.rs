@@ -1,0 +1,182 @@
+//! NATS away, messages from the past, events out of order, orders whose event was lost.
+
+use std::time::{Duration, Instant};
+
+use mongodb::bson::doc;
+use orders_testkit::{Stack, eventually};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::pipeline::{Pipeline, order};
+
+#[tokio::test]
+async fn without_nats_503_at_once_and_service_again_when_it_is_back() {
+    let mut pipeline = Pipeline::start("200ms").await;
+    let id = pipeline.create("t-1", "r0").await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    pipeline.stack.nats.kill().await;
+
+    let start = Instant::now();
+    let response = pipeline.post("/api/orders", &order("t-1", "r1")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(
+        start.elapsed() < Duration::from_millis(3_500),
+        "{:?}",
+        start.elapsed()
+    );
+    // The list needs no bus, and the daemons live on.
+    assert_eq!(
+        pipeline.get_json("/api/orders?tenantId=t-1").await["total"],
+        1
+    );
+    assert_eq!(pipeline.get("/livez").await.status(), StatusCode::OK);
+    assert_eq!(
+        pipeline.get("/readyz").await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+
+    pipeline.stack.nats.restart().await;
+    let id = eventually("orders are taken again", async || {
+        let response = pipeline.post("/api/orders", &order("t-1", "r2")).await;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => {
+                Ok(crate::pipeline::order_id(response).await)
+            }
+            status => Err(status),
+        }
+    })
+    .await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    pipeline.stack.clean_up().await;
+}
+
+#[tokio::test]
+async fn without_the_database_daemons_wait_and_lists_are_503() {
+    let stack = Stack::start().await;
+    let nowhere = format!("mongodb://127.0.0.1:{}/orders", orders_testkit::free_port());
+    let writer = stack.daemon("writer").env("MONGO_URL", &nowhere).spawn();
+    let edge = stack
+        .daemon("edge")
+        .env("MONGO_URL", &nowhere)
+        .start()
+        .await;
+    let list = reqwest::get(format!("{}/api/orders?tenantId=t-1", edge.url()))
+        .await
+        .unwrap();
+    assert_eq!(list.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(list.headers().contains_key("retry-after"));
+    let text = list.text().await.unwrap();
+    assert!(
+        !text.contains("127.0.0.1") && !text.to_lowercase().contains("mongo"),
+        "no internals: {text}"
+    );
+
+    let post = reqwest::Client::new()
+        .post(format!("{}/api/orders", edge.url()))
+        .json(&order("t-1", "r1"));
+    assert_eq!(post.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    eventually("the writer says why it is not ready", async || {
+        let answer = reqwest::get(format!("{}/readyz?verbose", writer.url()))
+            .await
+            .map_err(|error| error.to_string())?;
+        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+        let told = status == StatusCode::SERVICE_UNAVAILABLE
+            && text.contains("[-]mongo failed")
+            && text.contains("[+]nats ok");
+        if told { Ok(()) } else { Err(text) }
+    })
+    .await;
+}
+
+/// `updated` comes before `created`, and both come twice: the row ends at the highest version.
+#[tokio::test]
+async fn events_out_of_order_end_in_the_newest_row() {
+    let stack = Stack::start().await;
+    let _projector = stack.daemon("projector").start().await;
+    let jetstream = stack.jetstream().await;
+    let id = format!("ord_{}", "a".repeat(26));
+    let publish = async |kind: &str, version: u32, status: &str| {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("ce-specversion", "1.0");
+        headers.insert("ce-id", format!("{id}:{version}"));
+        headers.insert("ce-type", format!("com.example.orders.order.{kind}.v1"));
+        headers.insert("ce-source", "/test");
+        headers.insert("ce-subject", id.as_str());
+        headers.insert("ce-time", "2025-08-26T09:00:00Z");
+        let body = json!({
+            "tenantId": "t-1", "version": version, "occurredAt": "2025-08-26T09:00:00.000Z",
+            "order": {
+                "orderId": id, "status": status, "createdAt": "2025-08-26T09:00:00.000Z",
+                "buyerEmail": "a@b.cc", "total": 99.98,
+            },
+        });
+        let subject = format!("orders.evt.t-1.{kind}");
+        let sent = jetstream
+            .publish_with_headers(subject, headers, body.to_string().into())
+            .await;
+        sent.unwrap().await.unwrap();
+    };
+    for (kind, version, status) in [
+        ("updated", 2, "PAID"),
+        ("created", 1, "PENDING"),
+        ("updated", 2, "PAID"),
+        ("created", 1, "PENDING"),
+    ] {
+        publish(kind, version, status).await;
+    }
+    eventually("all events are acked", async || {
+        let stream = jetstream.get_stream("ORDERS_EVENTS").await.unwrap();
+        let info = stream.consumer_info("projector").await.unwrap();
+        if info.ack_floor.stream_sequence == 4 {
+            Ok(())
+        } else {
+            Err(info.ack_floor.stream_sequence)
+        }
+    })
+    .await;
+    assert_eq!(
+        stack
+            .count(
+                "orders_read",
+                doc! { "_id": &id, "status": "PAID", "version": 2 }
+            )
+            .await,
+        1
+    );
+    assert_eq!(stack.count("orders_read", doc! {}).await, 1);
+    stack.clean_up().await;
+}
+
+/// NATS loses an acknowledged event, as a power cut without fsync can: the writer finds the order and tells again.
+#[tokio::test]
+async fn an_order_whose_event_was_lost_is_found_and_paid() {
+    let mut pipeline = Pipeline::start("1s").await;
+    pipeline.payments.kill().await;
+    let id = pipeline.create("t-1", "r1").await;
+    pipeline
+        .stack
+        .jetstream()
+        .await
+        .get_stream("ORDERS_EVENTS")
+        .await
+        .unwrap()
+        .purge()
+        .await
+        .unwrap();
+    pipeline.payments.restart(|daemon| daemon).await;
+
+    pipeline.writer.terminate().await;
+    let change = |writer: orders_testkit::Setup| {
+        writer
+            .env("ORDERS_HEAL__EVERY", "500ms")
+            .env("ORDERS_HEAL__PENDING_FOR", "1s")
+    };
+    pipeline.writer.restart(change).await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    let row: Value = pipeline
+        .get_json(&format!("/api/orders/{id}?tenantId=t-1"))
+        .await;
+    assert_eq!(row["total"], 99.98);
+    pipeline.stack.clean_up().await;
+}
