@@ -60,14 +60,7 @@ pub(crate) async fn check(workspace: &Workspace) -> Result<()> {
 
 async fn generate(workspace: &Workspace, folder: &Path) -> Result<()> {
     let mut build = workspace.cargo();
-    build.args([
-        "build",
-        "--quiet",
-        "--workspace",
-        "--bins",
-        "--example",
-        "schemas",
-    ]);
+    build.args(["build", "--quiet", "--workspace", "--all-targets"]);
     progress::step("building the generators", up::built(&mut build)).await?;
     let binaries = workspace.binaries("debug");
 

@@ -27,7 +27,13 @@ pub(crate) struct Options {
 pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     tools::for_tests(workspace).await?;
     let tools = tools::go(workspace).await?;
-    up::built(workspace.cargo().args(["build", "--workspace", "--bins"])).await?;
+    // The tests run the daemons. Built together with them: dependencies would be built a second time for daemons alone.
+    up::built(
+        workspace
+            .cargo()
+            .args(["build", "--workspace", "--all-targets"]),
+    )
+    .await?;
 
     let folder = temporary()?;
     let site = Site::temporary(folder.path(), false, Log::new(["database"]));
