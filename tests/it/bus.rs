@@ -363,3 +363,50 @@ async fn messages_are_what_the_schemas_say() {
     }
     pipeline.stack.clean_up().await;
 }
+
+/// A command that is delivered again and again and never settled is handled alone, and given up once others get through.
+#[tokio::test]
+async fn a_crash_loop_is_given_up_while_others_get_through() {
+    let mut pipeline = Pipeline::start("1h").await;
+    let jetstream = pipeline.stack.jetstream().await;
+    let id = pipeline.create("t-1", "r1").await;
+    // An order that no version can read: whatever is tried, its commands cannot be carried out.
+    let database = pipeline.stack.database().await;
+    let orders = database.collection::<mongodb::bson::Document>("orders_write");
+    orders
+        .update_one(doc! { "_id": &id }, doc! { "$set": { "total": "corrupt" } })
+        .await
+        .unwrap();
+    assert!(pipeline.writer.terminate().await.success());
+    let body = json!({ "tenantId": "t-1", "orderId": id }).to_string();
+    command(&jetstream, "t-1", "cancel", &id, &body).await;
+    // As if a writer had died of it again and again.
+    let stream = jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+    let consumer = stream
+        .get_consumer::<jetstream::consumer::pull::Config>("writer")
+        .await
+        .unwrap();
+    for _ in 0..21 {
+        let mut batch = consumer.batch().max_messages(1).messages().await.unwrap();
+        let message = batch.next().await.unwrap().unwrap();
+        message
+            .ack_with(jetstream::AckKind::Nak(None))
+            .await
+            .unwrap();
+    }
+
+    pipeline.writer.restart(|writer| writer).await;
+    pipeline.create("t-1", "r2").await;
+    let letter = eventually("it is given up", async || {
+        let stream = jetstream.get_stream("ORDERS_DLQ").await.unwrap();
+        stream.get_raw_message(1).await
+    })
+    .await;
+    assert_eq!(
+        letter.headers.get("Orders-Reason").unwrap().as_str(),
+        "crash_loop"
+    );
+    assert_eq!(letter.headers.get("ce-subject").unwrap().as_str(), id);
+    pipeline.create("t-1", "r3").await;
+    pipeline.stack.clean_up().await;
+}

@@ -175,7 +175,7 @@ impl Writer {
 
     /// Publishes the events of the orders that were moved, and again of those that an earlier delivery may have moved.
     async fn publish_updates(&self, wishes: &[Settle<'_>], settled: &[Outcome]) {
-        let events = wishes
+        let events: Vec<_> = wishes
             .iter()
             .zip(settled)
             .filter_map(|(wish, outcome)| match outcome {
@@ -187,8 +187,10 @@ impl Writer {
                 Self::event(Channel::OrderUpdated, wish.delivery, &order.latest_event())
             })
             .collect();
-        failpoint("writer.settled").await;
-        self.bus.publish_until_stored(events).await;
+        if !events.is_empty() {
+            failpoint("writer.settled").await;
+            self.bus.publish_until_stored(events).await;
+        }
     }
 }
 
