@@ -1,0 +1,127 @@
+//! Publishes commands and waits for what becomes of them.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::{Stream, StreamExt};
+use orders_bus::{Bus, Error, Message};
+use orders_contracts::{
+    Channel, CommandId, Metadata, OrderId, Reply, ReplyTo, TenantId, Timestamp, TraceContext,
+};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::{
+    problem::Problem,
+    waiters::{Waiter, Waiters},
+};
+
+/// How long after a shutdown began a command that is being published may still be acknowledged.
+const LAST_ACKS: Duration = Duration::from_secs(1);
+
+/// The way to the writer and back.
+pub(crate) struct Commands {
+    bus: Bus,
+    /// Names this process in the subjects of its answers.
+    edge: Uuid,
+    waiters: Waiters,
+    shutdown: CancellationToken,
+}
+
+/// A command about one order.
+pub(crate) struct Command<'a, T> {
+    pub(crate) channel: Channel,
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) order_id: &'a OrderId,
+    pub(crate) trace: TraceContext,
+    pub(crate) body: &'a T,
+}
+
+/// What is known of a command that is safe.
+pub(crate) enum Outcome {
+    /// It is stored in its stream; the writer has not decided yet.
+    Accepted,
+    /// The writer decided; the waiter can tell when the list shows it.
+    Decided(Reply, Waiter),
+}
+
+impl Commands {
+    pub(crate) fn new(bus: Bus, shutdown: CancellationToken) -> Self {
+        Self {
+            bus,
+            edge: Uuid::new_v4(),
+            waiters: Waiters::new(),
+            shutdown,
+        }
+    }
+
+    /// Everything the daemons answer to this process.
+    pub(crate) async fn replies(
+        &self,
+    ) -> Result<impl Stream<Item = (CommandId, Reply)> + use<>, Error> {
+        self.bus.replies(self.edge).await
+    }
+
+    /// Hands out `replies` until they end, which they do only with the connection to NATS.
+    pub(crate) async fn hand_out(&self, replies: impl Stream<Item = (CommandId, Reply)>) {
+        let mut replies = pin!(replies);
+        while let Some((command, reply)) = replies.next().await {
+            self.waiters.deliver(&command, reply);
+        }
+    }
+
+    /// Publishes `command` and waits for the writer's decision, within its deadline. An error means that the command may
+    /// be stored or not, and that the client may safely try again.
+    pub(crate) async fn send<T: Serialize>(
+        &self,
+        command: Command<'_, T>,
+    ) -> Result<Outcome, Problem> {
+        let id = CommandId::fresh();
+        let mut waiter = self.waiters.register(&id);
+        let deadline = Instant::now() + waiter.patience();
+        let metadata = Metadata {
+            id: id.to_string(),
+            source: "/orders/edge".to_owned(),
+            order_id: command.order_id.clone(),
+            time: Timestamp::now(),
+            trace: command.trace,
+            reply_to: Some(ReplyTo::new(self.edge, &id)),
+        };
+        let message = Message::new(command.channel, command.tenant, metadata, command.body);
+
+        // The writer can be faster than the ack of JetStream, and its word says even more.
+        tokio::select! {
+            biased;
+            decision = waiter.decision() => return Ok(Outcome::Decided(decision, waiter)),
+            stored = self.bus.publish(message) => stored.map_err(not_stored)?,
+            () = self.too_late() => return Err(Problem::unavailable("Shutting down, try again")),
+        }
+        tokio::select! {
+            biased;
+            decision = waiter.decision() => Ok(Outcome::Decided(decision, waiter)),
+            () = sleep_until(deadline) => {
+                waiter.give_up();
+                Ok(Outcome::Accepted)
+            }
+            () = self.shutdown.cancelled() => Ok(Outcome::Accepted),
+        }
+    }
+
+    /// Resolves when a shutdown leaves no time to wait for an ack.
+    async fn too_late(&self) {
+        self.shutdown.cancelled().await;
+        sleep(LAST_ACKS).await;
+    }
+}
+
+fn not_stored(error: Error) -> Problem {
+    if matches!(error, Error::Disconnected) {
+        // The bus has told the log, once.
+        debug!("a command was not published: {error}");
+        return Problem::unavailable("The request was not accepted, try again");
+    }
+    warn!("a command may not be stored: {error}");
+    Problem::unavailable("The request may or may not be carried out; sending it again is safe")
+}

@@ -1,0 +1,71 @@
+//! What the edge tells of each request: a span with the trace, a line in the log, metrics.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::Method,
+    middleware::Next,
+    response::Response,
+};
+use metrics::{counter, histogram};
+use orders_contracts::{TraceContext, header};
+use tracing::{Instrument, debug, debug_span};
+
+/// Continues the client's trace or starts one, and measures the request.
+pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let trace = trace(&request);
+    request.extensions_mut().insert(trace);
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let method = known(request.method());
+    let span = debug_span!(
+        "request",
+        trace.id = trace.trace_id(),
+        http.method = method,
+        http.path = request.uri().path()
+    );
+
+    async {
+        let response = next.run(request).await;
+        let (status, elapsed) = (response.status(), started.elapsed());
+        debug!(
+            http.status = status.as_u16(),
+            "{method} {route} answered {} in {elapsed:.1?}",
+            status.as_u16()
+        );
+        counter!(
+            "orders_http_requests_total",
+            "route" => route.clone(), "method" => method, "status" => status.as_str().to_owned()
+        )
+        .increment(1);
+        histogram!("orders_http_request_duration_seconds", "route" => route, "method" => method)
+            .record(elapsed);
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+fn trace(request: &Request) -> TraceContext {
+    let theirs = request
+        .headers()
+        .get(header::TRACEPARENT)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    theirs.map_or_else(TraceContext::root, TraceContext::child)
+}
+
+/// A client may invent methods; metrics must not grow with them.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,307 @@
+//! The one error body, which is both what NestJS sends and a problem of RFC 9457.
+
+use std::any::Any;
+
+use axum::{
+    Json,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use orders_contracts::{FieldError, Invalid};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// When a client may try again after a 503, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// Why a request is not answered as asked. It never tells of internals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Validation,
+    NotFound,
+    MethodNotAllowed,
+    Timeout,
+    NotCancellable,
+    TooLarge,
+    UnsupportedMediaType,
+    IdempotencyMismatch,
+    Internal,
+    BadGateway,
+    Unavailable,
+}
+
+impl Kind {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Validation => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NotCancellable => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The type and its title; `about:blank` is a problem that its status alone explains.
+    pub(crate) fn type_and_title(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Validation => ("urn:orders:problem:validation", "The request is not valid"),
+            Self::NotCancellable => (
+                "urn:orders:problem:not-cancellable",
+                "The order is no longer PENDING",
+            ),
+            Self::IdempotencyMismatch => (
+                "urn:orders:problem:idempotency-mismatch",
+                "The request id was used for another body",
+            ),
+            Self::Unavailable => (
+                "urn:orders:problem:unavailable",
+                "The service is unavailable for a moment",
+            ),
+            _ => ("about:blank", self.reason()),
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        self.status().canonical_reason().unwrap_or_default()
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn validation(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [] => "The request is not valid".to_owned(),
+            [only] => only.message.clone(),
+            [first, rest @ ..] => format!("{}, and {} more", first.message, rest.len()),
+        };
+        Self {
+            kind: Kind::Validation,
+            detail,
+            errors,
+        }
+    }
+
+    /// A fault of the request's line or headers.
+    pub(crate) fn bad_request(detail: &str) -> Self {
+        Self::validation(vec![FieldError::of_message(detail)])
+    }
+
+    pub(crate) fn unavailable(detail: &str) -> Self {
+        Self::new(Kind::Unavailable, detail)
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(Kind::Internal, "Internal server error")
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(Invalid(errors): Invalid) -> Self {
+        Self::validation(errors)
+    }
+}
+
+/// Every error of the API: what NestJS sends (`statusCode`, `message`, `error`) and RFC 9457 problem details in one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Problem")]
+pub(crate) struct Body {
+    /// The HTTP status.
+    status_code: u16,
+    /// Every fault, with the dotted path of its field.
+    message: Vec<String>,
+    /// The name of the HTTP status.
+    error: &'static str,
+    /// What kind of problem it is, a URI; `about:blank` when the status says it all.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The kind in words, always the same for a `type`.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What went wrong this time.
+    detail: String,
+    /// Every faulty field.
+    errors: Vec<Fault>,
+}
+
+/// A faulty field.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Fault {
+    /// Where it is, as a JSON pointer: `#/items/0/qty`.
+    pointer: String,
+    /// The rule it breaks: `must be an integer number`.
+    detail: String,
+}
+
+impl From<Problem> for Body {
+    fn from(problem: Problem) -> Self {
+        let (kind, title) = problem.kind.type_and_title();
+        let status = problem.kind.status().as_u16();
+        let message = if problem.errors.is_empty() {
+            vec![problem.detail.clone()]
+        } else {
+            problem
+                .errors
+                .iter()
+                .map(|error| error.message.clone())
+                .collect()
+        };
+        let fault = |error: FieldError| Fault {
+            pointer: error.pointer,
+            detail: error.detail,
+        };
+        Self {
+            status_code: status,
+            message,
+            error: problem.kind.reason(),
+            kind,
+            title,
+            status,
+            detail: problem.detail,
+            errors: problem.errors.into_iter().map(fault).collect(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = self.kind;
+        let mut response = (kind.status(), Json(Body::from(self))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if kind == Kind::Unavailable {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}
+
+/// Calls a problem `application/json`, as NestJS does, unless the client names `application/problem+json`.
+pub(crate) async fn negotiate(request: Request, next: Next) -> Response {
+    let wants_problem = names_problem(request.headers());
+    let mut response = next.run(request).await;
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    if !wants_problem && content_type.is_some_and(|value| value == PROBLEM_JSON) {
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+    }
+    response
+}
+
+fn names_problem(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case(PROBLEM_JSON))
+}
+
+/// The answer to a path that is not served.
+pub(crate) async fn not_found(method: Method, uri: Uri) -> Problem {
+    Problem::new(Kind::NotFound, format!("Cannot {method} {}", shown(&uri)))
+}
+
+/// The answer to a method that a path does not have; the router adds `Allow`.
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        Kind::MethodNotAllowed,
+        format!("Cannot {method} {}", shown(&uri)),
+    )
+}
+
+fn shown(uri: &Uri) -> String {
+    uri.path_and_query()
+        .map_or("/", |path| path.as_str())
+        .chars()
+        .take(256)
+        .collect()
+}
+
+/// The answer when a handler panicked; the panic itself is in the log.
+pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::internal().into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_body_serves_nest_clients_and_rfc_9457() {
+        let errors = vec![
+            FieldError::new(&["items", "0", "qty"], "must be an integer number"),
+            FieldError::unknown("extra"),
+        ];
+        let body = serde_json::to_value(Body::from(Problem::validation(errors))).unwrap();
+        let expected = json!({
+            "statusCode": 400,
+            "message": ["items.0.qty must be an integer number", "property extra should not exist"],
+            "error": "Bad Request",
+            "type": "urn:orders:problem:validation",
+            "title": "The request is not valid",
+            "status": 400,
+            "detail": "items.0.qty must be an integer number, and 1 more",
+            "errors": [
+                { "pointer": "#/items/0/qty", "detail": "must be an integer number" },
+                { "pointer": "#/extra", "detail": "should not exist" },
+            ],
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_problem_without_fields_has_its_detail_as_message() {
+        let problem = Problem::new(Kind::NotFound, "Cannot GET /nope");
+        let body = serde_json::to_value(Body::from(problem)).unwrap();
+        let expected = json!({
+            "statusCode": 404, "message": ["Cannot GET /nope"], "error": "Not Found",
+            "type": "about:blank", "title": "Not Found", "status": 404, "detail": "Cannot GET /nope",
+            "errors": [],
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_client_has_to_name_problem_json() {
+        let accept = |value: &'static str| {
+            names_problem(&HeaderMap::from_iter([(
+                header::ACCEPT,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(accept("application/json, Application/problem+json; q=0.9"));
+        assert!(!accept("*/*"));
+        assert!(!accept("application/json"));
+        assert!(!names_problem(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use axum::{Router, extract::Request, routing::any};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+fn proxy(realtimes: &str) -> Proxy {
+    Proxy::new(
+        &Origins::try_from(realtimes.to_owned()).unwrap(),
+        CancellationToken::new(),
+    )
+}
+
+/// A proxy in front of one realtime daemon; where it listens, and the switch that stops it.
+async fn serve(realtime: SocketAddr) -> (SocketAddr, CancellationToken) {
+    let proxy = proxy(&format!("http://{realtime}"));
+    let shutdown = proxy.shutdown.clone();
+    let router = Router::new()
+        .route("/ws/", any(forward))
+        .with_state(Arc::new(proxy));
+    (listen(router).await, shutdown)
+}
+
+async fn listen(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().to_ascii_lowercase()
+}
+
+#[test]
+fn a_client_stays_with_one_realtime_and_bare_websockets_take_turns() {
+    let proxy = proxy("http://a,http://b,http://c");
+    let picked = proxy.pick("192.0.2.7", false);
+    assert_eq!(proxy.pick("192.0.2.7", false), picked);
+    let turns: Vec<_> = (0..4).map(|_| proxy.pick("192.0.2.7", true)).collect();
+    assert_eq!(turns, ["http://a", "http://b", "http://c", "http://a"]);
+    let spread: std::collections::HashSet<_> = (0..50)
+        .map(|i| proxy.pick(&format!("10.0.0.{i}"), false).to_owned())
+        .collect();
+    assert_eq!(spread.len(), 3);
+}
+
+#[test]
+fn the_clients_address_comes_first() {
+    let mut headers = HeaderMap::new();
+    let peer: IpAddr = "::ffff:192.0.2.9".parse().unwrap();
+    assert_eq!(forwarded_for(&headers, peer), "192.0.2.9");
+    headers.insert(FORWARDED_FOR, HeaderValue::from_static("203.0.113.5"));
+    assert_eq!(forwarded_for(&headers, peer), "203.0.113.5, 192.0.2.9");
+}
+
+#[tokio::test]
+async fn polling_passes_both_ways() {
+    let echo = any(async |request: Request| {
+        let (parts, body) = request.into_parts();
+        let shown = ["x-forwarded-for", "x-forwarded-host", "x-secret", "cookie"].map(|name| {
+            parts
+                .headers
+                .get(name)
+                .map_or("-", |value| value.to_str().unwrap())
+                .to_owned()
+        });
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        format!(
+            "{} {} {} {}",
+            parts.method,
+            parts.uri,
+            shown.join(" "),
+            body.len()
+        )
+    });
+    let (address, _) = serve(listen(Router::new().route("/ws/", echo)).await).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = "POST /ws/?EIO=4&sid=%41 HTTP/1.1\r\nHost: shop.example\r\nCookie: c\r\nX-Secret: s\r\n\
+                   Connection: close, X-Secret\r\nContent-Length: 3\r\n\r\nabc";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    assert_eq!(body, "POST /ws/?EIO=4&sid=%41 127.0.0.1 shop.example - c 3");
+}
+
+#[tokio::test]
+async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, shutdown) = serve(listener.local_addr().unwrap()).await;
+
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = "GET /ws/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+
+    let (mut realtime, _) = listener.accept().await.unwrap();
+    let head = read_head(&mut realtime).await;
+    assert!(
+        head.starts_with("get /ws/?eio=4&transport=websocket http/1.1\r\n"),
+        "{head}"
+    );
+    for line in [
+        "connection: upgrade\r\n",
+        "upgrade: websocket\r\n",
+        "sec-websocket-key: k\r\n",
+    ] {
+        assert!(head.contains(line), "{head}");
+    }
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\n\r\n";
+    // The first frame may come with the head.
+    realtime
+        .write_all(format!("{switch}\0\x01first").as_bytes())
+        .await
+        .unwrap();
+
+    let head = read_head(&mut client).await;
+    assert!(
+        head.starts_with("http/1.1 101") && head.contains("sec-websocket-accept: a\r\n"),
+        "{head}"
+    );
+    let mut frame = [0; 7];
+    client.read_exact(&mut frame).await.unwrap();
+    assert_eq!(&frame, b"\0\x01first");
+    client.write_all(b"\xff\xfeback").await.unwrap();
+    let mut frame = [0; 6];
+    realtime.read_exact(&mut frame).await.unwrap();
+    assert_eq!(&frame, b"\xff\xfeback");
+
+    shutdown.cancel();
+    assert_eq!(client.read(&mut frame).await.unwrap(), 0);
+    assert_eq!(realtime.read(&mut frame).await.unwrap(), 0);
+}

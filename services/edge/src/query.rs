@@ -1,0 +1,262 @@
+//! Query strings, read as strictly as bodies: nothing unknown, nothing twice, nothing that could become an operator.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use email_address::{EmailAddress, Options};
+use orders_contracts::{FieldError, Invalid, TenantId, Timestamp};
+use orders_store::ListOrders;
+
+pub(crate) const DEFAULT_LIMIT: u64 = 10;
+pub(crate) const MAX_LIMIT: u64 = 100;
+/// The largest integer that JSON clients can count to.
+pub(crate) const MAX_PAGE: u64 = (1 << 53) - 1;
+const MAX_ERRORS: usize = 50;
+const DAY_IN_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// Reads the query of a list.
+pub(crate) fn list(query: &str) -> Result<ListOrders, Invalid> {
+    let mut parameters = Parameters::of(query);
+    let tenant = parameters.required("tenantId", parse);
+    let list = ListOrders {
+        status: parameters.optional("status", parse),
+        buyer_email: parameters.optional("buyerEmail", email),
+        from: parameters.optional("from", |text| moments(text).map(|(first, _)| first)),
+        until: parameters.optional("to", |text| moments(text).map(|(_, end)| end)),
+        page: parameters
+            .optional("page", |text| integer(text, MAX_PAGE))
+            .unwrap_or(1),
+        limit: parameters
+            .optional("limit", |text| integer(text, MAX_LIMIT))
+            .unwrap_or(DEFAULT_LIMIT),
+        tenant: parameters.finish(tenant)?,
+    };
+    Ok(list)
+}
+
+/// Reads the query of one order: its tenant.
+pub(crate) fn tenant(query: &str) -> Result<TenantId, Invalid> {
+    let mut parameters = Parameters::of(query);
+    let tenant = parameters.required("tenantId", parse);
+    parameters.finish(tenant)
+}
+
+/// The parameters not yet taken, and the faults so far.
+struct Parameters {
+    values: BTreeMap<String, Vec<String>>,
+    errors: Vec<FieldError>,
+}
+
+impl Parameters {
+    fn of(query: &str) -> Self {
+        let mut values = BTreeMap::<_, Vec<_>>::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            values
+                .entry(name.into_owned())
+                .or_default()
+                .push(value.into_owned());
+        }
+        Self {
+            values,
+            errors: Vec::new(),
+        }
+    }
+
+    fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if !self.values.contains_key(name) {
+            self.errors
+                .push(FieldError::new(&[name], "should not be empty"));
+        }
+        self.optional(name, read)
+    }
+
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let values = self.values.remove(name)?;
+        let value = match values.as_slice() {
+            [value] => read(value),
+            _ => Err("must not be given more than once".to_owned()),
+        };
+        value
+            .map_err(|rule| self.errors.push(FieldError::new(&[name], rule)))
+            .ok()
+    }
+
+    /// `value`, when nothing was wrong and no parameter is left.
+    fn finish<T>(mut self, value: Option<T>) -> Result<T, Invalid> {
+        let surplus = self.values.keys().take(MAX_ERRORS).map(|name| {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            FieldError::unknown(&shown)
+        });
+        self.errors.extend(surplus);
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(Invalid(self.errors)),
+        }
+    }
+}
+
+fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|rule: T::Err| rule.to_string())
+}
+
+fn integer(text: &str, max: u64) -> Result<u64, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(0) => Err("must not be less than 1".to_owned()),
+        Ok(value) if is_number && value <= max => Ok(value),
+        _ if is_number => Err(format!("must not be greater than {max}")),
+        _ => Err("must be an integer number".to_owned()),
+    }
+}
+
+/// The same rule as for the buyer of an order.
+fn email(text: &str) -> Result<String, String> {
+    let options = Options::default()
+        .with_required_tld()
+        .without_domain_literal()
+        .without_display_text();
+    match EmailAddress::parse_with_options(text, options) {
+        Ok(_) if text.len() <= 254 => Ok(text.to_owned()),
+        _ => Err("must be an email".to_owned()),
+    }
+}
+
+/// The first moment that `text` means, and the one behind its last: a bare date is that whole day in UTC, a date with
+/// a time that millisecond.
+fn moments(text: &str) -> Result<(Timestamp, Timestamp), String> {
+    let (instant, millis) = match text.len() {
+        10 => (format!("{text}T00:00:00Z"), DAY_IN_MILLIS),
+        _ => (text.to_owned(), 1),
+    };
+    let first = instant.parse::<Timestamp>().ok();
+    first
+        .and_then(|first| Some((first, Timestamp::from_millis(first.millis() + millis)?)))
+        .ok_or_else(|| "must be a valid ISO 8601 date string".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use orders_contracts::Status;
+
+    use super::*;
+
+    fn messages(query: &str) -> Vec<String> {
+        let Invalid(errors) = list(query).expect_err(query);
+        errors.into_iter().map(|error| error.message).collect()
+    }
+
+    #[test]
+    fn the_seeds_query_is_read() {
+        let query = "tenantId=t-123&status=PENDING&buyerEmail=alice@example.com&from=2025-08-20&to=2025-08-28&page=2&limit=100";
+        let expected = ListOrders {
+            tenant: "t-123".parse().unwrap(),
+            status: Some(Status::Pending),
+            buyer_email: Some("alice@example.com".to_owned()),
+            from: Some("2025-08-20T00:00:00Z".parse().unwrap()),
+            until: Some("2025-08-29T00:00:00Z".parse().unwrap()),
+            page: 2,
+            limit: 100,
+        };
+        assert_eq!(list(query), Ok(expected));
+        let plain = list("tenantId=t").unwrap();
+        assert_eq!(
+            (plain.page, plain.limit, plain.from, plain.until),
+            (1, 10, None, None)
+        );
+    }
+
+    #[test]
+    fn an_instant_means_that_instant() {
+        let list =
+            list("tenantId=t&from=2025-08-20T01:00:00%2B02:00&to=2025-08-20T12:00:00.5Z").unwrap();
+        assert_eq!(list.from, Some("2025-08-19T23:00:00Z".parse().unwrap()));
+        assert_eq!(
+            list.until,
+            Some("2025-08-20T12:00:00.501Z".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_or_comes_twice_is_refused() {
+        assert_eq!(
+            messages("tenantId=t&status[$ne]=PAID"),
+            ["property status[$ne] should not exist"]
+        );
+        assert_eq!(
+            messages("tenantId=t&status%5B%24ne%5D=PAID"),
+            ["property status[$ne] should not exist"]
+        );
+        assert_eq!(
+            messages("tenantId=t&tenantId=u"),
+            ["tenantId must not be given more than once"]
+        );
+        assert_eq!(
+            messages("tenantId[]=t"),
+            [
+                "tenantId should not be empty",
+                "property tenantId[] should not exist"
+            ]
+        );
+        let many: String = (0..1000).map(|i| format!("x{i}&")).collect();
+        assert!(messages(&many).len() <= MAX_ERRORS + 1);
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (query, message) in [
+            ("", "tenantId should not be empty"),
+            (
+                "tenantId=a.b",
+                "tenantId must match /^[A-Za-z0-9_-]{1,64}$/",
+            ),
+            (
+                "tenantId=t&status=paid",
+                "status must be one of the following values: PENDING, PAID, CANCELLED",
+            ),
+            ("tenantId=t&buyerEmail=alice", "buyerEmail must be an email"),
+            ("tenantId=t&page=0", "page must not be less than 1"),
+            ("tenantId=t&page=-1", "page must be an integer number"),
+            ("tenantId=t&page=1e3", "page must be an integer number"),
+            ("tenantId=t&page=%2B1", "page must be an integer number"),
+            (
+                "tenantId=t&page=99999999999999999999",
+                "page must not be greater than 9007199254740991",
+            ),
+            ("tenantId=t&limit=101", "limit must not be greater than 100"),
+            ("tenantId=t&limit=", "limit must be an integer number"),
+            ("tenantId=t&limit=NaN", "limit must be an integer number"),
+            (
+                "tenantId=t&from=2025-02-30",
+                "from must be a valid ISO 8601 date string",
+            ),
+            (
+                "tenantId=t&from=yesterday",
+                "from must be a valid ISO 8601 date string",
+            ),
+            (
+                "tenantId=t&to=2025-08-20T25:00:00Z",
+                "to must be a valid ISO 8601 date string",
+            ),
+            (
+                "tenantId=t&to=2025-08-20T00:00:00",
+                "to must be a valid ISO 8601 date string",
+            ),
+        ] {
+            assert_eq!(messages(query), [message], "{query}");
+        }
+    }
+
+    #[test]
+    fn one_order_needs_its_tenant_and_nothing_else() {
+        assert_eq!(tenant("tenantId=t-123"), Ok("t-123".parse().unwrap()));
+        assert!(tenant("tenantId=t-123&page=1").is_err());
+        assert!(tenant("").is_err());
+    }
+}
