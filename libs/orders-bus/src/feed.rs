@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -9,14 +8,14 @@ use async_nats::jetstream::{
     self,
     consumer::{self, AckPolicy, DeliverPolicy, pull},
 };
-use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
 use tracing::{debug, warn};
 
 use crate::{ACK_DEADLINE, Bus, Error};
 
-/// The most entries fetched at once for a replay.
-const REPLAY_BATCH: usize = 256;
+/// The most entries in one page.
+const PAGE: usize = 256;
 
 /// What the feed holds at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +41,15 @@ pub struct FeedMessage {
     pub entry: FeedEntry,
     /// Its headers.
     pub metadata: Metadata,
+}
+
+/// A part of one tenant's feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedPage {
+    /// The entries, in order.
+    pub entries: Vec<FeedMessage>,
+    /// The sequence up to which there are no others; the next page comes after it.
+    pub reached: u64,
 }
 
 /// The live feed, in order and without a gap. It ends when it must be opened again, after a reconnection for example.
@@ -118,90 +126,75 @@ impl Bus {
         })
     }
 
-    /// The entries of `tenant` after the sequence `after`, up to `up_to` and no further, in order.
-    ///
-    /// After an error it ends; go on from the last sequence it gave.
+    /// The next entries of `tenant` after the sequence `after`, up to `up_to` and no further, at most 256 of them.
     pub async fn feed_of(
         &self,
         tenant: &TenantId,
         after: u64,
         up_to: u64,
-    ) -> Result<BoxStream<'static, Result<FeedMessage, Error>>, Error> {
+    ) -> Result<FeedPage, Error> {
         let config = pull::Config {
             ack_policy: AckPolicy::None,
             deliver_policy: start_after(after),
             filter_subject: Subject::feed_of(tenant).to_string(),
             memory_storage: true,
-            inactive_threshold: Duration::from_secs(30),
+            inactive_threshold: Duration::from_secs(5),
             ..Default::default()
         };
+        let read = |error: String| Error::api("read the feed of a tenant", error);
         let consumer = self
             .jetstream
             .create_consumer_on_stream(config, ORDERS_FEED.name)
             .await
-            .map_err(|error| Error::api("open a replay", error))?;
-        let done = consumer.cached_info().num_pending == 0;
-        let replay = Replay {
-            consumer,
-            up_to,
-            fetched: VecDeque::new(),
-            done,
-        };
-        Ok(futures_util::stream::unfold(replay, Replay::next).boxed())
+            .map_err(|error| read(error.to_string()))?;
+        let page = tokio::time::timeout(ACK_DEADLINE, page(&consumer, after, up_to)).await;
+        // By default the server refuses a stream's consumer after the thousandth.
+        let name = &consumer.cached_info().name;
+        let deleted = self
+            .jetstream
+            .delete_consumer_from_stream(name, ORDERS_FEED.name);
+        if let Err(error) = deleted.await {
+            debug!("cannot delete consumer {name}: {error}");
+        }
+        page.unwrap_or_else(|_| Err("no answer".to_owned()))
+            .map_err(read)
     }
 }
 
-struct Replay {
-    consumer: consumer::Consumer<pull::Config>,
+async fn page(
+    consumer: &consumer::Consumer<pull::Config>,
+    after: u64,
     up_to: u64,
-    fetched: VecDeque<FeedMessage>,
-    done: bool,
-}
-
-impl Replay {
-    async fn next(mut self) -> Option<(Result<FeedMessage, Error>, Self)> {
-        loop {
-            if let Some(message) = self.fetched.pop_front() {
-                return Some((Ok(message), self));
-            }
-            if self.done {
-                return None;
-            }
-            let fetched = tokio::time::timeout(ACK_DEADLINE, self.fetch()).await;
-            if let Err(error) = fetched.unwrap_or_else(|_| Err("no answer".to_owned())) {
-                self.done = true;
-                self.fetched.clear();
-                return Some((Err(Error::api("read a replay", error)), self));
-            }
-        }
+) -> Result<FeedPage, String> {
+    let mut page = FeedPage {
+        entries: Vec::new(),
+        reached: up_to,
+    };
+    if consumer.cached_info().num_pending == 0 {
+        return Ok(page);
     }
-
-    async fn fetch(&mut self) -> Result<(), String> {
-        let mut batch = self
-            .consumer
-            .fetch()
-            .max_messages(REPLAY_BATCH)
-            .messages()
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut received = false;
-        while let Some(message) = batch.next().await {
-            let message = message.map_err(|error| error.to_string())?;
-            received = true;
-            let info = message.info().map_err(|error| error.to_string())?;
-            self.done = info.pending == 0 || info.stream_sequence >= self.up_to;
-            if info.stream_sequence <= self.up_to {
-                self.fetched.extend(read(&message));
-            }
-            if self.done {
-                return Ok(());
-            }
+    page.reached = after;
+    let mut batch = consumer
+        .fetch()
+        .max_messages(PAGE)
+        .messages()
+        .await
+        .map_err(|error| error.to_string())?;
+    while page.reached < up_to
+        && let Some(message) = batch.next().await
+    {
+        let message = message.map_err(|error| error.to_string())?;
+        let info = message.info().map_err(|error| error.to_string())?;
+        if info.stream_sequence <= up_to {
+            page.entries.extend(read(&message));
         }
-        if received {
-            Ok(())
-        } else {
-            Err("the replay came to no end".to_owned())
-        }
+        let is_last = info.pending == 0 || info.stream_sequence >= up_to;
+        page.reached = if is_last { up_to } else { info.stream_sequence };
+    }
+    if page.reached > after {
+        Ok(page)
+    } else {
+        Err("nothing came".to_owned())
     }
 }
 

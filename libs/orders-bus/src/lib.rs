@@ -26,7 +26,7 @@ use std::{
 use async_nats::{Client, ConnectOptions, Event, jetstream};
 pub use consumer::{Batch, BatchConsumer, Delivery, Reason};
 pub use error::Error;
-pub use feed::{Feed, FeedBounds, FeedMessage};
+pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 pub use publish::{ACK_DEADLINE, Message};
 use tokio::sync::watch;
 use tracing::{info, warn};

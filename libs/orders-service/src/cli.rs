@@ -1,0 +1,109 @@
+//! The command line every daemon has.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::config::{self, Loaded, Settings};
+
+/// What a daemon says about itself; made by [`about!`](crate::about).
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The one name of the daemon: package, binary, process, metrics label.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// One line for `--help`.
+    pub summary: &'static str,
+    #[doc(hidden)]
+    pub prints: Vec<(&'static str, &'static str, fn() -> String)>,
+}
+
+impl About {
+    /// Adds a flag that prints a text and exits, as `--openapi` does.
+    #[must_use]
+    pub fn print(mut self, flag: &'static str, help: &'static str, text: fn() -> String) -> Self {
+        self.prints.push((flag, help, text));
+        self
+    }
+}
+
+/// The [`About`] of the calling package, from its `Cargo.toml`.
+#[macro_export]
+macro_rules! about {
+    () => {
+        $crate::About {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            summary: env!("CARGO_PKG_DESCRIPTION"),
+            prints: Vec::new(),
+        }
+    };
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Wanted<C> {
+    /// Run with this configuration.
+    Run(Loaded<C>),
+    /// Print this and exit well.
+    Print(String),
+}
+
+/// Reads the command line and the configuration it leads to. The error is for people and may have several lines.
+pub(crate) fn parse<C: Settings>(
+    about: &About,
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Wanted<C>, String> {
+    let matches = match command::<C>(about).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return Err(error.render().to_string()),
+        Err(help) => return Ok(Wanted::Print(help.render().to_string())),
+    };
+    if let Some((_, _, text)) = about
+        .prints
+        .iter()
+        .find(|(flag, ..)| matches.get_flag(flag))
+    {
+        return Ok(Wanted::Print(text()));
+    }
+    let file = matches.get_one::<PathBuf>("config");
+    let loaded =
+        config::load::<C>(file.map(PathBuf::as_path), env).map_err(|error| error.to_string())?;
+    Ok(match matches.get_flag("dump-config") {
+        true => Wanted::Print(config::dump(&loaded.config)),
+        false => Wanted::Run(loaded),
+    })
+}
+
+fn command<C: Settings>(about: &About) -> Command {
+    let flag = |name, help| {
+        Arg::new(name)
+            .long(name)
+            .help(help)
+            .action(ArgAction::SetTrue)
+    };
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("Read settings from a TOML file");
+    Command::new(about.name)
+        .version(about.version)
+        .about(about.summary)
+        .arg(file.value_parser(clap::value_parser!(PathBuf)))
+        .arg(flag(
+            "dump-config",
+            "Print the settings in effect as TOML, without passwords, and exit",
+        ))
+        .args(about.prints.iter().map(|&(name, help, _)| flag(name, help)))
+        .after_help(config::help::<C>())
+}
+
+/// Prints to stdout; a reader that has gone away is no error.
+pub(crate) fn print(text: &str) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = write!(std::io::stdout(), "{text}{end}");
+}

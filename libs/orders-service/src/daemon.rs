@@ -1,0 +1,303 @@
+//! The life of a daemon, from the command line to the exit code.
+
+use std::error::Error;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::cli::{self, Wanted};
+use crate::config::{Loaded, Settings};
+use crate::{About, Health, http, telemetry};
+
+/// How long a shutdown may take. Process managers kill after 5 s.
+pub const GRACE: Duration = Duration::from_millis(3500);
+
+/// The exit code for a wrong command line or configuration, `EX_USAGE` of sysexits.
+const USAGE: u8 = 64;
+
+/// Any error, for reporting only.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a task comes back with: nothing, or a `Result` without a value.
+pub trait Outcome: Send {
+    /// The error, if there is one.
+    fn error(self) -> Option<BoxError>;
+}
+
+impl Outcome for () {
+    fn error(self) -> Option<BoxError> {
+        None
+    }
+}
+
+impl<E: Into<BoxError> + Send> Outcome for Result<(), E> {
+    fn error(self) -> Option<BoxError> {
+        self.err().map(Into::into)
+    }
+}
+
+/// What a service is given to work with.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    /// The name of the daemon, as in `writer`.
+    pub name: &'static str,
+    /// The name of this process, as in `writer.2` when the process manager runs several, else the name of the daemon.
+    pub instance: String,
+    /// Cancelled by the first signal, or when the daemon fails: take no new work, finish the work in hand.
+    pub shutdown: CancellationToken,
+    /// Cancelled after `shutdown`, when the last API request has been answered or given up: what requests rely on may
+    /// stop now.
+    pub drained: CancellationToken,
+    /// The readiness of this daemon.
+    pub health: Health,
+    tasks: TaskTracker,
+    failed: Arc<AtomicBool>,
+    api: http::Api,
+}
+
+impl Daemon {
+    fn new(name: &'static str, instance: String) -> Self {
+        let shutdown = CancellationToken::new();
+        Self {
+            name,
+            instance,
+            health: Health::new(shutdown.clone()),
+            shutdown,
+            drained: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            failed: Arc::default(),
+            api: http::Api::default(),
+        }
+    }
+
+    /// Runs a task beside the service. The exit of the daemon waits for it; its error or panic takes the daemon down.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        let daemon = self.clone();
+        self.tasks.spawn(async move {
+            match AssertUnwindSafe(task).catch_unwind().await {
+                Ok(outcome) => outcome
+                    .error()
+                    .into_iter()
+                    .for_each(|error| daemon.fail(name, &chain(&*error))),
+                Err(_) => daemon.fail(name, "panicked"),
+            }
+        });
+    }
+
+    /// Adds the API of the service to the HTTP server, which answers health and metrics from the start.
+    ///
+    /// # Panics
+    /// When called twice.
+    pub fn mount(&self, router: Router) {
+        self.api.set(router).expect("a daemon mounts one router");
+    }
+
+    fn fail(&self, task: &str, reason: &str) {
+        error!("{task} failed: {reason}");
+        self.failed.store(true, Ordering::Release);
+        self.shutdown.cancel();
+    }
+}
+
+/// Runs a daemon: reads the command line and the configuration, listens, calls `run` and stops on SIGTERM or SIGINT.
+///
+/// The daemon also stops when `run` returns. Exit codes: 0 after a clean stop, 1 after a failure or a stop that took
+/// longer than [`GRACE`], 64 for a wrong command line or configuration, 128 + n when a second signal n cut the stop short.
+pub fn main<C, F, T>(about: About, run: F) -> ExitCode
+where
+    C: Settings,
+    F: FnOnce(C, Daemon) -> T,
+    T: Future<Output: Outcome> + Send + 'static,
+{
+    let env = || {
+        std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+    };
+    let loaded = match cli::parse::<C>(&about, std::env::args_os(), env()) {
+        Ok(Wanted::Run(loaded)) => loaded,
+        Ok(Wanted::Print(text)) => {
+            cli::print(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{}", error.trim_end());
+            return USAGE.into();
+        }
+    };
+    telemetry::logs(loaded.config.log());
+    let metrics = telemetry::metrics(&about);
+    let instance = env().find(|(key, value)| key == "PS" && !value.is_empty());
+    let daemon = Daemon::new(
+        about.name,
+        instance.map_or_else(|| about.name.to_owned(), |(_, instance)| instance),
+    );
+
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!("cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime
+        .block_on(supervise(&about, loaded, metrics, daemon, run))
+        .unwrap_or_else(|error| {
+            error!("{error}");
+            ExitCode::FAILURE
+        });
+    // What still runs was given its time; a blocking call must not hold up the exit.
+    runtime.shutdown_background();
+    code
+}
+
+/// Kept on the main thread, so that signals are heard even when every worker is busy.
+async fn supervise<C, F, T>(
+    about: &About,
+    Loaded { config, source }: Loaded<C>,
+    metrics: PrometheusHandle,
+    daemon: Daemon,
+    run: F,
+) -> Result<ExitCode, BoxError>
+where
+    C: Settings,
+    F: FnOnce(C, Daemon) -> T,
+    T: Future<Output: Outcome> + Send + 'static,
+{
+    let mut signals = Signals::new()?;
+    let port = config.port();
+    let listener = http::bind(port)
+        .await
+        .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
+    let port = listener.local_addr()?.port();
+    info!(
+        version = about.version,
+        config = source,
+        "{} listens on port {port}",
+        daemon.instance
+    );
+
+    let stop = CancellationToken::new();
+    let router = http::router(daemon.health.clone(), metrics.clone(), daemon.api.clone());
+    let server = tokio::spawn(http::serve(listener, router, stop.clone()));
+    tokio::spawn(upkeep(metrics));
+    let service = run(config, daemon.clone());
+    let shutdown = daemon.shutdown.clone();
+    daemon.spawn(daemon.name, async move {
+        let _done = shutdown.drop_guard();
+        service.await
+    });
+
+    let mut signalled = false;
+    tokio::select! {
+        (name, _) = signals.next() => {
+            info!("{name} received, shutting down");
+            signalled = true;
+        }
+        () = daemon.shutdown.cancelled() => {}
+    }
+    daemon.shutdown.cancel();
+    daemon.tasks.close();
+    let finish = finish(&daemon, server, &stop);
+    tokio::pin!(finish);
+    let deadline = tokio::time::sleep(GRACE);
+    tokio::pin!(deadline);
+    loop {
+        tokio::select! {
+            () = &mut finish => break,
+            () = &mut deadline => {
+                warn!("not finished {GRACE:?} after the shutdown began, leaving {} tasks", daemon.tasks.len());
+                return Ok(ExitCode::FAILURE);
+            }
+            (name, number) = signals.next() => {
+                if signalled {
+                    warn!("{name} received again, exiting at once");
+                    return Ok(ExitCode::from(128 + number));
+                }
+                signalled = true;
+            }
+        }
+    }
+    if daemon.failed.load(Ordering::Acquire) {
+        return Ok(ExitCode::FAILURE);
+    }
+    info!("{} stopped", daemon.instance);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the HTTP server and the tasks. A server with an API stops first, so that requests in hand still have the tasks
+/// they rely on; one without goes on telling that the daemon drains.
+async fn finish(daemon: &Daemon, server: tokio::task::JoinHandle<()>, stop: &CancellationToken) {
+    match daemon.api.get() {
+        Some(_) => stop.cancel(),
+        None => daemon.drained.cancel(),
+    }
+    let server = async {
+        let _ = server.await;
+        daemon.drained.cancel();
+    };
+    let tasks = async {
+        daemon.tasks.wait().await;
+        stop.cancel();
+    };
+    tokio::join!(server, tasks);
+}
+
+/// Histograms keep raw samples until they are asked for or this runs.
+async fn upkeep(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> (&'static str, u8) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 15),
+            _ = self.interrupt.recv() => ("SIGINT", 2),
+        }
+    }
+}
+
+/// An error and its sources on one line, without repeating what a message already says.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    std::iter::successors(error.source(), |&error| error.source()).fold(
+        error.to_string(),
+        |text, source| {
+            let source = source.to_string();
+            if text.contains(&source) {
+                text
+            } else {
+                format!("{text}: {source}")
+            }
+        },
+    )
+}

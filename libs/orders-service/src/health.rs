@@ -1,0 +1,188 @@
+//! Is the daemon alive, and is it ready for work?
+
+use std::fmt::{self, Display};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use tokio_util::sync::CancellationToken;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// The readiness of a daemon: its start-up is over, no shutdown has begun and every probe succeeds.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    started: AtomicBool,
+    shutdown: CancellationToken,
+    probes: Mutex<Vec<(&'static str, Check)>>,
+}
+
+impl Health {
+    pub(crate) fn new(shutdown: CancellationToken) -> Self {
+        Self(Arc::new(Inner {
+            started: AtomicBool::new(false),
+            shutdown,
+            probes: Mutex::default(),
+        }))
+    }
+
+    /// Adds a readiness probe, run for each question to `/readyz`; one second without an answer is a failure.
+    pub fn probe<F, T, E>(&self, name: &'static str, check: F)
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        let check: Check = Arc::new(move || {
+            check()
+                .map(|result| result.map_err(|error| error.to_string()))
+                .boxed()
+        });
+        self.0
+            .probes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name, check));
+    }
+
+    /// Says that the start-up is over; until then the daemon is not ready, whatever the probes say.
+    pub fn ready(&self) {
+        self.0.started.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.0.started.load(Ordering::Acquire)
+    }
+
+    /// Runs every probe not named in `exclude`, all at the same time.
+    pub(crate) async fn report(&self, exclude: &[String]) -> Report {
+        let started = self.is_started();
+        let draining = self.0.shutdown.is_cancelled();
+        let mut probes = self
+            .0
+            .probes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        probes.retain(|(name, _)| !exclude.iter().any(|excluded| excluded == name));
+        let results = join_all(probes.into_iter().map(|(name, check)| async move {
+            let result = tokio::time::timeout(TIMEOUT, check()).await;
+            (
+                name,
+                result.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}"))),
+            )
+        }));
+        Report {
+            started,
+            draining,
+            probes: results.await,
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("started", &self.0.started)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one question to `/readyz` found; displays as one line per finding.
+pub(crate) struct Report {
+    started: bool,
+    draining: bool,
+    probes: Vec<(&'static str, Result<(), String>)>,
+}
+
+impl Report {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.started && !self.draining && self.probes.iter().all(|(_, result)| result.is_ok())
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.started {
+            writeln!(f, "[-]starting")?;
+        }
+        if self.draining {
+            writeln!(f, "[-]draining")?;
+        }
+        for (name, result) in &self.probes {
+            match result {
+                Ok(()) => writeln!(f, "[+]{name} ok")?,
+                Err(reason) => writeln!(f, "[-]{name} failed: {reason}")?,
+            }
+        }
+        writeln!(
+            f,
+            "readyz check {}",
+            if self.is_ready() { "passed" } else { "failed" }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn failing() -> Result<(), String> {
+        Err("connection refused".to_owned())
+    }
+
+    #[tokio::test]
+    async fn ready_only_between_start_and_shutdown() {
+        let shutdown = CancellationToken::new();
+        let health = Health::new(shutdown.clone());
+        assert_eq!(
+            health.report(&[]).await.to_string(),
+            "[-]starting\nreadyz check failed\n"
+        );
+        health.ready();
+        assert_eq!(
+            health.report(&[]).await.to_string(),
+            "readyz check passed\n"
+        );
+        shutdown.cancel();
+        assert_eq!(
+            health.report(&[]).await.to_string(),
+            "[-]draining\nreadyz check failed\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn every_probe_counts_unless_excluded() {
+        let health = Health::new(CancellationToken::new());
+        health.ready();
+        health.probe("nats", || async { Ok::<_, String>(()) });
+        health.probe("mongo", failing);
+        let report = health.report(&[]).await;
+        assert!(!report.is_ready());
+        assert_eq!(
+            report.to_string(),
+            "[+]nats ok\n[-]mongo failed: connection refused\nreadyz check failed\n"
+        );
+        assert!(health.report(&["mongo".to_owned()]).await.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_probe_fails_after_a_second() {
+        let health = Health::new(CancellationToken::new());
+        health.ready();
+        health.probe("mongo", std::future::pending::<Result<(), String>>);
+        let asked = tokio::time::Instant::now();
+        let report = health.report(&[]).await;
+        assert_eq!(asked.elapsed(), TIMEOUT);
+        assert_eq!(
+            report.to_string(),
+            "[-]mongo failed: no answer within 1s\nreadyz check failed\n"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! Logs to stdout and metrics for Prometheus.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
+
+use crate::About;
+use crate::config::{Format, Log};
+
+/// Upper bounds in seconds for every histogram whose name ends in `_seconds`.
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Sends logs, and panics as logs, to stdout. Only the first call in a process counts.
+pub(crate) fn logs(config: &Log) {
+    // `Log::filter` was checked when the configuration was loaded.
+    let filter = EnvFilter::new(&config.filter);
+    // Without this a closed stderr would turn a failed log write into a panic.
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let lines = match config.format {
+        // The supervisor's output has its own timestamps.
+        Format::Text => lines
+            .without_time()
+            .with_target(false)
+            .with_ansi(std::io::stdout().is_terminal())
+            .boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let location = panic.location().map(tracing::field::display);
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured)
+        .then(|| tracing::field::display(backtrace));
+    error!(
+        panic.location = location,
+        panic.backtrace = backtrace,
+        "panicked: {message}"
+    );
+}
+
+/// Makes the `metrics` macros record into the returned handle. Only the first call in a process counts.
+pub(crate) fn metrics(about: &About) -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+        .expect("there are buckets")
+        .add_global_label("daemon", about.name)
+        .build_recorder();
+    let handle = recorder.handle();
+    let _ = metrics::set_global_recorder(recorder);
+    metrics::describe_gauge!("orders_build_info", "always 1, the version is a label");
+    metrics::gauge!("orders_build_info", "version" => about.version).set(1.0);
+    handle
+}

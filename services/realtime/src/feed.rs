@@ -1,0 +1,94 @@
+//! Reads the feed into the hub.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt, stream};
+use metrics::{gauge, histogram};
+use orders_bus::{Bus, Error, FeedBounds, FeedMessage};
+use orders_contracts::{Timestamp, streams::ORDERS_FEED};
+use orders_service::{always, retry};
+use tracing::info;
+
+use crate::{
+    hub::Hub,
+    metric_definitions::{DELAY, LAG},
+};
+
+/// How often the bounds of the feed are looked at, because a feed that was created anew, or has lost its end, is
+/// nothing that its consumer learns.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// Whether the feed is being read; for the readiness probe.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading(Arc<AtomicBool>);
+
+impl Reading {
+    /// An error while the feed is not being read.
+    pub(crate) async fn probe(self) -> Result<(), &'static str> {
+        if self.0.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("not reading")
+        }
+    }
+
+    fn set(&self, reading: bool) {
+        self.0.store(reading, Ordering::Relaxed);
+    }
+}
+
+/// Declares the feed and looks at its bounds.
+pub(crate) async fn open(bus: &Bus, replicas: usize) -> Result<FeedBounds, Error> {
+    bus.declare(&[ORDERS_FEED], replicas).await?;
+    bus.feed_bounds().await
+}
+
+/// Reads the feed for ever. When it breaks off, or is another, it is opened again.
+pub(crate) async fn read(bus: &Bus, replicas: usize, hub: &Hub, reading: &Reading) {
+    loop {
+        let opened = retry("open the feed", always, async || {
+            let after = hub.follow(&open(bus, replicas).await?);
+            bus.feed_after(after).await
+        });
+        let Ok(feed) = opened.await else { continue };
+        info!("reading the feed after {}", hub.head());
+        reading.set(true);
+        let mut feed = pin!(feed);
+        let mut checks = pin!(checks(bus, hub));
+        loop {
+            tokio::select! {
+                message = feed.next() => match message {
+                    Some(message) => dispatch(hub, message),
+                    None => break,
+                },
+                goes_on = checks.next() => if goes_on != Some(true) { break },
+            }
+        }
+        reading.set(false);
+    }
+}
+
+fn dispatch(hub: &Hub, message: FeedMessage) {
+    histogram!(DELAY).record(Timestamp::now().since(message.metadata.time));
+    hub.dispatch(message);
+}
+
+/// From time to time: whether the feed is still the one that is being read.
+fn checks(bus: &Bus, hub: &Hub) -> impl Stream<Item = bool> {
+    stream::unfold((), async |()| {
+        tokio::time::sleep(CHECK).await;
+        let head = hub.head();
+        let goes_on = bus.feed_bounds().await.is_ok_and(|bounds| {
+            gauge!(LAG).set(bounds.last.saturating_sub(head.sequence) as f64);
+            head.check(&bounds).is_ok()
+        });
+        Some((goes_on, ()))
+    })
+}

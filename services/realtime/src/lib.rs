@@ -1,0 +1,80 @@
+//! realtime: bridges the feed to the Socket.IO rooms of the tenants.
+//!
+//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each socket; each socket has a
+//! [`session`] that replays what its client missed, then empties the mailbox. Invariants:
+//!
+//! * a client gets each entry of its tenant once and in order, however often it comes back;
+//! * an entry that a socket does not take ends its connection: nothing is skipped, the client resumes by its offset;
+//! * a client is never told to go for good, except when it names no valid tenant: else its transport closes, and it
+//!   connects again by itself.
+
+mod archive;
+mod config;
+mod engine;
+mod feed;
+mod handshake;
+mod hub;
+mod metric_definitions;
+mod offset;
+mod origin;
+mod session;
+mod sockets;
+
+use std::{sync::Arc, time::Duration};
+
+use orders_bus::Bus;
+use orders_service::{BoxError, Daemon, always, retry};
+use tokio_util::task::TaskTracker;
+
+pub use crate::config::Config;
+use crate::{
+    archive::StoredFeed, feed::Reading, hub::Hub, offset::Offset, origin::Origins, sockets::Sockets,
+};
+
+/// How long the sockets may take to close on a shutdown.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Runs realtime until `daemon` is told to stop.
+pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+    metric_definitions::describe();
+    let origins = Origins::parse(&config.cors_origin)?;
+    let bus = Bus::connect(&config.nats_url, "realtime").await?;
+    let reading = Reading::default();
+    daemon.health.probe("nats", {
+        let bus = bus.clone();
+        move || {
+            let bus = bus.clone();
+            async move { bus.probe().await }
+        }
+    });
+    daemon.health.probe("feed", {
+        let reading = reading.clone();
+        move || reading.clone().probe()
+    });
+
+    let replicas = config.streams.replicas;
+    let open = retry("open the feed", always, async || {
+        feed::open(&bus, replicas).await
+    });
+    let Some(bounds) = daemon.shutdown.run_until_cancelled(open).await else {
+        return Ok(());
+    };
+    let hub = Arc::new(Hub::new(Offset::head(&bounds?)));
+    let sessions = TaskTracker::new();
+    let sockets = Sockets {
+        hub: Arc::clone(&hub),
+        archive: StoredFeed::new(bus.clone()),
+        shutdown: daemon.shutdown.clone(),
+        sessions: sessions.clone(),
+    };
+    // Until here all requests get 503, after which Socket.IO clients try again; a refusal would be final.
+    daemon.mount(sockets.router(&origins));
+    daemon.health.ready();
+
+    let read = feed::read(&bus, replicas, &hub, &reading);
+    daemon.shutdown.run_until_cancelled(read).await;
+    sessions.close();
+    let _ = tokio::time::timeout(CLOSING, sessions.wait()).await;
+    bus.close().await;
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! The life of one socket: greet, replay what it missed, then live.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use metrics::counter;
+use orders_bus::{Error, FeedBounds, FeedMessage, FeedPage};
+use orders_contracts::TenantId;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::{
+    handshake::Handshake,
+    hub::{Hub, Mailbox},
+    metric_definitions::RESUMES,
+    offset::{Malformed, Offset, Reset},
+};
+
+/// How long a socket whose buffer is full may take to make room for one event.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first pause before a full buffer is tried again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// The longest pause before a full buffer is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
+/// The first pause before an interrupted replay goes on; it doubles.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// The longest pause before an interrupted replay goes on.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// What a client is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// It is in the room of its tenant; what follows comes after the offset.
+    Connected(TenantId, Offset),
+    /// An order changed.
+    Changed(Arc<FeedMessage>, Offset),
+    /// Its offset cannot be honoured: it has to load its list anew, and what follows comes after the new offset.
+    Reset(Reset, Offset),
+}
+
+/// Why an event was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The buffer of the socket is full.
+    Full,
+    /// The socket is gone.
+    Gone,
+}
+
+/// Why a session ended by itself. All but [`Gone`](Self::Gone) leave a connection to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The socket is gone.
+    Gone,
+    /// Its buffer stayed full.
+    Slow,
+    /// It fell too far behind, or the feed is another.
+    Behind,
+}
+
+/// Takes the events of one socket, without waiting.
+pub(crate) trait Client {
+    /// Puts `event` into the socket's buffer.
+    fn emit(&self, event: &Event) -> Result<(), Refused>;
+}
+
+/// Where missed entries are read again.
+pub(crate) trait Archive {
+    /// What the feed holds now.
+    fn bounds(&self) -> impl Future<Output = Result<FeedBounds, Error>> + Send;
+
+    /// The tenant's next entries after the sequence `after` up to `up_to`.
+    fn page(
+        &self,
+        tenant: &TenantId,
+        after: u64,
+        up_to: u64,
+    ) -> impl Future<Output = Result<FeedPage, Error>> + Send;
+}
+
+/// One socket in the room of its tenant.
+pub(crate) struct Session<C, A> {
+    client: C,
+    archive: A,
+    tenant: TenantId,
+    /// What the feed was read up to when the socket entered the room.
+    head: Offset,
+    mailbox: Mailbox,
+    /// The sequence up to which the client has all entries.
+    last: u64,
+}
+
+/// Why a replay stopped before its end.
+enum Interrupted {
+    /// The client cannot be served any longer.
+    End(End),
+    /// The feed cannot honour the client's offset.
+    Reset(Reset),
+    /// The feed could not be read; it may be tried again.
+    Error(Error),
+}
+
+impl From<End> for Interrupted {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+impl From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl<C: Client, A: Archive> Session<C, A> {
+    /// Enters the room of the tenant and serves the client until that cannot go on.
+    pub(crate) async fn run(hub: &Arc<Hub>, archive: A, client: C, handshake: Handshake) -> End {
+        let (head, mailbox) = hub.enter(&handshake.tenant);
+        let mut session = Self {
+            client,
+            archive,
+            tenant: handshake.tenant,
+            head,
+            mailbox,
+            last: head.sequence,
+        };
+        let Err(end) = session.serve(handshake.resume).await;
+        end
+    }
+
+    async fn serve(
+        &mut self,
+        resume: Option<Result<Offset, Malformed>>,
+    ) -> Result<Infallible, End> {
+        let resumed = match resume {
+            None => {
+                self.connected(self.head).await?;
+                Ok(())
+            }
+            Some(Ok(offset)) if offset.epoch == self.head.epoch => {
+                self.connected(offset).await?;
+                self.last = offset.sequence;
+                self.catch_up().await?
+            }
+            Some(other) => {
+                self.connected(self.head).await?;
+                Err(other.map_or(Reset::Malformed, |_| Reset::OtherFeed))
+            }
+        };
+        if resume.is_some() {
+            let outcome = resumed.map_or_else(Reset::as_str, |()| "resumed");
+            counter!(RESUMES, "outcome" => outcome).increment(1);
+        }
+        if let Err(reset) = resumed {
+            self.last = self.head.sequence;
+            self.send(Event::Reset(reset, self.head)).await?;
+        }
+        while let Some(message) = self.mailbox.next().await {
+            self.changed(message).await?;
+        }
+        Err(End::Behind)
+    }
+
+    /// Replays up to the head. While NATS is away it waits.
+    async fn catch_up(&mut self) -> Result<Result<(), Reset>, End> {
+        let mut pause = FIRST_RETRY;
+        loop {
+            match self.replay().await {
+                Ok(()) => return Ok(Ok(())),
+                Err(Interrupted::Reset(reset)) => return Ok(Err(reset)),
+                Err(Interrupted::End(end)) => return Err(end),
+                Err(Interrupted::Error(error)) => debug!("a replay is interrupted: {error}"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_RETRY.min(pause * 2);
+            if self.mailbox.has_ended() {
+                return Err(End::Behind);
+            }
+        }
+    }
+
+    async fn replay(&mut self) -> Result<(), Interrupted> {
+        let head = self.head.sequence;
+        if self.last > head {
+            // Another instance has told the client more than this one has read yet.
+            return self.check(self.head.at(self.last)).await;
+        }
+        while self.last < head {
+            let from = self.head.at(self.last);
+            let page = self.archive.page(&self.tenant, from.sequence, head).await?;
+            // Not earlier: the feed may drop entries until the page is read.
+            self.check(from).await?;
+            for message in page.entries {
+                self.changed(Arc::new(message)).await?;
+            }
+            self.last = page.reached;
+        }
+        Ok(())
+    }
+
+    async fn check(&self, from: Offset) -> Result<(), Interrupted> {
+        let bounds = self.archive.bounds().await?;
+        match from.check(&bounds) {
+            // The hub is about to notice; by then the client's offset is one of another feed.
+            Err(Reset::OtherFeed) => Err(Interrupted::End(End::Behind)),
+            checked => checked.map_err(Interrupted::Reset),
+        }
+    }
+
+    async fn connected(&self, offset: Offset) -> Result<(), End> {
+        self.send(Event::Connected(self.tenant.clone(), offset))
+            .await
+    }
+
+    /// Tells of a change, once.
+    async fn changed(&mut self, message: Arc<FeedMessage>) -> Result<(), End> {
+        let sequence = message.sequence;
+        if sequence > self.last {
+            self.send(Event::Changed(message, self.head.at(sequence)))
+                .await?;
+            self.last = sequence;
+        }
+        Ok(())
+    }
+
+    /// Waits for room in the socket's buffer. The engine does not tell when there is some.
+    async fn send(&self, event: Event) -> Result<(), End> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.client.emit(&event) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Gone) => return Err(End::Gone),
+                Err(Refused::Full) if Instant::now() >= deadline => return Err(End::Slow),
+                Err(Refused::Full) => tokio::time::sleep(pause).await,
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

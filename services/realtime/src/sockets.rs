@@ -1,0 +1,236 @@
+//! What the Socket.IO server does with its sockets.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware,
+    routing::any,
+};
+use metrics::{counter, gauge};
+use orders_contracts::{Channel, OrderId, Status, TenantId};
+use serde::Serialize;
+use serde_json::Value;
+use socketioxide::{
+    ParserConfig, SendError, SocketError, SocketIo, SocketIoBuilder,
+    extract::{Extension, SocketRef, TryData},
+    handler::ConnectHandler,
+    socket::DisconnectReason,
+};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+
+use crate::{
+    archive::StoredFeed,
+    engine::{Engine, PATH},
+    handshake::{Handshake, Refusal},
+    hub::Hub,
+    metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS},
+    offset::{Offset, Reset},
+    origin::Origins,
+    session::{Client, End, Event, Refused, Session},
+};
+
+/// The largest message of a client, on either transport.
+const MAX_MESSAGE: usize = 64 << 10;
+/// The most events in the buffer of a socket.
+///
+/// All of them fit into one answer to a poll, which must not change: what is left over of an answer is lost when the
+/// client goes over to a WebSocket at that moment.
+const MAX_BUFFERED: usize = 128;
+/// How long a client may take to say which tenant it belongs to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a socket is served with.
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) archive: StoredFeed,
+    /// Ends all sessions.
+    pub(crate) shutdown: CancellationToken,
+    /// The sessions that have not ended.
+    pub(crate) sessions: TaskTracker,
+}
+
+impl Sockets {
+    /// The routes of the Socket.IO server.
+    pub(crate) fn router(self, origins: &Origins) -> Router {
+        let (engine, io) = Engine::new(server());
+        self.attend(&io, engine.clone());
+        let serve =
+            any(async |State(engine): State<Engine>, request: Request| engine.serve(request).await);
+        Router::new()
+            .route(PATH, serve.clone())
+            .route(&format!("{PATH}/"), serve)
+            .with_state(engine)
+            .layer(middleware::from_fn_with_state(
+                origins.clone(),
+                Origins::guard,
+            ))
+            .layer(origins.cors())
+    }
+
+    fn attend(self, io: &SocketIo, engine: Engine) {
+        let shutdown = self.shutdown.clone();
+        let admit = async move |socket: SocketRef, TryData(auth): TryData<Value>| {
+            if shutdown.is_cancelled() {
+                // A client comes back when its transport closes, but not after a refusal.
+                pending::<()>().await;
+            }
+            let auth = auth.unwrap_or_default();
+            let handshake = Handshake::read(&auth, &socket.req_parts().uri)?;
+            socket.extensions.insert(handshake);
+            Ok::<_, Refusal>(())
+        };
+        let serve = async move |socket: SocketRef, Extension(handshake): Extension<Handshake>| {
+            let sessions = self.sessions.clone();
+            sessions
+                .track_future(self.serve(&engine, socket, handshake))
+                .await;
+        };
+        io.ns("/", serve.with(admit));
+    }
+
+    async fn serve(&self, engine: &Engine, socket: SocketRef, handshake: Handshake) {
+        let (leave, mut left) = mpsc::channel(1);
+        socket.on_disconnect(async move |reason: DisconnectReason| {
+            let _ = leave.try_send(reason);
+        });
+        if !socket.connected() {
+            return;
+        }
+        let room = format!("tenant:{}", handshake.tenant);
+        debug!(socket.id = %socket.id, "socket {} enters {room}", socket.id);
+        socket.join(room);
+        gauge!(CONNECTIONS).increment(1);
+        let session = Session::run(
+            &self.hub,
+            self.archive.clone(),
+            Outlet(socket.clone()),
+            handshake,
+        );
+        let reason = tokio::select! {
+            end = session => match end {
+                End::Gone => left.recv().await.map_or("gone", name),
+                End::Slow => "slow",
+                End::Behind => "behind",
+            },
+            reason = left.recv() => reason.map_or("gone", name),
+            () = self.shutdown.cancelled() => "shutdown",
+        };
+        // Where the client has closed its transport already, this does nothing.
+        engine.hang_up(&socket);
+        gauge!(CONNECTIONS).decrement(1);
+        counter!(DISCONNECTS, "reason" => reason).increment(1);
+        debug!(socket.id = %socket.id, "socket {} is gone: {reason}", socket.id);
+    }
+}
+
+fn server() -> SocketIoBuilder {
+    let parser = ParserConfig::common()
+        .max_incoming_binaries(16)
+        .max_incoming_binary_buf_size(MAX_MESSAGE);
+    SocketIo::builder()
+        .with_parser(parser)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .ping_interval(Duration::from_secs(25))
+        .ping_timeout(Duration::from_secs(20))
+        .max_buffer_size(MAX_BUFFERED)
+        .max_payload(MAX_MESSAGE as u64)
+        .ws_max_message_size(MAX_MESSAGE)
+        .ws_max_frame_size(MAX_MESSAGE)
+}
+
+const fn name(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::TransportClose => "transport_close",
+        DisconnectReason::TransportError => "transport_error",
+        DisconnectReason::HeartbeatTimeout => "ping_timeout",
+        DisconnectReason::ClientNSDisconnect => "client",
+        DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError => {
+            "protocol_error"
+        }
+        DisconnectReason::ServerNSDisconnect | DisconnectReason::ClosingServer => "server",
+    }
+}
+
+/// Writes events as clients read them.
+struct Outlet(SocketRef);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connected<'a> {
+    ok: bool,
+    tenant_id: &'a TenantId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Change<'a> {
+    order_id: &'a OrderId,
+    status: Status,
+}
+
+#[derive(Serialize)]
+struct Unresumable {
+    reason: Reset,
+}
+
+/// The last argument of every event: what the client sends as `serverOffset` when it comes back.
+#[derive(Serialize)]
+struct Place {
+    offset: Offset,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+}
+
+impl Client for Outlet {
+    fn emit(&self, event: &Event) -> Result<(), Refused> {
+        let Self(socket) = self;
+        let place = |&offset, version| Place { offset, version };
+        let (name, emitted) = match event {
+            Event::Connected(tenant_id, offset) => {
+                let greeting = Connected {
+                    ok: true,
+                    tenant_id,
+                };
+                emit(socket, "connected", &(greeting, place(offset, None)))
+            }
+            Event::Changed(message, offset) => {
+                let entry = &message.entry;
+                let change = Change {
+                    order_id: &entry.order_id,
+                    status: entry.status,
+                };
+                let name = match message.channel {
+                    Channel::FeedCreated => "order.created",
+                    _ => "order.updated",
+                };
+                emit(socket, name, &(change, place(offset, Some(entry.version))))
+            }
+            &Event::Reset(reason, ref offset) => emit(
+                socket,
+                "feed.reset",
+                &(Unresumable { reason }, place(offset, None)),
+            ),
+        };
+        match emitted {
+            Ok(()) => {
+                counter!(EMITS, "event" => name).increment(1);
+                Ok(())
+            }
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => Err(Refused::Full),
+            Err(_) => Err(Refused::Gone),
+        }
+    }
+}
+
+fn emit<T: Serialize>(
+    socket: &SocketRef,
+    name: &'static str,
+    arguments: &T,
+) -> (&'static str, Result<(), SendError>) {
+    (name, socket.emit(name, arguments))
+}
