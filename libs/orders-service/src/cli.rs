@@ -8,6 +8,9 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::config::{self, Loaded, Settings};
 
+/// A flag that prints a text: its name, its help, and what makes the text.
+type Print = (&'static str, &'static str, fn() -> String);
+
 /// What a daemon says about itself; made by [`about!`](crate::about).
 #[derive(Debug, Clone)]
 pub struct About {
@@ -18,7 +21,7 @@ pub struct About {
     /// One line for `--help`.
     pub summary: &'static str,
     #[doc(hidden)]
-    pub prints: Vec<(&'static str, &'static str, fn() -> String)>,
+    pub prints: Vec<Print>,
 }
 
 impl About {

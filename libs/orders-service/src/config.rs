@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
@@ -167,7 +168,7 @@ pub fn load<C: Settings>(
     };
     let config: C = figment
         .extract()
-        .map_err(|error| wrong(&error.path.join("."), error.kind.to_string()))?;
+        .map_err(|error| wrong(&error.path.join("."), reason(&error.kind)))?;
     config
         .validate()
         .map_err(|invalid| wrong(invalid.key, invalid.reason))?;
@@ -182,6 +183,22 @@ pub fn load<C: Settings>(
         sources.join(", ")
     };
     Ok(Loaded { config, source })
+}
+
+/// figment's words, where they read well.
+fn reason(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownVariant(found, expected) => {
+            format!(
+                "unknown value `{found}`, expected one of: {}",
+                expected.join(", ")
+            )
+        }
+        Kind::InvalidValue(found, expected) => {
+            format!("invalid value: found {found}, expected {expected}")
+        }
+        kind => kind.to_string(),
+    }
 }
 
 fn read(file: &Path) -> Result<toml::Table, Error> {

@@ -149,7 +149,7 @@ fn a_wrong_value_is_named_as_it_was_written() {
     );
     assert_eq!(
         wrong(Some("port = 1"), &[("PORT", "70000")]),
-        "PORT: invalid value: found unsigned integer `70000`, expected u16"
+        "PORT: invalid value: found unsigned int `70000`, expected u16"
     );
     let nested = wrong(None, &[("ORDERS_PAYMENT__APPROVE", "maybe")]);
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_wrong_value_is_named_as_it_was_written() {
     let format = wrong(None, &[("ORDERS_LOG__FORMAT", "xml")]);
     assert_eq!(
         format,
-        "ORDERS_LOG__FORMAT: unknown variant: found `xml`, expected `text` or `json`"
+        "ORDERS_LOG__FORMAT: unknown value `xml`, expected one of: text, json"
     );
     let file = wrong(Some("[payment]\ndelay = 5"), &[("PORT", "1")]);
     assert_eq!(
