@@ -1,18 +1,20 @@
 //! `bench`: the load generator against a stack of its own.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tokio::process::Command;
 
 use crate::{
-    database,
+    INTERRUPTED, SUCCESS, database,
     ports::free,
     process::Output,
     procfile, progress,
-    stack::{self, Site, http_status},
-    supervisor::{Log, stop_in_order},
-    up,
+    stack::{self, Site, all_ready},
+    supervisor::{Log, Supervisor, stop_in_order},
+    test::exit_code,
+    unless_interrupted, up,
     workspace::Workspace,
 };
 
@@ -27,7 +29,12 @@ pub(crate) struct Options {
     args: Vec<OsString>,
 }
 
-pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
+    let profile = if options.profile == "dev" {
+        "debug"
+    } else {
+        &options.profile
+    };
     let mut build = workspace.cargo();
     build.args([
         "build",
@@ -37,67 +44,70 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         &options.profile,
     ]);
     up::built(&mut build).await?;
-    let profile = if options.profile == "dev" {
-        "debug"
-    } else {
-        &options.profile
-    };
-    let binaries = workspace.binaries(profile);
-
     // On the disk of the checkout: a temporary folder may well be memory, which measures nothing.
+    let binaries = workspace.binaries(profile);
     let folder = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(&binaries)
         .context("making a folder")?;
-    let site = Site::temporary(folder.path(), true, Log::new(["payment-simulator"]));
-    let [nats, monitor, mongo] = free()?;
-    let (nats_url, mongo_url) = (
-        format!("nats://127.0.0.1:{nats}"),
-        format!("mongodb://127.0.0.1:{mongo}/orders"),
-    );
-    let mut layers = database::start(workspace, &site, mongo).await?;
-    layers[0].push(stack::start_nats(workspace, &site, nats, monitor).await?);
 
-    let daemons = procfile::read(workspace)?;
-    let ports = daemons
-        .iter()
-        .map(|_| free().map(|[port]| port))
-        .collect::<Result<Vec<_>>>()?;
-    let env = [
-        ("NATS_URL".into(), nats_url.clone()),
-        ("MONGO_URL".into(), mongo_url.clone()),
-    ];
-    let running = procfile::start(workspace, &site, &daemons, &ports, profile, &env, |name| {
-        Output::File(site.log_file(name))
-    })?;
-    layers.insert(0, vec![running]);
-    let all_ready = async {
-        for port in &ports {
-            while http_status(*port, "/readyz").await != Some(200) {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
+    let Some(stack) = unless_interrupted(Stack::start(workspace, profile, folder.path())).await?
+    else {
+        return Ok(INTERRUPTED);
     };
-    progress::step("waiting for the daemons", all_ready).await;
+    let mut load = Command::new(binaries.join("bench"));
+    load.args(options.args)
+        .current_dir(workspace.root())
+        .envs(stack.env);
+    let status = unless_interrupted(progress::run_shown(&mut load)).await;
+    stop_in_order(stack.layers).await;
+    let code = status?.map_or(INTERRUPTED, exit_code);
+    if code != SUCCESS {
+        eprintln!("the logs are in {}", folder.keep().join("log").display());
+    }
+    Ok(code)
+}
 
-    let port_of = |name: &str| {
-        daemons
+/// What the load generator measures.
+struct Stack {
+    env: Vec<(String, String)>,
+    layers: Vec<Vec<Supervisor>>,
+}
+
+impl Stack {
+    async fn start(workspace: &Workspace, profile: &str, folder: &Path) -> Result<Self> {
+        let daemons = procfile::read(workspace)?;
+        let site = Site::temporary(
+            folder,
+            true,
+            Log::new(daemons.iter().map(|daemon| daemon.name.as_str())),
+        );
+        let [nats, monitor, mongo] = free()?;
+        let mut layers = database::start(workspace, &site, mongo).await?;
+        layers[0].push(stack::start_nats(workspace, &site, nats, monitor).await?);
+        let mut env = vec![
+            ("NATS_URL".to_owned(), format!("nats://127.0.0.1:{nats}")),
+            (
+                "MONGO_URL".to_owned(),
+                format!("mongodb://127.0.0.1:{mongo}/orders"),
+            ),
+        ];
+
+        let ports = daemons
+            .iter()
+            .map(|_| free().map(|[port]| port))
+            .collect::<Result<Vec<_>>>()?;
+        let to_file = |name: &str| Output::File(site.log_file(name));
+        let running = procfile::start(workspace, &site, &daemons, &ports, profile, &env, to_file)?;
+        layers.insert(0, vec![running]);
+        progress::step("waiting for the daemons", all_ready(&ports)).await;
+
+        let edge = daemons
             .iter()
             .zip(&ports)
-            .find(|(daemon, _)| daemon.name == name)
-            .map(|(_, port)| port)
-    };
-    let edge = port_of("edge").context("the Procfile names no edge")?;
-    let mut load = tokio::process::Command::new(binaries.join("bench"));
-    load.args(options.args).current_dir(workspace.root());
-    load.env("EDGE_URL", format!("http://127.0.0.1:{edge}"));
-    load.env("NATS_URL", nats_url).env("MONGO_URL", mongo_url);
-    let status = progress::run_shown(&mut load).await?;
-
-    stop_in_order(layers).await;
-    if !status.success() {
-        eprintln!("the logs are in {}", folder.keep().join("log").display());
-        return Ok(ExitCode::FAILURE);
+            .find(|(daemon, _)| daemon.name == "edge");
+        let (_, edge) = edge.context("the Procfile names no edge")?;
+        env.push(("EDGE_URL".to_owned(), format!("http://127.0.0.1:{edge}")));
+        Ok(Self { env, layers })
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,15 @@ use crate::{
 
 const NOBODY: u32 = 65534;
 
+/// Gets what [`start`] needs.
+pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
+    if on_path("mongod").is_none() {
+        tools::go(workspace).await?;
+        tools::postgres(workspace).await?;
+    }
+    Ok(())
+}
+
 /// Starts it, in layers: each stands on the next.
 pub(crate) async fn start(
     workspace: &Workspace,

@@ -22,6 +22,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -60,36 +61,44 @@ enum Command {
     Schemas,
 }
 
+/// Exit codes; the failure of a command is an error.
+const SUCCESS: u8 = 0;
+const INTERRUPTED: u8 = 130;
+
 // One thread: a child is told of its parent's death when the *thread* that started it ends.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
-    // `up` ends by a signal in the normal way, the others are cut short by it.
-    let result = match command {
-        Command::Up(options) => up::run(&Workspace::here(), options).await,
-        command => tokio::select! {
-            result = run(command) => result,
-            () = interrupted() => Ok(ExitCode::from(130)),
+    let result = run(command).await;
+    result.map_or_else(
+        |error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         },
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+        ExitCode::from,
+    )
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
+async fn run(command: Command) -> Result<u8> {
     let workspace = Workspace::here();
-    match command {
+    let done = match command {
         Command::Up(options) => return up::run(&workspace, options).await,
-        Command::Down => leftovers::down(&workspace).await?,
-        Command::Reset => leftovers::reset(&workspace).await?,
         Command::Test(options) => return test::run(&workspace, options).await,
-        Command::Lint => lint::run(&workspace).await?,
         Command::Bench(options) => return bench::run(&workspace, options).await,
-        Command::Schemas => schemas::write(&workspace).await?,
+        Command::Down => leftovers::down(&workspace).await.map(Some),
+        Command::Reset => leftovers::reset(&workspace).await.map(Some),
+        Command::Lint => unless_interrupted(lint::run(&workspace)).await,
+        Command::Schemas => unless_interrupted(schemas::write(&workspace)).await,
+    };
+    Ok(done?.map_or(INTERRUPTED, |()| SUCCESS))
+}
+
+/// What `work` makes, or nothing if the developer wants this to end before.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    tokio::select! {
+        result = work => result.map(Some),
+        () = interrupted() => Ok(None),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns when the developer wants this to end.

@@ -59,11 +59,9 @@ pub(crate) async fn run(what: &str, command: &mut Command) -> Result<()> {
     let output = step(what, group.output()).await?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        bail!(
-            "{what} failed ({program}: {})\n{}",
-            output.status,
-            last_lines(&String::from_utf8_lossy(&said))
-        );
+        let said = last_lines(&String::from_utf8_lossy(&said));
+        let space = if said.contains('\n') { "\n" } else { " " };
+        bail!("{what} failed ({}):{space}{said}", output.status);
     }
     Ok(())
 }

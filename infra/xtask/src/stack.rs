@@ -111,7 +111,7 @@ pub(crate) async fn start_nats(
 }
 
 /// The one on the PATH if it is new enough, else ours.
-async fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) async fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(found) = on_path("nats-server") {
         let version = Command::new(&found)
             .arg("--version")
@@ -212,8 +212,17 @@ pub(crate) fn redacted(url: &str) -> String {
     }
 }
 
+/// Waits until the daemons on these ports are ready.
+pub(crate) async fn all_ready(ports: &[u16]) {
+    for port in ports {
+        while http_status(*port, "/readyz").await != Some(200) {
+            time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
 /// The status of an HTTP answer, if there is one.
-pub(crate) async fn http_status(port: u16, path: &str) -> Option<u16> {
+async fn http_status(port: u16, path: &str) -> Option<u16> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = TcpStream::connect(local(port)).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

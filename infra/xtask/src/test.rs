@@ -1,15 +1,20 @@
 //! `test`: all the tests, on real servers.
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    database, ports, progress,
+    INTERRUPTED, database, ports, progress,
     stack::{Site, temporary},
-    supervisor::{Log, stop_in_order},
-    tools, up,
+    supervisor::{Log, Supervisor, stop_in_order},
+    tools, unless_interrupted, up,
     workspace::Workspace,
 };
 
@@ -24,42 +29,69 @@ pub(crate) struct Options {
     args: Vec<OsString>,
 }
 
-pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
-    tools::for_tests(workspace).await?;
-    let tools = tools::go(workspace).await?;
-    // The tests run the daemons. Built together with them: dependencies would be built a second time for daemons alone.
-    up::built(
-        workspace
-            .cargo()
-            .args(["build", "--workspace", "--all-targets"]),
-    )
-    .await?;
-
+pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let folder = temporary()?;
-    let site = Site::temporary(folder.path(), false, Log::new(["database"]));
-    let (url, database) = match env::var("ORDERS_TEST_MONGO_URL") {
-        Ok(url) => (url, Vec::new()),
-        Err(_) => {
-            let [port] = ports::free()?;
-            (
-                format!("mongodb://127.0.0.1:{port}"),
-                database::start(workspace, &site, port).await?,
-            )
-        }
+    let Some(setup) = unless_interrupted(Setup::new(workspace, folder.path())).await? else {
+        return Ok(INTERRUPTED);
     };
-
     let mut tests = workspace.cargo();
     tests.arg("test").args(options.args);
-    tests.env("ORDERS_TEST_MONGO_URL", url);
-    tests.env("ORDERS_TEST_NATS_SERVER", tools.join("nats-server"));
+    tests.env("ORDERS_TEST_MONGO_URL", setup.mongo_url);
+    tests.env("ORDERS_TEST_NATS_SERVER", setup.tools.join("nats-server"));
     tests.env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"));
-    tests.env("ORDERS_TEST_TOOLS_DIR", tools);
+    tests.env("ORDERS_TEST_TOOLS_DIR", setup.tools);
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // They wait more than they compute.
         tests.env("RUST_TEST_THREADS", "4");
     }
-    let status = progress::run_shown(&mut tests).await?;
-    stop_in_order(database).await;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    let status = unless_interrupted(progress::run_shown(&mut tests)).await;
+    stop_in_order(setup.database).await;
+    Ok(status?.map_or(INTERRUPTED, exit_code))
+}
+
+/// The code to pass on; 1 for a process that a signal ended.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1)
+}
+
+struct Setup {
+    tools: PathBuf,
+    mongo_url: String,
+    database: Vec<Vec<Supervisor>>,
+}
+
+impl Setup {
+    async fn new(workspace: &Workspace, folder: &Path) -> Result<Self> {
+        tools::for_tests(workspace).await?;
+        let tools = tools::go(workspace).await?;
+        let given = env::var("ORDERS_TEST_MONGO_URL").ok();
+        if given.is_none() {
+            database::prepare(workspace).await?;
+        }
+        // Daemons and tests in one call: by themselves the daemons would want some dependencies built differently.
+        up::built(
+            workspace
+                .cargo()
+                .args(["build", "--workspace", "--all-targets"]),
+        )
+        .await?;
+        if let Some(mongo_url) = given {
+            return Ok(Self {
+                tools,
+                mongo_url,
+                database: Vec::new(),
+            });
+        }
+        let site = Site::temporary(folder, false, Log::new(["postgres"]));
+        let [port] = ports::free()?;
+        let database = database::start(workspace, &site, port).await?;
+        Ok(Self {
+            tools,
+            mongo_url: format!("mongodb://127.0.0.1:{port}"),
+            database,
+        })
+    }
 }

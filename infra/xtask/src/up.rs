@@ -1,25 +1,21 @@
 //! `up`: the whole pipeline on this machine, until Ctrl-C.
 
-use std::{
-    fs::{self, File, TryLockError},
-    process::ExitCode,
-    time::Duration,
-};
+use std::fs::{self, File, TryLockError};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Signal, getpid};
-use tokio::{process::Command, time};
+use tokio::process::Command;
 
 use crate::{
-    database, interrupted, leftovers,
+    INTERRUPTED, SUCCESS, database, interrupted, leftovers,
     ports::require_free,
     process::{Output, Record},
     procfile::{self, Daemon},
     progress,
-    stack::{self, Given, Site, http_status, redacted},
+    stack::{self, Given, Site, all_ready, redacted},
     supervisor::{Log, Supervisor, stop_in_order},
-    tools,
+    tools, unless_interrupted,
     workspace::{Settings, Workspace},
 };
 
@@ -43,12 +39,11 @@ pub(crate) struct Options {
     release: bool,
 }
 
-pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
-    let mut stop = std::pin::pin!(interrupted());
-    let stack = tokio::select! {
-        stack = Stack::start(workspace, &options) => stack?,
-        () = &mut stop => return Ok(ExitCode::from(130)),
+pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
+    let Some(stack) = unless_interrupted(Stack::start(workspace, &options)).await? else {
+        return Ok(INTERRUPTED);
     };
+    let mut stop = std::pin::pin!(interrupted());
     tokio::select! {
         () = &mut stop => {}
         () = stack.announce() => stop.await,
@@ -58,7 +53,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<ExitC
         () = stop_in_order(stack.layers) => eprintln!("stopped; `cargo xtask up` goes on where this ended"),
         () = interrupted() => {}
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(SUCCESS)
 }
 
 /// What `up` decided before it started anything.
@@ -192,6 +187,13 @@ impl Stack {
         };
         let profile = if options.release { "release" } else { "debug" };
 
+        // What cannot be had should be known before the daemons are built.
+        if plan.nats_port().is_some() {
+            stack::nats_server(workspace).await?;
+        }
+        if plan.mongo_port().is_some() {
+            database::prepare(workspace).await?;
+        }
         let mut build = workspace.cargo();
         build
             .args(["build", "--workspace", "--bins"])
@@ -237,12 +239,13 @@ impl Stack {
 
     /// Says when all are ready, with something to try.
     async fn announce(&self) {
-        let daemons = &self.plan.daemons;
-        for daemon in daemons {
-            while http_status(daemon.port(self.plan.base), "/readyz").await != Some(200) {
-                time::sleep(Duration::from_millis(200)).await;
-            }
-        }
+        let ports: Vec<_> = self
+            .plan
+            .daemons
+            .iter()
+            .map(|daemon| daemon.port(self.plan.base))
+            .collect();
+        all_ready(&ports).await;
         let port = self.plan.base;
         self.log.notice("up", "every daemon is ready; try:");
         println!(
