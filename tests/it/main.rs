@@ -1,6 +1,7 @@
 //! The system tests: one module for each behaviour, against real servers and the real daemons.
 //!
 //! Run them with `cargo xtask test`, which brings the servers up and says where they are.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod bus;

@@ -27,6 +27,7 @@ use async_nats::{Client, ConnectOptions, Event, jetstream};
 pub use consumer::{Batch, BatchConsumer, Delivery, Reason};
 pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
+use futures_util::{FutureExt, future::BoxFuture};
 pub use publish::{ACK_DEADLINE, Message};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -105,14 +106,18 @@ impl Bus {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Readiness: a round trip to the server.
-    pub async fn probe(&self) -> Result<(), String> {
+    /// The readiness probe: whether JetStream answers.
+    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + use<> {
+        let bus = self.clone();
+        move || bus.clone().round_trip().boxed()
+    }
+
+    async fn round_trip(self) -> Result<(), String> {
         if !self.is_connected() {
             return Err("not connected".to_owned());
         }
-        match tokio::time::timeout(ROUND_TRIP, self.client.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
+        match tokio::time::timeout(ROUND_TRIP, self.jetstream.query_account()).await {
+            Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
             Err(_) => Err("no answer within 1 s".to_owned()),
         }
     }

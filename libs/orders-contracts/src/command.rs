@@ -67,7 +67,10 @@ pub struct Attachment {
     #[schemars(length(min = 1, max = 255))]
     pub filename: String,
     /// The media type, such as `application/pdf`.
-    #[schemars(length(min = 3, max = 255))]
+    #[schemars(
+        length(max = 255),
+        regex(pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(;[ -~]*)?$")
+    )]
     pub content_type: String,
     /// The size in bytes, at most 5 GiB.
     #[schemars(range(max = 5_368_709_120_u64))]
@@ -165,7 +168,10 @@ pub struct PresignUpload {
     #[schemars(length(min = 1, max = 255))]
     pub filename: String,
     /// The media type, such as `application/pdf`.
-    #[schemars(length(min = 3, max = 255))]
+    #[schemars(
+        length(max = 255),
+        regex(pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(;[ -~]*)?$")
+    )]
     pub content_type: String,
     /// The size in bytes, at most 5 GiB.
     #[schemars(range(max = 5_368_709_120_u64))]

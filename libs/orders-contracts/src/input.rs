@@ -140,7 +140,7 @@ pub(crate) fn read_object<T>(
 }
 
 /// The members of one JSON object, taken one by one.
-pub struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     members: BTreeMap<String, &'a RawValue>,
     path: Path,
     errors: &'a RefCell<Vec<FieldError>>,
@@ -148,7 +148,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The member `name`, which may be missing: what is asked of the node decides whether that is a fault.
-    pub fn take(&mut self, name: &'static str) -> Node<'a> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Node<'a> {
         // An explicit null counts as missing, as class-validator's IsOptional has it.
         let raw = self.members.remove(name).filter(|raw| raw.get() != "null");
         Node {
@@ -166,7 +166,7 @@ impl<'a> Fields<'a> {
 }
 
 /// One value of the input and where it stands.
-pub struct Node<'a> {
+pub(crate) struct Node<'a> {
     raw: Option<&'a RawValue>,
     path: Path,
     errors: &'a RefCell<Vec<FieldError>>,
@@ -174,18 +174,18 @@ pub struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// Whether the member is missing or null.
-    pub fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.raw.is_none()
     }
 
     /// Reports that this member breaks the rule `detail`.
-    pub fn refuse<T>(&self, detail: impl Into<String>) -> Option<T> {
+    pub(crate) fn refuse<T>(&self, detail: impl Into<String>) -> Option<T> {
         report(self.errors, self.path.error(detail));
         None
     }
 
     /// An object, read by `read`; members it does not take are refused.
-    pub fn object<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+    pub(crate) fn object<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
         let raw = self.present("must be an object")?;
         let members = match serde_json::from_str::<Members<'a>>(raw.get()) {
             Ok(Members(members)) => members,
@@ -211,7 +211,7 @@ impl<'a> Node<'a> {
     }
 
     /// An array of a length within `length`, its elements read by `read`.
-    pub fn array<T>(
+    pub(crate) fn array<T>(
         &self,
         length: RangeInclusive<usize>,
         read: impl Fn(Node<'a>) -> Option<T>,
@@ -244,7 +244,7 @@ impl<'a> Node<'a> {
     }
 
     /// A string of 1 to `max` characters without control characters.
-    pub fn string(&self, max: usize) -> Option<String> {
+    pub(crate) fn string(&self, max: usize) -> Option<String> {
         let text = self.text()?;
         match text.chars().count() {
             0 => self.refuse("should not be empty"),
@@ -259,7 +259,7 @@ impl<'a> Node<'a> {
     }
 
     /// A string that is a valid `T`.
-    pub fn id<T: FromStr<Err = InvalidId>>(&self) -> Option<T> {
+    pub(crate) fn id<T: FromStr<Err = InvalidId>>(&self) -> Option<T> {
         match self.text()?.parse() {
             Ok(id) => Some(id),
             Err(InvalidId(rule)) => self.refuse(rule),
@@ -267,7 +267,7 @@ impl<'a> Node<'a> {
     }
 
     /// An e-mail address with a domain that has a dot.
-    pub fn email(&self) -> Option<String> {
+    pub(crate) fn email(&self) -> Option<String> {
         let text = self.text()?;
         if is_email(&text) {
             Some(text)
@@ -277,7 +277,7 @@ impl<'a> Node<'a> {
     }
 
     /// An integer within `range`; `1.0` and `1e0` are integers too, as they are to JavaScript.
-    pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let raw = self.present("must be an integer number")?.get();
         let negative = raw.starts_with('-');
         match raw.parse::<u64>().ok().or_else(|| integer_from_float(raw)) {
@@ -297,7 +297,7 @@ impl<'a> Node<'a> {
     }
 
     /// A price, read exactly.
-    pub fn price(&self) -> Option<Money> {
+    pub(crate) fn price(&self) -> Option<Money> {
         match Money::parse_price(self.present("must be a number")?.get()) {
             Ok(price) => Some(price),
             Err(error) => self.refuse(error.to_string()),
@@ -321,7 +321,7 @@ impl<'a> Node<'a> {
 }
 
 /// Whether `text` is an e-mail address as people use them: one `@`, a domain with a dot, no comments.
-pub(crate) fn is_email(text: &str) -> bool {
+pub fn is_email(text: &str) -> bool {
     let options = email_address::Options::default()
         .with_required_tld()
         .without_domain_literal()

@@ -24,7 +24,7 @@ mod trace;
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
 pub use ids::{CommandId, InvalidId, OrderId, ReplyTo, RequestId, TenantId};
-pub use input::{FieldError, Fields, Invalid, Node};
+pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, MetadataError, header};
 pub use money::{InvalidMoney, Money};
 pub use reply::{Refusal, Reply};

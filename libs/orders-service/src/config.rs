@@ -21,7 +21,7 @@ mod tests;
 pub trait Settings: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The meaning of each key, as `("payment.delay", "time until a payment settles")`, for `--help`.
     ///
-    /// Not needed for the keys all daemons share: `port`, `log`, `nats_url`, `mongo_url` and `cors_origin`.
+    /// Not needed for the keys that daemons share: `port`, `log`, `streams`, `nats_url`, `mongo_url` and `cors_origin`.
     const HELP: &'static [(&'static str, &'static str)] = &[];
 
     /// The port of the HTTP server; 0 for any free one.
@@ -57,6 +57,20 @@ impl Default for Log {
             filter: filter.to_owned(),
             format: Format::Text,
         }
+    }
+}
+
+/// Settings for streams.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Streams {
+    /// How many NATS servers keep a copy of each.
+    pub replicas: usize,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { replicas: 1 }
     }
 }
 
@@ -257,11 +271,15 @@ fn defaults<C: Settings>() -> BTreeMap<String, Value> {
 }
 
 fn meaning<C: Settings>(key: &str) -> Option<&'static str> {
-    const COMMON: [(&str, &str); 6] = [
+    const COMMON: [(&str, &str); 7] = [
         ("port", "port of the HTTP server, 0 for any free one"),
         ("nats_url", "NATS servers, separated by commas"),
         ("mongo_url", "MongoDB and the database in it"),
         ("cors_origin", "origin of the web pages that may call"),
+        (
+            "streams.replicas",
+            "how many NATS servers keep a copy of each stream",
+        ),
         ("log.filter", "which lines to log; RUST_LOG wins over it"),
         ("log.format", "text or json"),
     ];

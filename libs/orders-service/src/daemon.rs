@@ -51,6 +51,8 @@ impl<E: Into<BoxError> + Send> Outcome for Result<(), E> {
 pub struct Daemon {
     /// The name of the daemon, as in `writer`.
     pub name: &'static str,
+    /// The port of the HTTP server; never 0, as the setting may be.
+    pub port: u16,
     /// The name of this process, as in `writer.2` when the process manager runs several, else the name of the daemon.
     pub instance: String,
     /// Cancelled by the first signal, or when the daemon fails: take no new work, finish the work in hand.
@@ -66,11 +68,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn new(name: &'static str, instance: String) -> Self {
+    fn new(name: &'static str, instance: String, port: u16) -> Self {
         let shutdown = CancellationToken::new();
         Self {
             name,
             instance,
+            port,
             health: Health::new(shutdown.clone()),
             shutdown,
             drained: CancellationToken::new(),
@@ -139,11 +142,9 @@ where
     };
     telemetry::logs(loaded.config.log());
     let metrics = telemetry::metrics(&about);
-    let instance = env().find(|(key, value)| key == "PS" && !value.is_empty());
-    let daemon = Daemon::new(
-        about.name,
-        instance.map_or_else(|| about.name.to_owned(), |(_, instance)| instance),
-    );
+    let instance = env()
+        .find(|(key, value)| key == "PS" && !value.is_empty())
+        .map_or_else(|| about.name.to_owned(), |(_, instance)| instance);
 
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -156,7 +157,7 @@ where
         }
     };
     let code = runtime
-        .block_on(supervise(&about, loaded, metrics, daemon, run))
+        .block_on(supervise(&about, loaded, metrics, instance, run))
         .unwrap_or_else(|error| {
             error!("{error}");
             ExitCode::FAILURE
@@ -171,7 +172,7 @@ async fn supervise<C, F, T>(
     about: &About,
     Loaded { config, source }: Loaded<C>,
     metrics: PrometheusHandle,
-    daemon: Daemon,
+    instance: String,
     run: F,
 ) -> Result<ExitCode, BoxError>
 where
@@ -184,7 +185,8 @@ where
     let listener = http::bind(port)
         .await
         .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
-    let port = listener.local_addr()?.port();
+    let daemon = Daemon::new(about.name, instance, listener.local_addr()?.port());
+    let port = daemon.port;
     info!(
         version = about.version,
         config = source,

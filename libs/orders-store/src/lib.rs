@@ -15,6 +15,7 @@ mod write_model;
 
 use std::time::Duration;
 
+use futures_util::{FutureExt, future::BoxFuture};
 use mongodb::{
     Client, Collection, Database,
     bson::doc,
@@ -74,6 +75,15 @@ impl Store {
         .await
         .map(drop)
         .map_err(|error| error.to_string())
+    }
+
+    /// The readiness probe: [`probe`](Self::probe), as often as it is asked for.
+    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + use<> {
+        let store = self.clone();
+        move || {
+            let store = store.clone();
+            async move { store.probe().await }.boxed()
+        }
     }
 
     /// The write model.

@@ -1,5 +1,8 @@
 use axum::http::Uri;
-use orders_service::{Invalid, Settings, config::Log};
+use orders_service::{
+    Invalid, Settings,
+    config::{Log, Streams},
+};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the edge.
@@ -42,14 +45,6 @@ pub enum OnMismatch {
     Replay,
     /// Answer 422.
     Reject,
-}
-
-/// The settings of the streams.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Streams {
-    /// How many servers keep a copy.
-    pub replicas: usize,
 }
 
 /// One or more of `scheme://host[:port]`, separated by commas; http or https.
@@ -108,7 +103,7 @@ impl Default for Config {
             idempotency: Idempotency {
                 on_mismatch: OnMismatch::Replay,
             },
-            streams: Streams { replicas: 1 },
+            streams: Streams::default(),
             log: Log::default(),
         }
     }
@@ -127,10 +122,6 @@ impl Settings for Config {
         (
             "idempotency.on_mismatch",
             "a request id used again for another body: replay (200) or reject (422)",
-        ),
-        (
-            "streams.replicas",
-            "how many NATS servers keep a copy of each stream",
         ),
     ];
 

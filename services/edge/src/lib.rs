@@ -41,7 +41,7 @@ use crate::{
     routes::orders::{MISMATCH, PROJECTED, REPLAYED},
 };
 pub use crate::{
-    config::{Config, Idempotency, OnMismatch, Origins, Streams},
+    config::{Config, Idempotency, OnMismatch, Origins},
     openapi::openapi,
 };
 
@@ -49,18 +49,12 @@ pub use crate::{
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let bus = Bus::connect(&config.nats_url, "edge").await?;
     let store = Store::connect(&config.mongo_url, "edge").await?;
-    daemon.health.probe("nats", {
-        let bus = bus.clone();
-        move || {
-            let bus = bus.clone();
-            async move { bus.probe().await }
-        }
-    });
+    daemon.health.probe("nats", bus.readiness());
 
     let edge = Arc::new(Edge {
         commands: Commands::new(bus.clone(), daemon.shutdown.clone()),
         rows: store.rows(),
-        public_url: public_url(&config),
+        public_url: public_url(&config, daemon.port),
         on_mismatch: config.idempotency.on_mismatch,
     });
     let replies = edge.commands.replies().await?;
@@ -102,10 +96,10 @@ pub(crate) struct Edge {
     on_mismatch: OnMismatch,
 }
 
-fn public_url(config: &Config) -> String {
+fn public_url(config: &Config, port: u16) -> String {
     match &config.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("http://localhost:{}", config.port),
+        None => format!("http://localhost:{port}"),
     }
 }
 

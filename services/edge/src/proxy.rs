@@ -20,6 +20,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
+use tokio::io::{copy, split};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -75,6 +77,9 @@ impl Proxy {
         &self.realtimes[number % self.realtimes.len()]
     }
 }
+
+/// How long a client may take nothing of what is sent to it.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Passes a request on and its answer back.
 pub(crate) async fn forward(
@@ -146,8 +151,16 @@ async fn tunnel(client: OnUpgrade, realtime: OnUpgrade) {
         Ok(both) => both,
         Err(error) => return debug!("a tunnel was not opened: {error}"),
     };
-    let (mut client, mut realtime) = (TokioIo::new(client), TokioIo::new(realtime));
-    if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut realtime).await {
+    // A client that has stopped reading would hold its tunnel for ever.
+    let mut client = TimeoutStream::new(TokioIo::new(client));
+    client.set_write_timeout(Some(STALLED));
+    let (mut from_client, mut to_client) = split(Box::pin(client));
+    let (mut from_realtime, mut to_realtime) = split(TokioIo::new(realtime));
+    let ended = tokio::select! {
+        ended = copy(&mut from_client, &mut to_realtime) => ended,
+        ended = copy(&mut from_realtime, &mut to_client) => ended,
+    };
+    if let Err(error) = ended {
         debug!("a tunnel broke: {error}");
     }
 }

@@ -18,10 +18,7 @@ use super::*;
 const NOWHERE: &str = "127.0.0.1:9";
 
 async fn edge() -> Router {
-    let config = Config {
-        port: 3001,
-        ..Config::default()
-    };
+    let config = Config::default();
     let shutdown = CancellationToken::new();
     let bus = Bus::connect(&format!("nats://{NOWHERE}"), "edge")
         .await
@@ -30,7 +27,7 @@ async fn edge() -> Router {
     let edge = Arc::new(Edge {
         commands: Commands::new(bus, shutdown.clone()),
         rows: Store::connect(&mongo_url, "edge").await.unwrap().rows(),
-        public_url: public_url(&config),
+        public_url: public_url(&config, 3001),
         on_mismatch: config.idempotency.on_mismatch,
     });
     let realtime = Origins::try_from(format!("http://{NOWHERE}")).unwrap();

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use orders_service::{Settings, config::Log};
+use orders_service::{
+    Settings,
+    config::{Log, Streams},
+};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the payment-simulator.
@@ -19,14 +22,6 @@ pub struct Config {
     pub log: Log,
 }
 
-/// The settings of the streams.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Streams {
-    /// How many servers keep a copy.
-    pub replicas: usize,
-}
-
 /// The settings of the simulated payments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +36,7 @@ impl Default for Config {
         Self {
             port: 3301,
             nats_url: "nats://localhost:4222".to_owned(),
-            streams: Streams { replicas: 1 },
+            streams: Streams::default(),
             payment: Payments {
                 delay: Duration::from_secs(5),
             },
@@ -51,16 +46,10 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        (
-            "streams.replicas",
-            "how many NATS servers keep a copy of each stream",
-        ),
-        (
-            "payment.delay",
-            "how long after an order was stored its payment goes through",
-        ),
-    ];
+    const HELP: &'static [(&'static str, &'static str)] = &[(
+        "payment.delay",
+        "how long after an order was stored its payment goes through",
+    )];
 
     fn port(&self) -> u16 {
         self.port

@@ -33,13 +33,7 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 /// Runs the payment-simulator until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let bus = Bus::connect(&config.nats_url, "payment-simulator").await?;
-    daemon.health.probe("nats", {
-        let bus = bus.clone();
-        move || {
-            let bus = bus.clone();
-            async move { bus.probe().await }
-        }
-    });
+    daemon.health.probe("nats", bus.readiness());
 
     let delay = config.payment.delay;
     let open = async {

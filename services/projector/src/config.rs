@@ -1,4 +1,7 @@
-use orders_service::{Settings, config::Log};
+use orders_service::{
+    Settings,
+    config::{Log, Streams},
+};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the projector.
@@ -17,32 +20,19 @@ pub struct Config {
     pub log: Log,
 }
 
-/// The settings of the streams.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Streams {
-    /// How many servers keep a copy.
-    pub replicas: usize,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
             port: 3201,
             nats_url: "nats://localhost:4222".to_owned(),
             mongo_url: "mongodb://localhost:27017/orders".to_owned(),
-            streams: Streams { replicas: 1 },
+            streams: Streams::default(),
             log: Log::default(),
         }
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[(
-        "streams.replicas",
-        "how many NATS servers keep a copy of each stream",
-    )];
-
     fn port(&self) -> u16 {
         self.port
     }

@@ -25,17 +25,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let bus = Bus::connect(&config.nats_url, "projector").await?;
     let store = Store::connect(&config.mongo_url, "projector").await?;
     let rows = store.rows();
-    daemon.health.probe("nats", {
-        let bus = bus.clone();
-        move || {
-            let bus = bus.clone();
-            async move { bus.probe().await }
-        }
-    });
-    daemon.health.probe("mongo", move || {
-        let store = store.clone();
-        async move { store.probe().await }
-    });
+    daemon.health.probe("nats", bus.readiness());
+    daemon.health.probe("mongo", store.readiness());
 
     let open = async {
         retry("declare streams", always, || {

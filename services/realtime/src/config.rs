@@ -1,4 +1,7 @@
-use orders_service::{Invalid, Settings, config::Log};
+use orders_service::{
+    Invalid, Settings,
+    config::{Log, Streams},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::origin::Origins;
@@ -19,32 +22,19 @@ pub struct Config {
     pub log: Log,
 }
 
-/// The settings of the streams.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Streams {
-    /// How many servers keep a copy.
-    pub replicas: usize,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
             port: 3401,
             nats_url: "nats://localhost:4222".to_owned(),
             cors_origin: "http://localhost:3000".to_owned(),
-            streams: Streams { replicas: 1 },
+            streams: Streams::default(),
             log: Log::default(),
         }
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[(
-        "streams.replicas",
-        "how many NATS servers keep a copy of each stream",
-    )];
-
     fn port(&self) -> u16 {
         self.port
     }

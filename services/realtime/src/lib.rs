@@ -40,13 +40,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let origins = Origins::parse(&config.cors_origin)?;
     let bus = Bus::connect(&config.nats_url, "realtime").await?;
     let reading = Reading::default();
-    daemon.health.probe("nats", {
-        let bus = bus.clone();
-        move || {
-            let bus = bus.clone();
-            async move { bus.probe().await }
-        }
-    });
+    daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("feed", {
         let reading = reading.clone();
         move || reading.clone().probe()

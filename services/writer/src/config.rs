@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use orders_service::{Settings, config::Log};
+use orders_service::{
+    Settings,
+    config::{Log, Streams},
+};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the writer.
@@ -21,14 +24,6 @@ pub struct Config {
     pub log: Log,
 }
 
-/// The settings of the streams.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Streams {
-    /// How many servers keep a copy.
-    pub replicas: usize,
-}
-
 /// The settings of the search for orders whose event was lost.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +42,7 @@ impl Default for Config {
             port: 3101,
             nats_url: "nats://localhost:4222".to_owned(),
             mongo_url: "mongodb://localhost:27017/orders".to_owned(),
-            streams: Streams { replicas: 1 },
+            streams: Streams::default(),
             heal: Heal {
                 every: Duration::from_secs(300),
                 pending_for: Duration::from_secs(60),
@@ -59,10 +54,6 @@ impl Default for Config {
 
 impl Settings for Config {
     const HELP: &'static [(&'static str, &'static str)] = &[
-        (
-            "streams.replicas",
-            "how many NATS servers keep a copy of each stream",
-        ),
         (
             "heal.every",
             "how often to look for orders whose event was lost",
