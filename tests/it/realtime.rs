@@ -5,7 +5,7 @@ use std::time::Duration;
 use orders_testkit::{SocketClient, eventually};
 use serde_json::{Value, json};
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, order, order_id};
 
 fn options(auth: Value) -> Value {
     json!({ "path": "/ws", "transports": ["websocket"], "auth": auth, "reconnectionDelay": 100, "reconnectionDelayMax": 300 })
@@ -239,5 +239,158 @@ async fn a_message_above_64_kib_closes_the_connection() {
         .tell(&json!({ "do": "emit", "args": ["hello", "x".repeat(70 << 10)] }))
         .await;
     client.event("disconnect").await;
+    pipeline.stack.clean_up().await;
+}
+
+/// Clients stay connected while NATS restarts, and hear of what happens after.
+#[tokio::test]
+async fn a_restart_of_nats_leaves_clients_connected_and_loses_nothing() {
+    let mut pipeline = Pipeline::start("100ms").await;
+    let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
+    client.event("connected").await;
+    pipeline.stack.nats.kill().await;
+    pipeline.stack.nats.restart().await;
+    let id = eventually("orders are taken again", async || {
+        let response = pipeline.post("/api/orders", &order("t-1", "r1")).await;
+        if response.status().is_success() {
+            Ok(order_id(response).await)
+        } else {
+            Err(response.status())
+        }
+    })
+    .await;
+    assert_eq!(
+        client.event("order.created").await[0]["orderId"],
+        id.as_str()
+    );
+    assert_eq!(
+        client.event("order.updated").await[0]["orderId"],
+        id.as_str()
+    );
+    let rest = client.drain(Duration::from_millis(200)).await;
+    assert!(
+        rest.iter().all(|(name, _)| name != "disconnect"),
+        "{rest:?}"
+    );
+    pipeline.stack.clean_up().await;
+}
+
+/// Another feed has other offsets: everybody is made to come back and is told to load anew.
+#[tokio::test]
+async fn a_feed_that_was_created_anew_resets_everybody() {
+    let pipeline = Pipeline::start("1h").await;
+    let mut client =
+        SocketClient::connect(&pipeline.edge.url(), &options(json!({ "tenantId": "t-1" })));
+    let head = client.event("connected").await[1]["offset"].clone();
+    client
+        .tell(&json!({ "do": "auth", "auth": { "serverOffset": head } }))
+        .await;
+    pipeline
+        .stack
+        .jetstream()
+        .await
+        .delete_stream("ORDERS_FEED")
+        .await
+        .unwrap();
+    client.event("disconnect").await;
+    client.event("connected").await;
+    let reset = client.event("feed.reset").await;
+    assert_eq!(reset[0]["reason"], "other_feed");
+    let id = pipeline.create("t-1", "r1").await;
+    assert_eq!(
+        client.event("order.created").await[0]["orderId"],
+        id.as_str()
+    );
+    pipeline.stack.clean_up().await;
+}
+
+/// A session on polling lives in one realtime daemon; the edge always finds the same one.
+#[tokio::test]
+async fn polling_through_the_edge_sticks_to_one_of_several_realtime_daemons() {
+    let pipeline = Pipeline::start("100ms").await;
+    let second = pipeline.stack.daemon("realtime").start().await;
+    let both = format!("{},{}", pipeline.realtime.url(), second.url());
+    let edge = pipeline
+        .stack
+        .daemon("edge")
+        .env("ORDERS_REALTIME_URLS", &both)
+        .start()
+        .await;
+    let polling =
+        json!({ "path": "/ws", "transports": ["polling"], "auth": { "tenantId": "t-1" } });
+    let upgrading = json!({ "path": "/ws", "auth": { "tenantId": "t-1" } });
+    let mut clients: Vec<_> = [&polling, &upgrading, &polling, &upgrading]
+        .into_iter()
+        .map(|options| SocketClient::connect(&edge.url(), options))
+        .collect();
+    clients.extend((0..4).map(|_| SocketClient::of_tenant(&edge.url(), "t-1")));
+    for client in &mut clients {
+        client.event("connected").await;
+    }
+    let sockets = async |url: String| {
+        let metrics = reqwest::get(format!("{url}/metrics"))
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("orders_socket_connections"))
+            .unwrap_or_default();
+        line.rsplit(' ')
+            .next()
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    assert!(
+        sockets(pipeline.realtime.url()).await >= 2.0,
+        "bare websockets go by turn"
+    );
+    assert!(
+        sockets(second.url()).await >= 2.0,
+        "bare websockets go by turn"
+    );
+
+    let id = pipeline.create("t-1", "r1").await;
+    for client in &mut clients {
+        assert_eq!(
+            client.event("order.updated").await[0]["orderId"],
+            id.as_str()
+        );
+        assert!(
+            client
+                .drain(Duration::from_millis(50))
+                .await
+                .iter()
+                .all(|(name, _)| name != "disconnect")
+        );
+    }
+    pipeline.stack.clean_up().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not_connect() {
+    let pipeline = Pipeline::start("1h").await;
+    let open = |origin: &'static str| {
+        let url = format!("{}/ws/?EIO=4&transport=polling", pipeline.edge.url());
+        pipeline.http.get(url).header("origin", origin).send()
+    };
+    let ours = open("http://localhost:3000").await.unwrap();
+    assert_eq!(ours.status(), 200);
+    let headers = ours.headers();
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "http://localhost:3000"
+    );
+    assert_eq!(headers["access-control-allow-credentials"], "true");
+    assert_eq!(
+        headers
+            .get_all("access-control-allow-origin")
+            .iter()
+            .count(),
+        1
+    );
+    assert_eq!(open("http://evil.example").await.unwrap().status(), 403);
     pipeline.stack.clean_up().await;
 }

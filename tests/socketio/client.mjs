@@ -17,7 +17,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   switch (command.do) {
     case 'disconnect': socket.disconnect(); break;
     case 'connect': Object.assign(socket.auth, command.auth); socket.connect(); break;
-    case 'drop': Object.assign(socket.auth, command.auth); socket.io.engine.close(); break;
+    case 'auth': Object.assign(socket.auth, command.auth); break;
     case 'emit': socket.emit(...command.args); break;
   }
 });

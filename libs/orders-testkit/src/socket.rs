@@ -91,7 +91,7 @@ impl SocketClient {
             .collect()
     }
 
-    /// Has the client do `{"do": ...}`: `disconnect`, `connect` (with another `auth`), `drop` (cut the transport),
+    /// Has the client do `{"do": ...}`: `disconnect`, `connect` (with another `auth`), `auth` (for when it comes back),
     /// `emit`.
     pub async fn tell(&mut self, command: &Value) {
         self.input
