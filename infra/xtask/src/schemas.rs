@@ -12,7 +12,13 @@ use tokio::process::Command;
 use crate::{progress, stack, up, workspace::Workspace};
 
 /// What the generators own; the rest of schemas/ is written by hand.
-const GENERATED: [&str; 4] = ["commands", "events", "replies", "openapi.json"];
+const GENERATED: [&str; 5] = [
+    "asyncapi.json",
+    "commands",
+    "events",
+    "openapi.json",
+    "replies",
+];
 
 /// Writes schemas/ anew.
 pub(crate) async fn write(workspace: &Workspace) -> Result<()> {

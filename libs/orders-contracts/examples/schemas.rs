@@ -1,9 +1,13 @@
-//! Writes the JSON Schema of every command and event below the folder it is given: `cargo xtask schemas` calls it.
+//! Writes what crosses the bus below the folder it is given: a JSON Schema for every message, and the AsyncAPI document
+//! that says which travels where. `cargo xtask schemas` calls it.
 
 use std::{fs, path::Path};
 
-use orders_contracts::{CancelOrder, CreateOrder, FeedEntry, OrderEvent, OrderPaid, Reply};
+use orders_contracts::{
+    CancelOrder, Channel, CreateOrder, FeedEntry, OrderEvent, OrderPaid, Reply, streams,
+};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
 
 fn main() -> std::io::Result<()> {
     let out = std::env::args().nth(1).expect("usage: schemas OUT_DIR");
@@ -21,18 +25,141 @@ fn main() -> std::io::Result<()> {
     write(out, "events/order-event.v1.json", &schema::<OrderEvent>())?;
     write(out, "events/order-paid.v1.json", &schema::<OrderPaid>())?;
     write(out, "events/feed-entry.v1.json", &schema::<FeedEntry>())?;
-    write(out, "replies/reply.v1.json", &schema::<Reply>())
+    write(out, "replies/reply.v1.json", &schema::<Reply>())?;
+    write(out, "asyncapi.json", &asyncapi())
 }
 
-fn schema<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12()
+fn schema<T: JsonSchema>() -> Value {
+    let schema: Schema = SchemaSettings::draft2020_12()
         .into_generator()
-        .into_root_schema_for::<T>()
+        .into_root_schema_for::<T>();
+    schema.into()
 }
 
-fn write(out: &Path, name: &str, schema: &Schema) -> std::io::Result<()> {
+/// A channel's name in documents, who sends on it, who receives from it, and the schema of its bodies.
+fn describe(
+    channel: Channel,
+) -> (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+) {
+    match channel {
+        Channel::CreateOrder => (
+            "createOrder",
+            "edge",
+            &["writer"],
+            "commands/create-order.v1.json",
+        ),
+        Channel::CancelOrder => (
+            "cancelOrder",
+            "edge",
+            &["writer"],
+            "commands/cancel-order.v1.json",
+        ),
+        Channel::OrderCreated => (
+            "orderCreated",
+            "writer",
+            &["projector", "payment-simulator"],
+            "events/order-event.v1.json",
+        ),
+        Channel::OrderUpdated => (
+            "orderUpdated",
+            "writer",
+            &["projector"],
+            "events/order-event.v1.json",
+        ),
+        Channel::OrderPaid => (
+            "orderPaid",
+            "payment-simulator",
+            &["writer"],
+            "events/order-paid.v1.json",
+        ),
+        Channel::FeedCreated => (
+            "feedCreated",
+            "projector",
+            &["realtime"],
+            "events/feed-entry.v1.json",
+        ),
+        Channel::FeedUpdated => (
+            "feedUpdated",
+            "projector",
+            &["realtime"],
+            "events/feed-entry.v1.json",
+        ),
+    }
+}
+
+/// An AsyncAPI 3.0 document of the whole bus.
+fn asyncapi() -> Value {
+    let (mut channels, mut operations) = (Map::new(), Map::new());
+    for channel in Channel::ALL {
+        let (name, sender, receivers, schema) = describe(channel);
+        let address = channel.of_all_tenants().as_str().replace('*', "{tenantId}");
+        let stream = streams::ALL
+            .into_iter()
+            .find(|stream| address.starts_with(stream.subjects.trim_end_matches('>')))
+            .expect("every channel is in a stream");
+        let body = json!({ "schemaFormat": "application/schema+json;version=draft-2020-12", "schema": { "$ref": schema } });
+        channels.insert(
+            name.to_owned(),
+            json!({
+                "address": address,
+                "parameters": { "tenantId": { "description": "The tenant, [A-Za-z0-9_-]{1,64}." } },
+                "messages": { name: {
+                    "name": channel.message_type(),
+                    "contentType": "application/json",
+                    "headers": { "$ref": "#/components/schemas/headers" },
+                    "payload": body,
+                } },
+                "x-jetstream-stream": stream.name,
+            }),
+        );
+        let reference = json!({ "$ref": format!("#/channels/{name}") });
+        operations.insert(
+            format!("{sender}.send.{name}"),
+            json!({ "action": "send", "channel": reference }),
+        );
+        for receiver in receivers {
+            operations.insert(
+                format!("{receiver}.receive.{name}"),
+                json!({ "action": "receive", "channel": reference }),
+            );
+        }
+    }
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "orders pipeline",
+            "version": "1",
+            "description": "Messages are CloudEvents 1.0 in binary mode: attributes in headers, the data as a JSON body.",
+        },
+        "defaultContentType": "application/json",
+        "servers": { "local": { "host": "localhost:4222", "protocol": "nats" } },
+        "channels": channels,
+        "operations": operations,
+        "components": { "schemas": { "headers": {
+            "type": "object",
+            "required": ["ce-specversion", "ce-id", "ce-type", "ce-source", "ce-subject", "ce-time"],
+            "properties": {
+                "ce-specversion": { "const": "1.0" },
+                "ce-id": { "type": "string", "description": "A command's id, or <order id>:<version>." },
+                "ce-type": { "type": "string" },
+                "ce-source": { "type": "string", "examples": ["/orders/writer"] },
+                "ce-subject": { "type": "string", "description": "The order's id." },
+                "ce-time": { "type": "string", "format": "date-time" },
+                "ce-datacontenttype": { "const": "application/json" },
+                "traceparent": { "type": "string", "description": "W3C trace context of this hop." },
+                "Orders-Reply-To": { "type": "string", "description": "Where an edge awaits the outcome." },
+            },
+        } } },
+    })
+}
+
+fn write(out: &Path, name: &str, document: &Value) -> std::io::Result<()> {
     let path = out.join(name);
     fs::create_dir_all(path.parent().expect("every name has a folder"))?;
-    let text = serde_json::to_string_pretty(schema).map_err(std::io::Error::other)?;
+    let text = serde_json::to_string_pretty(document).map_err(std::io::Error::other)?;
     fs::write(path, text + "\n")
 }
