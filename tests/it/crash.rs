@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use mongodb::bson::doc;
-use orders_testkit::eventually;
+use orders_testkit::{Daemon, SocketClient, eventually};
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -14,11 +14,7 @@ use crate::pipeline::{Pipeline, order, order_id};
 #[tokio::test]
 async fn a_crash_between_insert_and_publish_still_yields_the_event_and_the_payment() {
     let mut pipeline = Pipeline::start("500ms").await;
-    pipeline.writer.kill().await;
-    pipeline
-        .writer
-        .restart(|writer| writer.env("ORDERS_FAILPOINT", "writer.stored"))
-        .await;
+    stop_at(&mut pipeline.writer, "writer.stored").await;
 
     let response = pipeline.post("/api/orders", &order("t-1", "r1")).await;
     // The writer told before it stopped, or it did not; the order is safe either way.
@@ -31,18 +27,7 @@ async fn a_crash_between_insert_and_publish_still_yields_the_event_and_the_payme
         response.status()
     );
     let id = order_id(response).await;
-    eventually(
-        "the writer stopped between insert and publish",
-        async || {
-            let log = pipeline.writer.log();
-            if log.contains("failpoint writer.stored") {
-                Ok(())
-            } else {
-                Err(log)
-            }
-        },
-    )
-    .await;
+    stopped_at(&pipeline.writer, "writer.stored").await;
     assert_eq!(
         pipeline
             .stack
@@ -60,11 +45,7 @@ async fn a_crash_between_insert_and_publish_still_yields_the_event_and_the_payme
         .unwrap();
     assert_eq!(events.cached_info().state.messages, 0, "not told");
 
-    pipeline.writer.kill().await;
-    pipeline
-        .writer
-        .restart(|writer| writer.env("ORDERS_FAILPOINT", ""))
-        .await;
+    stop_at(&mut pipeline.writer, "").await;
     pipeline.until_status("t-1", &id, "PAID").await;
     assert_eq!(
         pipeline
@@ -80,24 +61,9 @@ async fn a_crash_between_insert_and_publish_still_yields_the_event_and_the_payme
 #[tokio::test]
 async fn a_crash_between_settling_and_publish_still_reaches_the_list() {
     let mut pipeline = Pipeline::start("500ms").await;
-    pipeline.writer.kill().await;
-    pipeline
-        .writer
-        .restart(|writer| writer.env("ORDERS_FAILPOINT", "writer.settled"))
-        .await;
+    stop_at(&mut pipeline.writer, "writer.settled").await;
     let id = pipeline.create("t-1", "r1").await;
-    eventually(
-        "the writer stopped between update and publish",
-        async || {
-            let log = pipeline.writer.log();
-            if log.contains("failpoint writer.settled") {
-                Ok(())
-            } else {
-                Err(log)
-            }
-        },
-    )
-    .await;
+    stopped_at(&pipeline.writer, "writer.settled").await;
     assert_eq!(
         pipeline
             .stack
@@ -110,12 +76,36 @@ async fn a_crash_between_settling_and_publish_still_reaches_the_list() {
         .await;
     assert_eq!(row["status"], "PENDING");
 
-    pipeline.writer.kill().await;
-    pipeline
-        .writer
-        .restart(|writer| writer.env("ORDERS_FAILPOINT", ""))
-        .await;
+    stop_at(&mut pipeline.writer, "").await;
     pipeline.until_status("t-1", &id, "PAID").await;
+    pipeline.stack.clean_up().await;
+}
+
+/// The row is stored and the feed has not heard of it: whoever listens is told all the same.
+#[tokio::test]
+async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
+    let mut pipeline = Pipeline::start("1h").await;
+    let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
+    client.event("connected").await;
+    stop_at(&mut pipeline.projector, "projector.stored").await;
+    let id = pipeline.create("t-1", "r1").await;
+    stopped_at(&pipeline.projector, "projector.stored").await;
+    assert_eq!(
+        pipeline
+            .stack
+            .count("orders_read", doc! { "_id": &id })
+            .await,
+        1
+    );
+    assert_eq!(
+        client.drain(Duration::from_millis(200)).await,
+        [],
+        "not told"
+    );
+
+    stop_at(&mut pipeline.projector, "").await;
+    let created = client.event("order.created").await;
+    assert_eq!(created[0]["orderId"], id.as_str());
     pipeline.stack.clean_up().await;
 }
 
@@ -240,6 +230,27 @@ async fn a_thousand_orders_survive_the_death_of_everything() {
         .unwrap();
     assert_eq!(dead.cached_info().state.messages, 0, "nothing was given up");
     pipeline.stack.clean_up().await;
+}
+
+/// Kills `daemon` and starts it again, to stop for good where it meets the failpoint `name`; nowhere for "".
+async fn stop_at(daemon: &mut Daemon, name: &str) {
+    daemon.kill().await;
+    daemon
+        .restart(|setup| setup.env("ORDERS_FAILPOINT", name))
+        .await;
+}
+
+/// Waits until `daemon` has met the failpoint `name`.
+async fn stopped_at(daemon: &Daemon, name: &str) {
+    eventually(&format!("stopped at {name}"), async || {
+        let log = daemon.log();
+        if log.contains(&format!("failpoint {name}")) {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
 }
 
 /// Places one order as a careful client does: it tries again, with the same request id, until it is told that the

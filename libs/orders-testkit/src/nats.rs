@@ -66,8 +66,13 @@ fn spawn(port: u16, store: &Path, log: &Path) -> Child {
         .append(true)
         .open(log)
         .expect("the log can be written");
+    // The streams reserve their sizes; the server's own limit is what the disk has left, which may be less.
+    let config = store.with_extension("conf");
+    std::fs::write(&config, "jetstream { max_file_store: 16GB }\n").expect("a writable folder");
     Command::new(environment("ORDERS_TEST_NATS_SERVER"))
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+        .arg("-c")
+        .arg(config)
+        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
         .arg(store)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

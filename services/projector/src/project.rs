@@ -10,7 +10,7 @@ use orders_contracts::{
     Channel, FeedEntry, FieldError, Metadata, OrderEvent, OrderId, Reply, Status, Timestamp,
 };
 use orders_domain::projection::{self, Effect};
-use orders_service::retry;
+use orders_service::{failpoint, retry};
 
 use crate::Projector;
 
@@ -238,7 +238,10 @@ impl Projector {
             let lag = Timestamp::now().since(event.occurred_at);
             metrics::histogram!("orders_projection_lag_seconds").record(lag.as_secs_f64());
         }
-        self.bus.publish_until_stored(feed).await;
+        if !feed.is_empty() {
+            failpoint("projector.stored").await;
+            self.bus.publish_until_stored(feed).await;
+        }
         for event in events {
             event.delivery.ack().await;
         }
