@@ -97,10 +97,10 @@ async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
             .await,
         1
     );
-    assert_eq!(
-        client.drain(Duration::from_millis(200)).await,
-        [],
-        "not told"
+    let heard = client.drain(Duration::from_millis(200)).await;
+    assert!(
+        heard.iter().all(|(name, _)| name == "connect"),
+        "not told: {heard:?}"
     );
 
     stop_at(&mut pipeline.projector, "").await;

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 /// The running pipeline.
 pub(crate) struct Pipeline {
-    pub(crate) stack: Stack,
     pub(crate) edge: Daemon,
     pub(crate) writer: Daemon,
     pub(crate) projector: Daemon,
     pub(crate) payments: Daemon,
     pub(crate) realtime: Daemon,
     pub(crate) http: reqwest::Client,
+    // Dropped last: a failing test shows the logs, which are in its folder.
+    pub(crate) stack: Stack,
 }
 
 impl Pipeline {
