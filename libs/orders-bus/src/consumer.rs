@@ -1,4 +1,5 @@
 use std::{
+    borrow::Borrow,
     collections::VecDeque,
     fmt,
     sync::{
@@ -17,7 +18,7 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::join_all};
 use orders_contracts::{
     Channel, FieldError, Metadata, Refusal, Reply, Subject, TenantId, header, streams::Consumer,
 };
@@ -25,12 +26,17 @@ use tokio::{task::AbortHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::{ACK_DEADLINE, Bus, Error, backoff, publish::acknowledged};
+use crate::{
+    ACK_DEADLINE, Bus, Error, backoff,
+    publish::{BEST_EFFORT, acknowledged},
+};
 
 /// The most messages in one batch.
 const BATCH_MESSAGES: usize = 512;
 /// The most bytes in one batch.
 const BATCH_BYTES: usize = 8 << 20;
+/// The most bytes of a message's own headers that its dead letter keeps.
+const ORIGINAL_HEADERS: usize = 8 << 10;
 /// How long one pull waits for a first message.
 const IDLE_PULL: Duration = Duration::from_secs(10);
 /// From here on a message is handled alone: it may be what brought the others down with it.
@@ -96,22 +102,28 @@ impl BatchConsumer {
     ///
     /// It waits for ever: an outage of NATS, or even the loss of the consumer, only makes it wait.
     pub async fn next_batch(&mut self, shutdown: &CancellationToken) -> Option<Batch> {
-        let batch = shutdown.run_until_cancelled(self.gather()).await?;
-        metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
-            .record(batch.deliveries.len() as f64);
-        Some(batch)
-    }
-
-    async fn gather(&mut self) -> Batch {
         let mut failures = 0;
         loop {
+            if shutdown.is_cancelled() {
+                for batch in self.waiting.drain(..) {
+                    batch.release().await;
+                }
+                return None;
+            }
             if let Some(batch) = self.waiting.pop_front() {
-                return batch;
+                if let Some(batch) = self.give_up_crash_loop(batch).await {
+                    metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
+                        .record(batch.deliveries.len() as f64);
+                    return Some(batch);
+                }
+                continue;
             }
             let mut messages = Vec::new();
+            // What is ready comes within a moment, shutdown or not; only the waits are cut short.
             let mut outcome = self.pull_ready(&mut messages).await;
             if outcome.is_ok() && messages.is_empty() {
-                outcome = self.pull_next(&mut messages).await;
+                let next = self.pull_next(&mut messages);
+                outcome = shutdown.run_until_cancelled(next).await.unwrap_or(Ok(()));
             }
             match outcome {
                 Ok(()) => failures = 0,
@@ -119,12 +131,31 @@ impl BatchConsumer {
                     let name = self.declaration.stream.name;
                     debug!("cannot pull from {name}: {cause}");
                     if messages.is_empty() {
-                        self.recover(&mut failures, &cause).await;
+                        let recover = self.recover(&mut failures, &cause);
+                        shutdown.run_until_cancelled(recover).await;
                     }
                 }
             }
             self.sort_out(messages).await;
         }
+    }
+
+    /// A message that was delivered too often is given up if this process has settled another by now: then it is not
+    /// the daemon that fails, but this message.
+    async fn give_up_crash_loop(&self, batch: Batch) -> Option<Batch> {
+        let [suspect] = &batch.deliveries[..] else {
+            return Some(batch);
+        };
+        let deliveries = suspect.raw.deliveries;
+        let others_get_through = self.settled.load(Ordering::Relaxed);
+        if self.declaration.is_held || deliveries <= CRASH_LOOP_AFTER || !others_get_through {
+            return Some(batch);
+        }
+        let cause = format!("delivered {deliveries} times and never settled");
+        suspect
+            .dead_letter(&self.bus, Reason::CrashLoop, &cause)
+            .await;
+        None
     }
 
     /// Takes what is there without waiting.
@@ -189,40 +220,30 @@ impl BatchConsumer {
         }
     }
 
-    /// Puts what was received in order: the malformed is dead-lettered, suspects wait for their turn alone, and the
-    /// rest is the next batch.
+    /// Puts what was received in order: the regular are the next batch, suspects wait for their turn alone, and the
+    /// malformed are dead-lettered.
     async fn sort_out(&mut self, messages: Vec<jetstream::Message>) {
-        let mut regular = Vec::with_capacity(messages.len());
-        let mut suspects = Vec::new();
+        let (mut regular, mut suspects, mut malformed) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages {
             match self.read(message) {
                 Ok(delivery) if delivery.raw.deliveries > SUSPECT_AFTER => suspects.push(delivery),
                 Ok(delivery) => regular.push(delivery),
-                Err(malformed) => {
-                    let (raw, cause) = *malformed;
-                    raw.refuse(&self.bus, vec![FieldError::of_message(cause)])
-                        .await;
-                }
+                Err(unreadable) => malformed.push(*unreadable),
             }
         }
-        if !regular.is_empty() {
-            self.waiting
-                .push_back(Batch::new(regular, self.declaration.ack_wait));
-        }
-        for suspect in suspects {
-            if suspect.raw.deliveries > CRASH_LOOP_AFTER && self.settled.load(Ordering::Relaxed) {
-                let cause = format!(
-                    "delivered {} times and never settled",
-                    suspect.raw.deliveries
-                );
-                suspect
-                    .dead_letter(&self.bus, Reason::CrashLoop, &cause)
-                    .await;
-            } else {
-                self.waiting
-                    .push_back(Batch::new(vec![suspect], self.declaration.ack_wait));
-            }
-        }
+        let batches = [regular]
+            .into_iter()
+            .chain(suspects.into_iter().map(|suspect| vec![suspect]));
+        self.waiting.extend(
+            batches
+                .filter(|deliveries| !deliveries.is_empty())
+                .map(|deliveries| Batch::new(deliveries, self.declaration.ack_wait)),
+        );
+        let refuse = async |(raw, cause): (Raw, String)| {
+            raw.refuse(&self.bus, vec![FieldError::of_message(cause)])
+                .await;
+        };
+        join_all(malformed.into_iter().map(refuse)).await;
     }
 
     fn read(&self, message: jetstream::Message) -> Result<Delivery, Box<(Raw, String)>> {
@@ -320,9 +341,19 @@ impl Batch {
     /// Gives everything back, to be delivered again at once.
     pub async fn release(&self) {
         self.progress.0.abort();
-        for delivery in &self.deliveries {
-            delivery.release().await;
+        release_all(&self.deliveries).await;
+    }
+}
+
+/// Gives messages back, as many as can be told to the server in a moment; the others follow after the ack wait.
+pub async fn release_all(deliveries: impl IntoIterator<Item = impl Borrow<Delivery>>) {
+    let release = async {
+        for delivery in deliveries {
+            delivery.borrow().release().await;
         }
+    };
+    if timeout(BEST_EFFORT, release).await.is_err() {
+        debug!("some messages could not be given back");
     }
 }
 
@@ -366,7 +397,7 @@ impl Delivery {
         self.raw.acknowledge(AckKind::Nak(None)).await;
     }
 
-    /// Given up: stored in ORDERS_DLQ with `reason`, and only then terminated. Waits for NATS if it must.
+    /// Given up: stored in ORDERS_DLQ with `reason`, and only then terminated. Where that fails, it comes again.
     pub async fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
         self.raw.dead_letter(bus, reason, cause).await;
     }
@@ -408,8 +439,11 @@ impl Raw {
     }
 
     async fn acknowledge(&self, kind: AckKind) {
-        if let Err(error) = self.acker.ack_with(kind).await {
-            debug!("an ack of {} could not be sent: {error}", self.position);
+        if !matches!(
+            timeout(BEST_EFFORT, self.acker.ack_with(kind)).await,
+            Ok(Ok(()))
+        ) {
+            debug!("an ack of {} could not be sent", self.position);
         }
     }
 
@@ -429,13 +463,9 @@ impl Raw {
     async fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
         let tenant = Channel::parse(&self.subject).map(|(_, tenant)| tenant);
         let subject = Subject::dead_letter(bus.daemon, tenant.as_ref());
-        let mut failures = 0;
-        while let Err(error) = self.store_dead_letter(bus, &subject, reason, cause).await {
-            failures += 1;
-            if failures == 1 {
-                warn!("cannot store a dead letter: {error}; trying on");
-            }
-            tokio::time::sleep(backoff(failures)).await;
+        if let Err(error) = self.store_dead_letter(bus, &subject, reason, cause).await {
+            // It comes again after the ack wait, and nothing behind it is held up.
+            return warn!("cannot store a dead letter of {}: {error}", self.position);
         }
         self.acknowledge(AckKind::Term).await;
         metrics::counter!("orders_dead_letters_total", "reason" => reason.as_str()).increment(1);
@@ -455,21 +485,29 @@ impl Raw {
         cause: &str,
     ) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
+        let mut room_for_headers = ORIGINAL_HEADERS;
         for (name, values) in self.headers.iter() {
             // The server would act on its own headers a second time.
-            if !name.to_string().starts_with("Nats-") {
-                for value in values {
+            if name.to_string().starts_with("Nats-") {
+                continue;
+            }
+            for value in values {
+                let size = name.to_string().len() + value.as_str().len() + 4;
+                if size <= room_for_headers {
+                    room_for_headers -= size;
                     headers.append(name.clone(), value.clone());
                 }
             }
         }
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, self.position.as_str());
+        // Several daemons may give up the same message.
+        let message_id = format!("{}:{}", bus.daemon, self.position);
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         headers.insert(header::REASON, reason.as_str());
         headers.insert(header::ERROR, one_line(cause).as_str());
         headers.insert(header::ORIGINAL_SUBJECT, self.subject.as_str());
         headers.insert(header::ORIGINAL_POSITION, self.position.as_str());
         headers.insert(header::DELIVERIES, self.deliveries.to_string().as_str());
-        // Room for the headers: a body of the largest size the server takes must not wait here for ever.
+        // A message of the largest size that the server takes would not fit with what is added.
         let room = bus
             .client
             .server_info()

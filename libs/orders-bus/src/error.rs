@@ -2,7 +2,7 @@
 /// again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is malformed, or the server refused the credentials.
+    /// The URL is malformed.
     #[error("cannot connect to nats: {0}")]
     Connect(String),
     /// The connection is down; nothing was sent.

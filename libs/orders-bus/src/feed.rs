@@ -108,8 +108,7 @@ impl Bus {
             deliver_policy: start_after(after),
             ..Default::default()
         };
-        let bus = self.clone();
-        let reconnected = async move { bus.reconnected().await }.boxed();
+        let reconnected = self.reconnected().boxed();
         let open = |error: String| Error::api("open the feed", error);
         let consumer = self
             .jetstream

@@ -15,16 +15,10 @@ mod feed;
 mod publish;
 mod topology;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, jetstream};
-pub use consumer::{Batch, BatchConsumer, Delivery, Reason};
+use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
+pub use consumer::{Batch, BatchConsumer, Delivery, Reason, release_all};
 pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -43,18 +37,15 @@ pub struct Bus {
     jetstream: jetstream::Context,
     /// Counts the connections made; a change tells pending pulls that the server has forgotten them.
     connections: watch::Receiver<u64>,
-    connected: Arc<AtomicBool>,
 }
 
 impl Bus {
     /// Connects `daemon` to the server at `url`.
     ///
-    /// It does not wait for the server: connecting goes on in the background, for ever. Only a malformed URL, or
-    /// refused credentials, is an error.
+    /// It does not wait for the server: connecting goes on in the background, for ever, whatever the server says. Only a
+    /// malformed URL is an error.
     pub async fn connect(url: &str, daemon: &'static str) -> Result<Self, Error> {
         let (count, connections) = watch::channel(0);
-        let connected = Arc::new(AtomicBool::new(false));
-        let state = Arc::clone(&connected);
         let client = ConnectOptions::new()
             .name(daemon)
             .retry_on_initial_connect()
@@ -67,14 +58,10 @@ impl Bus {
             .event_callback(move |event| {
                 match &event {
                     Event::Connected => {
-                        state.store(true, Ordering::Relaxed);
                         count.send_modify(|connections| *connections += 1);
                         info!("connected to nats");
                     }
-                    Event::Disconnected | Event::Closed => {
-                        state.store(false, Ordering::Relaxed);
-                        warn!("{event} from nats");
-                    }
+                    Event::Disconnected | Event::Closed => warn!("{event} from nats"),
                     // Denied permissions show up only here; the call itself just times out.
                     event => {
                         metrics::counter!("orders_bus_errors_total").increment(1);
@@ -97,13 +84,12 @@ impl Bus {
             client,
             jetstream,
             connections,
-            connected,
         })
     }
 
     /// Whether the connection is up, as far as is known.
     pub fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+        self.client.connection_state() == State::Connected
     }
 
     /// The readiness probe: whether JetStream answers.
@@ -133,12 +119,14 @@ impl Bus {
         }
     }
 
-    /// Resolves when the connection was made anew, after which the server knows no pull of ours.
-    async fn reconnected(&self) {
+    /// Resolves when the connection is made anew after this call; the server then knows no pull of ours.
+    fn reconnected(&self) -> impl Future<Output = ()> + use<> {
         let mut connections = self.connections.clone();
         connections.mark_unchanged();
-        if connections.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        async move {
+            if connections.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

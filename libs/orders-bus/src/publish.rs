@@ -5,9 +5,10 @@ use async_nats::{
     jetstream::{context::PublishAckFuture, message::PublishMessage},
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, future::join_all};
 use orders_contracts::{Channel, CommandId, Metadata, Reply, ReplyTo, TenantId};
 use serde::Serialize;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -15,6 +16,9 @@ use crate::{Bus, Error, backoff};
 
 /// How long a publisher waits for the ack of JetStream.
 pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a reply or an ack may wait for room on its way to the server; a lost one costs a redelivery at worst.
+pub(crate) const BEST_EFFORT: Duration = Duration::from_millis(500);
 
 /// A message to be stored in its channel's stream.
 #[derive(Debug, Clone)]
@@ -73,18 +77,18 @@ impl Bus {
 
     /// Publishes `messages` one behind the other without waiting between them; results in the same order.
     pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
-        let mut acks = Vec::with_capacity(messages.len());
+        let mut sent = Vec::with_capacity(messages.len());
         for message in messages {
-            acks.push(self.send(message).await);
-        }
-        let mut results = Vec::with_capacity(acks.len());
-        for ack in acks {
-            results.push(match ack {
-                Ok(ack) => acknowledged(ack).await,
-                Err(error) => Err(error),
+            // Where one cannot be sent, the others would only wait for the same deadline.
+            let stuck = matches!(sent.last(), Some(Err(_)));
+            sent.push(if stuck {
+                Err(Error::Disconnected)
+            } else {
+                self.send(message).await
             });
         }
-        results
+        // The deadline of an ack runs from its first poll, so they are all polled at once.
+        join_all(sent.into_iter().map(async |sent| acknowledged(sent?).await)).await
     }
 
     /// Publishes `messages` and goes on with those that were not acknowledged until all are stored, however long NATS
@@ -116,8 +120,12 @@ impl Bus {
     /// Tells the edge at `to` the outcome of its command. Best effort: an edge that is gone has nobody to tell.
     pub async fn reply(&self, to: &ReplyTo, reply: &Reply) {
         let body = serde_json::to_vec(reply).expect("contracts have only string keys");
-        if let Err(error) = self.client.publish(to.to_string(), body.into()).await {
-            debug!("a reply could not be sent: {error}");
+        let sent = timeout(
+            BEST_EFFORT,
+            self.client.publish(to.to_string(), body.into()),
+        );
+        if !matches!(sent.await, Ok(Ok(()))) {
+            debug!("a reply could not be sent");
         }
     }
 
@@ -158,9 +166,7 @@ impl Bus {
             return Err(Error::Disconnected);
         }
         let publish = PublishMessage::build().headers(headers).payload(body);
-        match tokio::time::timeout(ACK_DEADLINE, self.jetstream.send_publish(subject, publish))
-            .await
-        {
+        match timeout(ACK_DEADLINE, self.jetstream.send_publish(subject, publish)).await {
             Ok(sent) => sent.map_err(|error| Error::Unacknowledged(error.to_string())),
             Err(_) => Err(Error::Unacknowledged(
                 "the connection takes nothing".to_owned(),

@@ -103,6 +103,19 @@ impl Bus {
                 &declared.max_ack_pending,
             );
             drift.field("max_deliver", &current.max_deliver.max(-1), &-1);
+            drift.field(
+                "filter_subjects",
+                &current.filter_subjects,
+                &declared.filter_subjects,
+            );
+            drift.field(
+                "headers_only",
+                &current.headers_only,
+                &declared.headers_only,
+            );
+            drift.field("max_batch", &current.max_batch, &declared.max_batch);
+            drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
+            drift.field("max_expires", &current.max_expires, &declared.max_expires);
             drift.field("backoff", &current.backoff, &declared.backoff);
             fields = drift.report(&name);
             if fields.is_none() {

@@ -107,6 +107,8 @@ pub struct Consumer {
     pub ack_wait: Duration,
     /// The most messages that may be delivered and not acked.
     pub max_ack_pending: u32,
+    /// Whether messages stay un-acked on purpose, so that many deliveries tell nothing of a message.
+    pub is_held: bool,
 }
 
 const fn batches_of(stream: Stream, durable: &'static str) -> Consumer {
@@ -116,6 +118,7 @@ const fn batches_of(stream: Stream, durable: &'static str) -> Consumer {
         filter: None,
         ack_wait: Duration::from_secs(5),
         max_ack_pending: 8_192,
+        is_held: false,
     }
 }
 
@@ -134,5 +137,6 @@ pub const fn payment_simulator(delay: Duration) -> Consumer {
         filter: Some(Channel::OrderCreated),
         ack_wait: delay.saturating_add(Duration::from_secs(3)),
         max_ack_pending: 50_000,
+        is_held: true,
     }
 }

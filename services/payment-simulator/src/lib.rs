@@ -8,7 +8,7 @@ mod pending;
 
 use std::time::Duration;
 
-use orders_bus::{Batch, Bus, Delivery, Message};
+use orders_bus::{Batch, Bus, Delivery, Message, release_all};
 use orders_contracts::{Channel, FieldError, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
 use orders_service::{BoxError, Daemon, always, retry};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -98,13 +98,11 @@ async fn pay_when_due(
     while let Some(batch) = received.recv().await {
         batch.release().await;
     }
-    for delivery in pending.into_deliveries() {
-        delivery.release().await;
-    }
+    release_all(pending.into_deliveries()).await;
 }
 
 async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Duration) {
-    let event: OrderEvent = match serde_json::from_slice(delivery.payload()) {
+    let event = match serde_json::from_slice::<OrderEvent>(delivery.payload()) {
         Ok(event) => event,
         Err(error) => {
             let cause = format!("body is no order event: {error}");
@@ -113,6 +111,12 @@ async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Durat
                 .await;
         }
     };
+    if event.tenant_id != delivery.tenant || event.order.order_id != delivery.metadata.order_id {
+        let cause = "body, subject and headers differ";
+        return delivery
+            .refuse(bus, vec![FieldError::of_message(cause)])
+            .await;
+    }
     let waited = Timestamp::now().since(event.order.created_at);
     let payment = Payment {
         delivery,

@@ -84,17 +84,18 @@ impl Projector {
                 Err(errors) => delivery.refuse(&self.bus, errors).await,
             }
         }
-        self.project(events).await;
+        self.project(events, false).await;
     }
 
-    async fn project(&self, events: Vec<Event<'_>>) {
+    /// Projects `events`; an earlier attempt that left open what it had done makes it `uncertain` who wrote a row.
+    async fn project(&self, events: Vec<Event<'_>>, uncertain: bool) {
         let newest = projection::newest(events.iter().map(|event| &event.event));
-        match self.apply(newest.into_values().collect()).await {
+        match self.apply(newest.into_values().collect(), uncertain).await {
             Ok(applied) => self.tell(&events, &applied).await,
             // The database refuses some row of the batch for ever: find out which.
             Err(_) if events.len() > 1 => {
                 for event in events {
-                    Box::pin(self.project(vec![event])).await;
+                    Box::pin(self.project(vec![event], true)).await;
                 }
             }
             Err(error) => {
@@ -109,8 +110,15 @@ impl Projector {
     }
 
     /// Brings the rows up to `newest`, which has one event an order.
-    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Applied, orders_store::Error> {
-        let mut applied = Applied::default();
+    async fn apply(
+        &self,
+        newest: Vec<&OrderEvent>,
+        uncertain: bool,
+    ) -> Result<Applied, orders_store::Error> {
+        let mut applied = Applied {
+            uncertain,
+            ..Applied::default()
+        };
         let (mut inserts, mut updates): (Vec<_>, Vec<_>) =
             newest.into_iter().partition(|event| event.version == 1);
         // An update whose row is missing becomes an insert, an insert whose row is there is looked at again; another

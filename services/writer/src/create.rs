@@ -86,6 +86,12 @@ impl Writer {
             .map(|(command, _)| command.order.order_id.clone())
             .collect();
         let Some(existing) = self.load(&existing).await else {
+            // One of them cannot be read: the others must not wait for it.
+            if commands.len() > 1 {
+                for command in commands {
+                    Box::pin(self.created(vec![command])).await;
+                }
+            }
             return;
         };
 

@@ -1,5 +1,7 @@
 //! Self-healing: should NATS lose acknowledged events, orders would stay PENDING for ever. The store knows them.
 
+use std::time::Duration;
+
 use orders_bus::Message;
 use orders_contracts::{Channel, Metadata, Timestamp, TraceContext};
 use orders_domain::Order;
@@ -9,14 +11,17 @@ use uuid::Uuid;
 
 use crate::{Writer, config::Heal};
 
+/// However short the configured pause is.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The most orders that one search tells of again.
-const MAX_ORDERS: i64 = 10_000;
+const MAX_ORDERS: i64 = 2_000;
 
 impl Writer {
     /// Searches for ever, every so often, for orders that have been PENDING for too long, and tells of them again.
     pub(crate) async fn heal(&self, config: &Heal) {
+        let mut searches = tokio::time::interval(config.every.max(SHORTEST_PAUSE));
         loop {
-            tokio::time::sleep(config.every).await;
+            searches.tick().await;
             let pending_for = i64::try_from(config.pending_for.as_millis()).unwrap_or(i64::MAX);
             let Some(before) =
                 Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for))

@@ -1,6 +1,6 @@
 //! Cancel commands and payments: both move a PENDING order to its final status, and the store decides the race.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use orders_bus::{Delivery, Reason};
 use orders_contracts::{
@@ -10,6 +10,7 @@ use orders_contracts::{
 use orders_domain::{Order, Transition};
 use orders_service::{failpoint, retry};
 use orders_store::Error as StoreError;
+use tracing::error;
 
 use crate::Writer;
 
@@ -79,7 +80,7 @@ enum Outcome {
     Before(Order),
     /// The order has another final status.
     Conflict(Status),
-    /// The order is PENDING still: the store refused to move it.
+    /// The order is PENDING still: the store refused to move it. The message comes again after the ack wait.
     Undone,
 }
 
@@ -87,6 +88,12 @@ impl Writer {
     /// Carries out the cancel commands of a batch with one bulk update.
     pub(crate) async fn cancel(&self, commands: Vec<Settle<'_>>) {
         let Some(settled) = self.settle(&commands, Status::Cancelled).await else {
+            // One of them cannot be read: the others must not wait for it.
+            if commands.len() > 1 {
+                for command in commands {
+                    Box::pin(self.cancel(vec![command])).await;
+                }
+            }
             return;
         };
         for (command, outcome) in commands.iter().zip(&settled) {
@@ -101,9 +108,8 @@ impl Writer {
         }
         self.publish_updates(&commands, &settled).await;
         for (command, outcome) in commands.iter().zip(&settled) {
-            match outcome {
-                Outcome::Undone => command.delivery.release().await,
-                _ => command.delivery.ack().await,
+            if !matches!(outcome, Outcome::Undone) {
+                command.delivery.ack().await;
             }
         }
     }
@@ -111,6 +117,11 @@ impl Writer {
     /// Carries out the payments of a batch with one bulk update.
     pub(crate) async fn pay(&self, payments: Vec<Settle<'_>>) {
         let Some(settled) = self.settle(&payments, Status::Paid).await else {
+            if payments.len() > 1 {
+                for payment in payments {
+                    Box::pin(self.pay(vec![payment])).await;
+                }
+            }
             return;
         };
         self.publish_updates(&payments, &settled).await;
@@ -123,7 +134,7 @@ impl Writer {
                         .dead_letter(&self.bus, Reason::UnknownOrder, cause)
                         .await;
                 }
-                Outcome::Undone => payment.delivery.release().await,
+                Outcome::Undone => {}
                 Outcome::Conflict(_) => {
                     metrics::counter!("orders_payments_of_cancelled_orders_total").increment(1);
                     payment.delivery.ack().await;
@@ -154,6 +165,9 @@ impl Writer {
                 self.orders.move_pending(&pending, to, now)
             })
             .await;
+            if let Err(error) = &moved {
+                error!("cannot settle orders: {error}");
+            }
             if moved.is_ok_and(|count| count == pending.len() as u64) {
                 for id in &pending {
                     if let Some(order) = orders.remove(id) {
@@ -165,12 +179,15 @@ impl Writer {
                 orders.extend(self.load(&pending).await?);
             }
         }
-        Some(
-            wishes
-                .iter()
-                .map(|wish| outcome(wish, &orders, to, now))
-                .collect(),
-        )
+        let mut told = HashSet::new();
+        let outcomes = wishes
+            .iter()
+            .map(|wish| match outcome(wish, &orders, to, now) {
+                // Two wishes for one order: the first has moved it.
+                Outcome::Moved(order) if !told.insert(&wish.order_id) => Outcome::Before(order),
+                outcome => outcome,
+            });
+        Some(outcomes.collect())
     }
 
     /// Publishes the events of the orders that were moved, and again of those that an earlier delivery may have moved.
