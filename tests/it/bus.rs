@@ -410,3 +410,53 @@ async fn a_crash_loop_is_given_up_while_others_get_through() {
     pipeline.create("t-1", "r3").await;
     pipeline.stack.clean_up().await;
 }
+
+/// A message that two daemons give up is two dead letters, and one as large as the server takes is one as well.
+#[tokio::test]
+async fn dead_letters_of_any_size_and_of_every_daemon_are_kept() {
+    let pipeline = Pipeline::start("1h").await;
+    let jetstream = pipeline.stack.jetstream().await;
+    let publish = async |headers: HeaderMap, body: Vec<u8>| {
+        let sent = jetstream
+            .publish_with_headers("orders.evt.t-1.created", headers, body.into())
+            .await;
+        sent.unwrap().await.unwrap();
+    };
+    publish(HeaderMap::new(), b"garbage".to_vec()).await;
+    let mut headers = HeaderMap::new();
+    for n in 0..20 {
+        headers.insert(format!("x-{n}"), "x".repeat(1_000));
+    }
+    publish(headers, vec![b'x'; (1 << 20) - (24 << 10)]).await;
+    // Nothing behind them is held up.
+    pipeline.create("t-1", "r1").await;
+    eventually(
+        "the projector and the payment-simulator gave up both",
+        async || {
+            let mut subjects = Vec::new();
+            let stream = jetstream.get_stream("ORDERS_DLQ").await.unwrap();
+            for sequence in 1..=stream.cached_info().state.messages {
+                subjects.push(
+                    stream
+                        .get_raw_message(sequence)
+                        .await
+                        .unwrap()
+                        .subject
+                        .to_string(),
+                );
+            }
+            subjects.sort();
+            let both = [
+                "orders.dlq.payment-simulator.t-1",
+                "orders.dlq.projector.t-1",
+            ];
+            if subjects == [both[0], both[0], both[1], both[1]] {
+                Ok(())
+            } else {
+                Err(subjects)
+            }
+        },
+    )
+    .await;
+    pipeline.stack.clean_up().await;
+}

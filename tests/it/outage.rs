@@ -96,34 +96,13 @@ async fn events_out_of_order_end_in_the_newest_row() {
     let _projector = stack.daemon("projector").start().await;
     let jetstream = stack.jetstream().await;
     let id = format!("ord_{}", "a".repeat(26));
-    let publish = async |kind: &str, version: u32, status: &str| {
-        let mut headers = async_nats::HeaderMap::new();
-        headers.insert("ce-specversion", "1.0");
-        headers.insert("ce-id", format!("{id}:{version}"));
-        headers.insert("ce-type", format!("com.example.orders.order.{kind}.v1"));
-        headers.insert("ce-source", "/test");
-        headers.insert("ce-subject", id.as_str());
-        headers.insert("ce-time", "2025-08-26T09:00:00Z");
-        let body = json!({
-            "tenantId": "t-1", "version": version, "occurredAt": "2025-08-26T09:00:00.000Z",
-            "order": {
-                "orderId": id, "status": status, "createdAt": "2025-08-26T09:00:00.000Z",
-                "buyerEmail": "a@b.cc", "total": 99.98,
-            },
-        });
-        let subject = format!("orders.evt.t-1.{kind}");
-        let sent = jetstream
-            .publish_with_headers(subject, headers, body.to_string().into())
-            .await;
-        sent.unwrap().await.unwrap();
-    };
     for (kind, version, status) in [
         ("updated", 2, "PAID"),
         ("created", 1, "PENDING"),
         ("updated", 2, "PAID"),
         ("created", 1, "PENDING"),
     ] {
-        publish(kind, version, status).await;
+        publish_event(&jetstream, &id, kind, version, status).await;
     }
     eventually("all events are acked", async || {
         let stream = jetstream.get_stream("ORDERS_EVENTS").await.unwrap();
@@ -179,4 +158,100 @@ async fn an_order_whose_event_was_lost_is_found_and_paid() {
         .await;
     assert_eq!(row["total"], 99.98);
     pipeline.stack.clean_up().await;
+}
+
+/// JetStream takes messages and acknowledges none, as it looks to a publisher when a server dies: the publisher finds
+/// out about all of them at once, however many are on their way.
+#[tokio::test]
+async fn lost_acks_cost_one_deadline_and_not_one_each() {
+    const EVENTS: u32 = 20;
+    let stack = Stack::start().await;
+    let jetstream = stack.jetstream().await;
+    let silent = async_nats::jetstream::stream::Config {
+        name: "ORDERS_FEED".to_owned(),
+        subjects: vec!["orders.feed.>".to_owned()],
+        no_ack: true,
+        ..Default::default()
+    };
+    jetstream.create_stream(silent).await.unwrap();
+    let mut writer = stack.daemon("writer").start().await;
+    let projector = stack.daemon("projector").start().await;
+    writer.kill().await;
+    for n in 0..EVENTS {
+        let suffix = char::from(b'a' + u8::try_from(n).unwrap());
+        let id = format!("ord_{}", suffix.to_string().repeat(26));
+        publish_event(&jetstream, &id, "created", 1, "PENDING").await;
+    }
+    let start = Instant::now();
+    eventually("the projector tries again", async || {
+        let log = projector.log();
+        if log.contains("messages: not acknowledged") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
+    // One after the other they would take 2 s each.
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+    stack.clean_up().await;
+}
+
+/// Daemons stop in time also when what they want to give back cannot be sent.
+#[tokio::test]
+async fn daemons_stop_within_four_seconds_while_nats_is_away() {
+    let mut pipeline = Pipeline::start("1h").await;
+    for n in 0..200 {
+        pipeline.create("t-1", &format!("r{n}")).await;
+    }
+    pipeline.stack.nats.kill().await;
+    for daemon in [
+        &mut pipeline.payments,
+        &mut pipeline.writer,
+        &mut pipeline.projector,
+        &mut pipeline.realtime,
+        &mut pipeline.edge,
+    ] {
+        let start = Instant::now();
+        let status = daemon.terminate().await;
+        assert!(status.success(), "{status}: {}", daemon.log());
+        assert!(
+            start.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+    pipeline.stack.clean_up().await;
+}
+
+async fn publish_event(
+    jetstream: &async_nats::jetstream::Context,
+    id: &str,
+    kind: &str,
+    version: u32,
+    status: &str,
+) {
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", format!("{id}:{version}"));
+    headers.insert("ce-type", format!("com.example.orders.order.{kind}.v1"));
+    headers.insert("ce-source", "/test");
+    headers.insert("ce-subject", id);
+    headers.insert("ce-time", "2025-08-26T09:00:00Z");
+    let body = json!({
+        "tenantId": "t-1", "version": version, "occurredAt": "2025-08-26T09:00:00.000Z",
+        "order": {
+            "orderId": id, "status": status, "createdAt": "2025-08-26T09:00:00.000Z",
+            "buyerEmail": "a@b.cc", "total": 99.98,
+        },
+    });
+    let subject = format!("orders.evt.t-1.{kind}");
+    let sent = jetstream
+        .publish_with_headers(subject, headers, body.to_string().into())
+        .await;
+    sent.unwrap().await.unwrap();
 }
