@@ -103,7 +103,8 @@ where
     .await
 }
 
-fn decode<T: DeserializeOwned>(raw: &RawDocument) -> Result<T, Error> {
+/// Reads one document; one that is not a `T` is an error that names the order and the field.
+pub(crate) fn decode<T: DeserializeOwned>(raw: &RawDocument) -> Result<T, Error> {
     let corrupt = |field: &dyn fmt::Display, why: &dyn fmt::Display| {
         let id = raw.get_str("_id").unwrap_or("without a text as _id");
         Error::Refused(format!("corrupt order {id}: {field}: {why}"))

@@ -275,6 +275,13 @@ async fn orders_left_pending_are_found_oldest_first() {
         assert_eq!(orders.pending_since(at(30), 1).await, Ok(vec![older]));
         assert_eq!(orders.pending_since(at(10), 10).await, Ok(vec![]));
         assert_eq!(orders.pending_since(at(30), 0).await, Ok(vec![]));
+        let corrupt = doc! { "$set": { "total": "corrupt" } };
+        let raw = store.database.collection::<Document>("orders_write");
+        raw.update_one(doc! { "requestId": "older" }, corrupt)
+            .await
+            .unwrap();
+        let found = orders.pending_since(at(30), 10).await.unwrap();
+        assert_eq!(found.len(), 1, "one that cannot be read hides no other");
     })
     .await;
 }
