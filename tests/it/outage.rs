@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
-use orders_testkit::{Stack, eventually};
+use orders_testkit::{Gate, Stack, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -87,6 +87,71 @@ async fn without_the_database_daemons_wait_and_lists_are_503() {
         if told { Ok(()) } else { Err(text) }
     })
     .await;
+}
+
+/// The database vanishes in the middle of work, for longer than a message may stay un-acked: commands are accepted, wait
+/// in the bus without being counted as failures, and are carried out once each when it is back.
+#[tokio::test]
+async fn an_outage_of_the_database_loses_nothing_and_gives_nothing_up() {
+    let mut stack = Stack::start().await;
+    let (_, rest) = stack.mongo_url.split_once("://").unwrap();
+    let (address, database) = rest.split_once('/').unwrap();
+    let gate = Gate::to(address).await;
+    stack.mongo_url = format!("mongodb://{}/{database}", gate.address);
+    let pipeline = Pipeline::start_on(stack, "100ms", |edge| edge).await;
+    let first = pipeline.create("t-1", "r0").await;
+    pipeline.until_status("t-1", &first, "PAID").await;
+
+    gate.close();
+    let mut ids = vec![first];
+    for n in 1..=20 {
+        let response = pipeline
+            .post("/api/orders", &order("t-1", &format!("r{n}")))
+            .await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "r{n}");
+        ids.push(crate::pipeline::order_id(response).await);
+    }
+    let commands = pipeline
+        .stack
+        .jetstream()
+        .await
+        .get_stream("ORDERS_COMMANDS")
+        .await
+        .unwrap();
+    let outage = Instant::now();
+    eventually("more than the ack wait has passed", async || {
+        let info = commands.consumer_info("writer").await.unwrap();
+        let in_hand = info.num_ack_pending;
+        if in_hand > 0 && outage.elapsed() > Duration::from_secs(7) {
+            Ok(())
+        } else {
+            Err(in_hand)
+        }
+    })
+    .await;
+    let info = commands.consumer_info("writer").await.unwrap();
+    assert_eq!(
+        info.num_redelivered, 0,
+        "what is in hand is not delivered again"
+    );
+
+    gate.open();
+    for id in &ids {
+        pipeline.until_status("t-1", id, "PAID").await;
+    }
+    assert_eq!(
+        pipeline.stack.count("orders_write", doc! {}).await,
+        ids.len() as u64
+    );
+    let dead = pipeline
+        .stack
+        .jetstream()
+        .await
+        .get_stream("ORDERS_DLQ")
+        .await
+        .unwrap();
+    assert_eq!(dead.cached_info().state.messages, 0);
+    pipeline.stack.clean_up().await;
 }
 
 /// `updated` comes before `created`, and both come twice: the row ends at the highest version.

@@ -24,7 +24,15 @@ impl Pipeline {
 
     /// Starts everything, the edge with changes to its setup.
     pub(crate) async fn start_with(delay: &str, edge: impl FnOnce(Setup) -> Setup) -> Self {
-        let stack = Stack::start().await;
+        Self::start_on(Stack::start().await, delay, edge).await
+    }
+
+    /// Starts everything on `stack`.
+    pub(crate) async fn start_on(
+        stack: Stack,
+        delay: &str,
+        edge: impl FnOnce(Setup) -> Setup,
+    ) -> Self {
         let realtime = stack.daemon("realtime").spawn();
         let edge = edge(
             stack

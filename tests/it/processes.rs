@@ -194,6 +194,7 @@ async fn see_an_order_through(
     let mut child: Child = runner
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", target)
+        .env("TMUX_TMPDIR", folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -202,14 +203,15 @@ async fn see_an_order_through(
         .expect("the runner starts: `cargo xtask test` installs it");
     let read_log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
 
-    for port in [
+    let ports = [
         base,
         base + 100,
         base + 200,
         second_projector,
         base + 300,
         base + 400,
-    ] {
+    ];
+    for port in ports {
         eventually(
             &format!("the daemon on {port} is ready"),
             async || match reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await {
@@ -249,20 +251,46 @@ async fn see_an_order_through(
         .status()
         .await
         .unwrap();
-    child.wait().await.unwrap();
+    for port in ports {
+        eventually(
+            &format!("the daemon on {port} is gone"),
+            async || match reqwest::get(format!("http://127.0.0.1:{port}/livez")).await {
+                Err(_) => Ok(()),
+                Ok(answer) => Err(answer.status()),
+            },
+        )
+        .await;
+    }
     assert!(
         start.elapsed() < Duration::from_secs(5),
         "{:?}: {}",
         start.elapsed(),
         read_log()
     );
-    eventually("no daemon is left", async || {
-        match reqwest::get(format!("{edge}/livez")).await {
-            Err(_) => Ok(()),
-            Ok(answer) => Err(answer.status()),
-        }
-    })
-    .await;
+    // The runner's own exit is not ours to test: tmux 3.3 now and then leaves a pane's process unreaped, and overmind
+    // then waits for it.
+    if tokio::time::timeout(Duration::from_secs(6), child.wait())
+        .await
+        .is_err()
+    {
+        child.kill().await.unwrap();
+    }
+    let sockets = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("tmux-"));
+    for socket in sockets
+        .filter_map(|entry| std::fs::read_dir(entry.path()).ok())
+        .flatten()
+        .flatten()
+    {
+        let mut kill = Command::new("tmux");
+        kill.arg("-S")
+            .arg(socket.path())
+            .arg("kill-server")
+            .stderr(Stdio::null());
+        kill.status().await.unwrap();
+    }
 }
 
 #[tokio::test]

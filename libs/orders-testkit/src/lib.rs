@@ -4,6 +4,7 @@
 //! Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
 mod daemon;
+mod gate;
 mod nats;
 mod ports;
 mod socket;
@@ -12,6 +13,7 @@ mod wait;
 use std::path::{Path, PathBuf};
 
 pub use daemon::{Daemon, Setup};
+pub use gate::Gate;
 pub use nats::NatsServer;
 pub use ports::free_port;
 pub use socket::SocketClient;
