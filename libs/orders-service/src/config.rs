@@ -208,6 +208,9 @@ fn reason(kind: &Kind) -> String {
                 expected.join(", ")
             )
         }
+        Kind::UnknownField(_, expected) => {
+            format!("unknown key, expected one of: {}", expected.join(", "))
+        }
         Kind::InvalidValue(found, expected) => {
             format!("invalid value: found {found}, expected {expected}")
         }
