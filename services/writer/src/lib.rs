@@ -82,7 +82,6 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 }
 
 /// What the handlers work with.
-#[derive(Clone)]
 pub(crate) struct Writer {
     bus: Bus,
     orders: WriteModel,

@@ -80,7 +80,7 @@ enum Outcome {
     Before(Order),
     /// The order has another final status.
     Conflict(Status),
-    /// The order is PENDING still: the store refused to move it. The message comes again after the ack wait.
+    /// It is not known to be carried out: the store refused. The message comes again after the ack wait.
     Undone,
 }
 
@@ -176,7 +176,11 @@ impl Writer {
                 }
             } else {
                 // Somebody was faster, or an earlier attempt got through without our knowing: look again.
-                orders.extend(self.load(&pending).await?);
+                let Some(found) = self.load(&pending).await else {
+                    // Some may have been moved: only their redelivery tells of it again.
+                    return Some(wishes.iter().map(|_| Outcome::Undone).collect());
+                };
+                orders.extend(found);
             }
         }
         let mut told = HashSet::new();
