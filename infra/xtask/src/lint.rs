@@ -60,11 +60,12 @@ const PURE: [&str; 2] = ["orders-contracts", "orders-domain"];
 const IMPURE: [&str; 5] = ["tokio", "axum", "async-nats", "mongodb", "tracing"];
 
 /// Which of the libraries a library may use.
-const LIBRARIES: [(&str, &[&str]); 5] = [
+const LIBRARIES: [(&str, &[&str]); 6] = [
     ("orders-contracts", &[]),
     ("orders-domain", &["orders-contracts"]),
     ("orders-bus", &["orders-contracts"]),
     ("orders-store", &["orders-contracts", "orders-domain"]),
+    ("orders-http", &["orders-contracts"]),
     ("orders-service", &[]),
 ];
 

@@ -10,7 +10,6 @@ mod commands;
 mod config;
 mod docs;
 mod idempotency;
-mod observe;
 mod openapi;
 mod problem;
 mod proxy;
@@ -28,6 +27,7 @@ use axum::{
 };
 use orders_bus::Bus;
 use orders_contracts::streams;
+use orders_http::observe;
 use orders_service::{BoxError, Daemon, always, retry};
 use orders_store::{ReadModel, Store};
 use tower_http::{
@@ -126,7 +126,7 @@ fn router(edge: Arc<Edge>, proxy: Arc<Proxy>, origins: &Origins) -> Router {
     api.merge(realtime)
         .layer(from_fn(problem::negotiate))
         .layer(from_fn(body::discard_unread))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn(observe))
 }
 
 fn cors(origins: &Origins) -> CorsLayer {

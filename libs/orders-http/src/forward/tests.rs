@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::net::SocketAddr;
 
-use axum::{Router, extract::Request, routing::any};
+use axum::{Router, extract::ConnectInfo, routing::any};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -8,21 +8,37 @@ use tokio::{
 
 use super::*;
 
-fn proxy(realtimes: &str) -> Proxy {
-    Proxy::new(
-        &Origins::try_from(realtimes.to_owned()).unwrap(),
-        CancellationToken::new(),
-    )
+/// A proxy in front of one server; where it listens, and the switch that stops it.
+async fn serve(server: SocketAddr) -> (SocketAddr, CancellationToken) {
+    let shutdown = CancellationToken::new();
+    let forward = Forward::new(shutdown.clone());
+    let pass_on = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
+        let answer = forward
+            .send(&format!("http://{server}"), peer.ip(), request)
+            .await;
+        answer.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
+    };
+    let router = Router::new().route("/ws/", any(pass_on));
+    (listen(router).await, shutdown)
 }
 
-/// A proxy in front of one realtime daemon; where it listens, and the switch that stops it.
-async fn serve(realtime: SocketAddr) -> (SocketAddr, CancellationToken) {
-    let proxy = proxy(&format!("http://{realtime}"));
-    let shutdown = proxy.shutdown.clone();
-    let router = Router::new()
-        .route("/ws/", any(forward))
-        .with_state(Arc::new(proxy));
-    (listen(router).await, shutdown)
+#[tokio::test]
+async fn a_server_that_is_away_is_told_of() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    let send = async |forward: &Forward| {
+        let request = Request::new(Body::empty());
+        let answer = forward
+            .send(&format!("http://{address}"), peer, request)
+            .await;
+        answer.map(|response| response.status())
+    };
+    let forward = Forward::new(CancellationToken::new());
+    assert_eq!(send(&forward).await, Err(Unanswered::Silence));
+    forward.shutdown.cancel();
+    assert_eq!(send(&forward).await, Err(Unanswered::Shutdown));
 }
 
 async fn listen(router: Router) -> SocketAddr {
@@ -42,25 +58,13 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn a_client_stays_with_one_realtime_and_bare_websockets_take_turns() {
-    let proxy = proxy("http://a,http://b,http://c");
-    let picked = proxy.pick("192.0.2.7", false);
-    assert_eq!(proxy.pick("192.0.2.7", false), picked);
-    let turns: Vec<_> = (0..4).map(|_| proxy.pick("192.0.2.7", true)).collect();
-    assert_eq!(turns, ["http://a", "http://b", "http://c", "http://a"]);
-    let spread: std::collections::HashSet<_> = (0..50)
-        .map(|i| proxy.pick(&format!("10.0.0.{i}"), false).to_owned())
-        .collect();
-    assert_eq!(spread.len(), 3);
-}
-
-#[test]
 fn the_clients_address_comes_first() {
     let mut headers = HeaderMap::new();
     let peer: IpAddr = "::ffff:192.0.2.9".parse().unwrap();
     assert_eq!(forwarded_for(&headers, peer), "192.0.2.9");
     headers.insert(FORWARDED_FOR, HeaderValue::from_static("203.0.113.5"));
     assert_eq!(forwarded_for(&headers, peer), "203.0.113.5, 192.0.2.9");
+    assert_eq!(client_address(&headers, peer), "203.0.113.5");
 }
 
 #[tokio::test]
@@ -104,8 +108,8 @@ async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
                    Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
 
-    let (mut realtime, _) = listener.accept().await.unwrap();
-    let head = read_head(&mut realtime).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    let head = read_head(&mut server).await;
     assert!(
         head.starts_with("get /ws/?eio=4&transport=websocket http/1.1\r\n"),
         "{head}"
@@ -119,7 +123,7 @@ async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
     }
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\n\r\n";
     // The first frame may come with the head.
-    realtime
+    server
         .write_all(format!("{switch}\0\x01first").as_bytes())
         .await
         .unwrap();
@@ -134,10 +138,10 @@ async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
     assert_eq!(&frame, b"\0\x01first");
     client.write_all(b"\xff\xfeback").await.unwrap();
     let mut frame = [0; 6];
-    realtime.read_exact(&mut frame).await.unwrap();
+    server.read_exact(&mut frame).await.unwrap();
     assert_eq!(&frame, b"\xff\xfeback");
 
     shutdown.cancel();
     assert_eq!(client.read(&mut frame).await.unwrap(), 0);
-    assert_eq!(realtime.read(&mut frame).await.unwrap(), 0);
+    assert_eq!(server.read(&mut frame).await.unwrap(), 0);
 }

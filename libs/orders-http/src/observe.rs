@@ -1,5 +1,3 @@
-//! What the edge tells of each request: a span with the trace, a line in the log, metrics.
-
 use std::time::Instant;
 
 use axum::{
@@ -12,8 +10,10 @@ use metrics::{counter, histogram};
 use orders_contracts::{TraceContext, header};
 use tracing::{Instrument, debug, debug_span};
 
-/// Continues the client's trace or starts one, and measures the request.
-pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
+/// Continues the client's W3C trace or starts one, and tells of the request: a span, a line in the log, metrics.
+///
+/// Handlers find the [`TraceContext`] in the request's extensions.
+pub async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let trace = trace(&request);
     request.extensions_mut().insert(trace);

@@ -1,0 +1,206 @@
+use std::{net::IpAddr, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
+use orders_contracts::{TraceContext, header::TRACEPARENT};
+use tokio::io::{copy, split};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client may take nothing of what is sent to it.
+const STALLED: Duration = Duration::from_secs(10);
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The headers of one connection, which a proxy does not pass on (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Passes requests on to other services, byte for byte: plain requests as such, WebSockets as a tunnel.
+///
+/// It adds `X-Forwarded-For` and `X-Forwarded-Host`, and the `traceparent` of [`observe`](crate::observe).
+#[derive(Debug, Clone)]
+pub struct Forward {
+    client: Client<HttpConnector, Body>,
+    shutdown: CancellationToken,
+}
+
+/// Why a request that was to be passed on has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// Its path is no path.
+    #[error("the path is not valid")]
+    Path,
+    /// The other service does not answer.
+    #[error("the service does not answer")]
+    Silence,
+    /// This service is about to stop.
+    #[error("shutting down")]
+    Shutdown,
+}
+
+impl Forward {
+    /// `shutdown` closes the tunnels and gives up what is not yet answered.
+    #[must_use]
+    pub fn new(shutdown: CancellationToken) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            shutdown,
+        }
+    }
+
+    /// Passes a request of `peer` on to `origin`, as in `http://localhost:3001`, and its answer back.
+    ///
+    /// # Errors
+    /// When there is no answer to pass back. An answer of whatever status is no error.
+    pub async fn send(
+        &self,
+        origin: &str,
+        peer: IpAddr,
+        mut request: Request,
+    ) -> Result<Response, Unanswered> {
+        let upgrade = requested_upgrade(request.headers());
+        let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        *request.uri_mut() = format!("{origin}{path}")
+            .parse()
+            .map_err(|_| Unanswered::Path)?;
+        *request.version_mut() = hyper::Version::HTTP_11;
+        let trace = request.extensions().get::<TraceContext>().copied();
+        let headers = request.headers_mut();
+        remove_hop_by_hop(headers);
+        if let Some(protocol) = upgrade {
+            upgrade_to(headers, protocol);
+        }
+        if let Ok(value) = HeaderValue::try_from(forwarded_for(headers, peer)) {
+            headers.insert(FORWARDED_FOR, value);
+        }
+        if let Some(host) = headers.remove(header::HOST) {
+            headers.entry(FORWARDED_HOST).or_insert(host);
+        }
+        if let Some(Ok(trace)) = trace.map(|trace| HeaderValue::try_from(trace.to_string())) {
+            headers.insert(TRACEPARENT, trace);
+        }
+
+        let answer = self
+            .shutdown
+            .run_until_cancelled(self.client.request(request))
+            .await;
+        let mut response = match answer {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => {
+                warn!("{origin} does not answer: {error}");
+                return Err(Unanswered::Silence);
+            }
+            None => return Err(Unanswered::Shutdown),
+        };
+        let server = hyper::upgrade::on(&mut response);
+        let protocol = response.headers_mut().remove(header::UPGRADE);
+        remove_hop_by_hop(response.headers_mut());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let (Some(client), Some(protocol)) = (client, protocol)
+        {
+            upgrade_to(response.headers_mut(), protocol);
+            tokio::spawn(
+                self.shutdown
+                    .clone()
+                    .run_until_cancelled_owned(tunnel(client, server)),
+            );
+        }
+        Ok(response.map(Body::new))
+    }
+}
+
+/// Carries bytes both ways until either side closes.
+async fn tunnel(client: OnUpgrade, server: OnUpgrade) {
+    let (client, server) = match tokio::try_join!(client, server) {
+        Ok(both) => both,
+        Err(error) => return debug!("a tunnel was not opened: {error}"),
+    };
+    // A client that has stopped reading would hold its tunnel for ever.
+    let mut client = TimeoutStream::new(TokioIo::new(client));
+    client.set_write_timeout(Some(STALLED));
+    let (mut from_client, mut to_client) = split(Box::pin(client));
+    let (mut from_server, mut to_server) = split(TokioIo::new(server));
+    let ended = tokio::select! {
+        ended = copy(&mut from_client, &mut to_server) => ended,
+        ended = copy(&mut from_server, &mut to_client) => ended,
+    };
+    if let Err(error) = ended {
+        debug!("a tunnel broke: {error}");
+    }
+}
+
+/// The address of the client that a request of `peer` came from, through whatever proxies.
+#[must_use]
+pub fn client_address(headers: &HeaderMap, peer: IpAddr) -> String {
+    let addresses = forwarded_for(headers, peer);
+    let first = addresses.split(',').next().unwrap_or_default();
+    first.trim().to_owned()
+}
+
+/// The addresses the request came through so far, the client's first.
+fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> String {
+    let values = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut addresses: Vec<String> = values.map(str::to_owned).collect();
+    addresses.push(peer.to_canonical().to_string());
+    addresses.join(", ")
+}
+
+fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wants = connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    headers.get(header::UPGRADE).filter(|_| wants).cloned()
+}
+
+fn upgrade_to(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = connection_options(headers)
+        .filter_map(|option| option.parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests;
