@@ -3,6 +3,7 @@
 //! * [`CreateOrder`] and [`CancelOrder`] are commands; they come into being only through their `parse`, so a value
 //!   of theirs is always valid, at the edge as in the writer.
 //! * [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`] are what the streams carry; [`Reply`] is what the edge is told.
+//! * [`OrderList`], [`OrderRow`], [`OrderRef`] and [`ProblemDetails`] are what the HTTP API answers.
 //! * [`Metadata`] is the header part of every message: CloudEvents 1.0 (binary mode) and W3C trace context.
 //! * [`Subject`] can be built from typed ids only; [`streams`] declares streams and durable consumers.
 //!
@@ -10,6 +11,7 @@
 
 mod command;
 mod event;
+mod http;
 mod ids;
 mod input;
 mod metadata;
@@ -23,6 +25,7 @@ mod trace;
 
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
+pub use http::{Fault, OrderList, OrderRef, ProblemDetails};
 pub use ids::{CommandId, InvalidId, OrderId, ReplyTo, RequestId, TenantId};
 pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, MetadataError, header};

@@ -1,6 +1,8 @@
 //! The OpenAPI document: `schemas/openapi.json` in the repository, `/openapi.json` in the API.
 
-use orders_contracts::{CreateOrder, OrderRow, PresignUpload, Status, TenantId};
+use orders_contracts::{
+    CreateOrder, OrderList, OrderRef, OrderRow, PresignUpload, ProblemDetails, Status, TenantId,
+};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -8,7 +10,7 @@ use crate::{
     problem::{self, PROBLEM_JSON},
     query,
     routes::{
-        orders::{OrderList, OrderRef, OrderState},
+        orders::OrderState,
         uploads::{Presigned, Received},
     },
 };
@@ -321,7 +323,7 @@ fn schemas() -> Map<String, Value> {
     add::<Received>(&mut generator);
     add::<Status>(&mut generator);
     add::<TenantId>(&mut generator);
-    add::<problem::Body>(&mut generator);
+    add::<ProblemDetails>(&mut generator);
     let mut schemas = generator.take_definitions(true);
     // The header Idempotency-Key may stand in for it.
     if let Some(required) = schemas["CreateOrder"]["required"].as_array_mut() {

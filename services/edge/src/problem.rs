@@ -9,9 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use orders_contracts::{FieldError, Invalid};
-use schemars::JsonSchema;
-use serde::Serialize;
+use orders_contracts::{Fault, FieldError, Invalid, ProblemDetails};
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -125,40 +123,7 @@ impl From<Invalid> for Problem {
     }
 }
 
-/// Every error of the API: what NestJS sends (`statusCode`, `message`, `error`) and RFC 9457 problem details in one.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Problem")]
-pub(crate) struct Body {
-    /// The HTTP status.
-    status_code: u16,
-    /// Every fault, with the dotted path of its field.
-    message: Vec<String>,
-    /// The name of the HTTP status.
-    error: &'static str,
-    /// What kind of problem it is, a URI; `about:blank` when the status says it all.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    /// The kind in words, always the same for a `type`.
-    title: &'static str,
-    /// The HTTP status.
-    status: u16,
-    /// What went wrong this time.
-    detail: String,
-    /// Every faulty field.
-    errors: Vec<Fault>,
-}
-
-/// A faulty field.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Fault {
-    /// Where it is, as a JSON pointer: `#/items/0/qty`.
-    pointer: String,
-    /// The rule it breaks: `must be an integer number`.
-    detail: String,
-}
-
-impl From<Problem> for Body {
+impl From<Problem> for ProblemDetails {
     fn from(problem: Problem) -> Self {
         let (kind, title) = problem.kind.type_and_title();
         let status = problem.kind.status().as_u16();
@@ -178,9 +143,9 @@ impl From<Problem> for Body {
         Self {
             status_code: status,
             message,
-            error: problem.kind.reason(),
-            kind,
-            title,
+            error: problem.kind.reason().to_owned(),
+            kind: kind.to_owned(),
+            title: title.to_owned(),
             status,
             detail: problem.detail,
             errors: problem.errors.into_iter().map(fault).collect(),
@@ -191,7 +156,7 @@ impl From<Problem> for Body {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = self.kind;
-        let mut response = (kind.status(), Json(Body::from(self))).into_response();
+        let mut response = (kind.status(), Json(ProblemDetails::from(self))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if kind == Kind::Unavailable {
@@ -262,7 +227,7 @@ mod tests {
             FieldError::new(&["items", "0", "qty"], "must be an integer number"),
             FieldError::unknown("extra"),
         ];
-        let body = serde_json::to_value(Body::from(Problem::validation(errors))).unwrap();
+        let body = serde_json::to_value(ProblemDetails::from(Problem::validation(errors))).unwrap();
         let expected = json!({
             "statusCode": 400,
             "message": ["items.0.qty must be an integer number", "property extra should not exist"],
@@ -282,7 +247,7 @@ mod tests {
     #[test]
     fn a_problem_without_fields_has_its_detail_as_message() {
         let problem = Problem::new(Kind::NotFound, "Cannot GET /nope");
-        let body = serde_json::to_value(Body::from(problem)).unwrap();
+        let body = serde_json::to_value(ProblemDetails::from(problem)).unwrap();
         let expected = json!({
             "statusCode": 404, "message": ["Cannot GET /nope"], "error": "Not Found",
             "type": "about:blank", "title": "Not Found", "status": 404, "detail": "Cannot GET /nope",

@@ -9,8 +9,8 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use orders_contracts::{
-    CancelOrder, Channel, CreateOrder, OrderId, OrderRow, Refusal, Reply, Status, TenantId,
-    TraceContext,
+    CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, Refusal, Reply,
+    Status, TenantId, TraceContext,
 };
 use orders_store::{Error as StoreError, ReadModel};
 use schemars::JsonSchema;
@@ -34,13 +34,6 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("x-idempotent-re
 pub(crate) const MISMATCH: HeaderName = HeaderName::from_static("x-idempotency-mismatch");
 pub(crate) const PROJECTED: HeaderName = HeaderName::from_static("x-projected");
 
-/// The id of an order that is stored.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OrderRef {
-    order_id: OrderId,
-}
-
 /// An order and what became of the request.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -48,19 +41,6 @@ pub(crate) struct OrderState {
     order_id: OrderId,
     /// `CANCELLED`; or `ACCEPTED` when the request is stored and will be carried out later.
     status: &'static str,
-}
-
-/// One page of orders, newest first.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct OrderList {
-    /// The orders of this page.
-    items: Vec<OrderRow>,
-    /// The number of this page, from 1.
-    page: u64,
-    /// How many orders a page has at most.
-    limit: u64,
-    /// How many orders all pages have.
-    total: u64,
 }
 
 /// `POST /api/orders`
