@@ -1,6 +1,6 @@
 //! The Procfile: which daemons there are and how they start.
 
-use std::fs;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
@@ -19,11 +19,42 @@ pub(crate) struct Daemon {
     pub(crate) name: String,
     pub(crate) command: String,
     index: u16,
+    own_port: Option<OwnPort>,
+}
+
+/// A port that a line sets itself, outside the steps: `PORT=${ORDERS_WEB_PORT:-3000}`.
+struct OwnPort {
+    variable: String,
+    default: u16,
+}
+
+impl OwnPort {
+    fn of(command: &str) -> Option<Self> {
+        let (assignment, _) = command.strip_prefix("PORT=${")?.split_once('}')?;
+        let (variable, default) = assignment.split_once(":-")?;
+        Some(Self {
+            variable: variable.to_owned(),
+            default: default.parse().ok()?,
+        })
+    }
 }
 
 impl Daemon {
-    pub(crate) fn port(&self, base: u16) -> u16 {
-        base + PORT_STEP * self.index
+    /// Its port when the first line gets `base`; `settings` may name another.
+    pub(crate) fn port(&self, base: u16, settings: impl Fn(&str) -> Option<String>) -> Result<u16> {
+        let Some(own) = &self.own_port else {
+            return Ok(base + PORT_STEP * self.index);
+        };
+        let Some(port) = settings(&own.variable) else {
+            return Ok(own.default);
+        };
+        let parsed = port.parse();
+        parsed.with_context(|| format!("{}={port} is no port", own.variable))
+    }
+
+    /// What sets its port.
+    pub(crate) fn port_variable(&self) -> &str {
+        self.own_port.as_ref().map_or("PORT", |own| &own.variable)
     }
 }
 
@@ -46,19 +77,23 @@ pub(crate) fn start(
 ) -> Result<Supervisor> {
     let mut env = env.to_vec();
     env.push(("ORDERS_PROFILE".into(), profile.into()));
-    let realtime = daemons
-        .iter()
-        .zip(ports)
-        .find(|(daemon, _)| daemon.name == "realtime");
-    if let Some((_, port)) = realtime {
-        // Given last, so that what the developer set wins.
-        env.insert(
-            0,
-            (
-                "ORDERS_REALTIME_URLS".into(),
-                format!("http://127.0.0.1:{port}"),
-            ),
-        );
+    for (daemon, port) in daemons.iter().zip(ports) {
+        // Where the others find it. What the developer set comes later and wins.
+        let places: &[(&str, &str)] = match daemon.name.as_str() {
+            "edge" => &[
+                ("ORDERS_EDGE_URL", "127.0.0.1"),
+                ("ORDERS_UPLOAD_ORIGIN", "localhost"),
+            ],
+            "realtime" => &[("ORDERS_REALTIME_URLS", "127.0.0.1")],
+            "web" => &[("CORS_ORIGIN", "localhost")],
+            _ => &[],
+        };
+        for (variable, host) in places
+            .iter()
+            .filter(|(variable, _)| env::var_os(variable).is_none())
+        {
+            env.insert(0, ((*variable).into(), format!("http://{host}:{port}")));
+        }
     }
     let mut supervisor = Supervisor::new(site.log);
     for (daemon, port) in daemons.iter().zip(ports) {
@@ -69,6 +104,9 @@ pub(crate) fn start(
             ("PORT".into(), port.to_string()),
             ("PS".into(), format!("{}.1", daemon.name)),
         ]);
+        if let Some(own) = &daemon.own_port {
+            launch.env.push((own.variable.clone(), port.to_string()));
+        }
         launch.records.clone_from(&site.records);
         let running = launch.start()?;
         supervisor.keep(launch, running);
@@ -85,6 +123,7 @@ fn parse(text: &str) -> Vec<Daemon> {
             name: name.trim().to_owned(),
             command: command.trim().to_owned(),
             index,
+            own_port: OwnPort::of(command.trim()),
         })
         .collect()
 }
@@ -94,18 +133,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_follow_the_order_of_lines() {
-        let daemons = parse("# daemons\nedge: exec ./edge --x a:b\n\nwriter:  exec ./writer\n");
-        let seen: Vec<_> = daemons
-            .iter()
-            .map(|d| (d.name.as_str(), d.command.as_str(), d.port(3001)))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("edge", "exec ./edge --x a:b", 3001),
-                ("writer", "exec ./writer", 3101)
-            ]
+    fn ports_follow_the_order_of_lines_unless_a_line_sets_its_own() {
+        let daemons = parse(
+            "# daemons\nedge: exec ./edge --x a:b\n\nwriter:  exec ./writer\nweb: PORT=${WEB:-3000} exec ./web\n",
         );
+        let seen = |settings: fn(&str) -> Option<String>| {
+            let daemon = |d: &Daemon| (d.name.clone(), d.port(3001, settings).ok());
+            daemons.iter().map(daemon).collect::<Vec<_>>()
+        };
+        let expected = |web| {
+            [
+                ("edge".to_owned(), Some(3001)),
+                ("writer".to_owned(), Some(3101)),
+                ("web".to_owned(), web),
+            ]
+        };
+        assert_eq!(daemons[0].command, "exec ./edge --x a:b");
+        assert_eq!(seen(|_| None), expected(Some(3000)));
+        assert_eq!(
+            seen(|name| (name == "WEB").then(|| "4000".to_owned())),
+            expected(Some(4000))
+        );
+        assert_eq!(seen(|_| Some("x".to_owned())), expected(None));
     }
 }

@@ -30,8 +30,8 @@ const MONGO_PORT: u16 = 27017;
 /// there and they are local, `nats-server` and `mongod` from the PATH or programs of our own are started. A daemon that
 /// dies is started again. Data is kept in .orders/ until `cargo xtask reset`.
 ///
-/// Ports: the daemons PORT (3001), and on in steps of 100 in the order of the Procfile; NATS 4222 and 8222 (monitoring);
-/// MongoDB 27017.
+/// Ports: the daemons PORT (3001), and on in steps of 100 in the order of the Procfile, but web ORDERS_WEB_PORT (3000);
+/// NATS 4222 and 8222 (monitoring); MongoDB 27017.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Build and run the daemons optimised
@@ -59,7 +59,8 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
 /// What `up` decided before it started anything.
 struct Plan {
     daemons: Vec<Daemon>,
-    base: u16,
+    /// Of each daemon.
+    ports: Vec<u16>,
     nats: Option<Given>,
     mongo: Option<Given>,
 }
@@ -76,9 +77,11 @@ impl Plan {
             Some(url) => Given::probe(url, default_port).await.map(Some),
             None => Ok(None),
         };
+        let daemons = procfile::read(workspace)?;
+        let port = |daemon: &Daemon| daemon.port(base, |name| settings.get(name));
         Ok(Self {
-            daemons: procfile::read(workspace)?,
-            base,
+            ports: daemons.iter().map(port).collect::<Result<_>>()?,
+            daemons,
             nats: given("NATS_URL", NATS_PORT).await?,
             mongo: given("MONGO_URL", MONGO_PORT).await?,
         })
@@ -130,13 +133,21 @@ impl Plan {
                 .iter()
                 .try_for_each(|given| given.require_answer("MONGO_URL"))?,
         }
-        self.daemons.iter().try_for_each(|daemon| {
-            require_free(
-                &daemon.name,
-                daemon.port(self.base),
-                "stop it, or set PORT to the first of other ports",
-            )
+        self.listeners().try_for_each(|(daemon, port)| {
+            let remedy = format!("stop it, or set {}", daemon.port_variable());
+            require_free(&daemon.name, port, &remedy)
         })
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = (&Daemon, u16)> {
+        self.daemons.iter().zip(self.ports.iter().copied())
+    }
+
+    /// Where the daemon of that name is reached.
+    fn url(&self, name: &str) -> String {
+        let mut listeners = self.listeners();
+        let port = listeners.find(|(daemon, _)| daemon.name == name);
+        port.map_or_else(String::new, |(_, port)| format!("http://localhost:{port}"))
     }
 }
 
@@ -213,16 +224,11 @@ impl Stack {
             ("NATS_URL".into(), plan.nats_url()),
             ("MONGO_URL".into(), plan.mongo_url()),
         ]);
-        let ports: Vec<_> = plan
-            .daemons
-            .iter()
-            .map(|daemon| daemon.port(plan.base))
-            .collect();
         let daemons = procfile::start(
             workspace,
             &site,
             &plan.daemons,
-            &ports,
+            &plan.ports,
             profile,
             &env,
             |_| Output::Lines(log),
@@ -239,20 +245,16 @@ impl Stack {
 
     /// Says when all are ready, with something to try.
     async fn announce(&self) {
-        let ports: Vec<_> = self
-            .plan
-            .daemons
-            .iter()
-            .map(|daemon| daemon.port(self.plan.base))
-            .collect();
-        all_ready(&ports).await;
-        let port = self.plan.base;
+        all_ready(&self.plan.ports).await;
+        let (edge, web) = (self.plan.url("edge"), self.plan.url("web"));
         self.log.notice("up", "every daemon is ready; try:");
         println!(
             r#"
-  curl -i http://localhost:{port}/api/orders -H 'content-type: application/json' \
+  {web}/orders   in a browser
+
+  curl -i {edge}/api/orders -H 'content-type: application/json' \
     -d '{{"requestId":"r1","tenantId":"t-123","buyer":{{"email":"alice@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}}]}}'
-  curl 'http://localhost:{port}/api/orders?tenantId=t-123'
+  curl '{edge}/api/orders?tenantId=t-123'
 "#
         );
     }
@@ -263,17 +265,13 @@ impl Plan {
     async fn introduce(&self, workspace: &Workspace) {
         let line = |name: &str, place: &str, note: &str| println!("  {name:18} {place:40} {note}");
         println!();
-        for daemon in &self.daemons {
-            let note = if daemon.name == "edge" {
-                "the API; its docs at /docs"
-            } else {
-                "health, metrics"
+        for (daemon, port) in self.listeners() {
+            let note = match daemon.name.as_str() {
+                "edge" => "the API; its docs at /docs",
+                "web" => "the pages, at /orders",
+                _ => "health, metrics",
             };
-            line(
-                &daemon.name,
-                &format!("http://localhost:{}", daemon.port(self.base)),
-                note,
-            );
+            line(&daemon.name, &format!("http://localhost:{port}"), note);
         }
         let monitoring = format!("monitoring http://127.0.0.1:{MONITOR_PORT}");
         line(

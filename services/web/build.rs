@@ -1,0 +1,96 @@
+//! Bundles `client/` into one script with esbuild, from the packages that its lock file names.
+//!
+//! Without Node the daemon is built all the same; its pages then have no live updates, and say so.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+const SOURCES: [&str; 3] = ["package.json", "package-lock.json", "src"];
+
+fn main() {
+    let client =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("client");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", client.join(source).display());
+    }
+    let script = out.join("client.js");
+    let installed = install(&client, &out.join("client"));
+    if let Err(reason) = &installed {
+        println!("cargo::warning=the pages are built without live updates: {reason}");
+        // A file that is not there is newer than any: the next build tries again.
+        println!("cargo::rerun-if-changed={}", out.join("missing").display());
+        fs::write(&script, "").expect("cargo's folder is writable");
+        return;
+    }
+    let esbuild = bundle(&client, &out.join("client"), &script);
+    if !esbuild.status.success() {
+        println!("cargo::error=esbuild failed: {}", text(&esbuild.stderr));
+    }
+}
+
+/// Installs the locked packages into `folder`, unless they are there: never into the sources.
+fn install(client: &Path, folder: &Path) -> Result<(), String> {
+    let lock = fs::read(client.join("package-lock.json")).map_err(|error| error.to_string())?;
+    let done = folder.join("installed");
+    if fs::read(&done).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    let copy = |name: &str| fs::copy(client.join(name), folder.join(name));
+    fs::create_dir_all(folder)
+        .and_then(|()| copy("package.json"))
+        .and_then(|_| copy("package-lock.json"))
+        .map_err(|error| error.to_string())?;
+    let npm = Command::new("npm")
+        .args([
+            "ci",
+            "--omit=dev",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ])
+        .current_dir(folder)
+        .output();
+    match npm {
+        Ok(output) if output.status.success() => {
+            fs::write(done, lock).map_err(|error| error.to_string())
+        }
+        Ok(output) => Err(format!("npm ci failed: {}", text(&output.stderr))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err("npm is not on the PATH (install Node.js)".to_owned())
+        }
+        Err(error) => Err(format!("npm: {error}")),
+    }
+}
+
+fn bundle(client: &Path, packages: &Path, script: &Path) -> Output {
+    let modules = packages.join("node_modules");
+    Command::new("node")
+        .arg(modules.join("esbuild/bin/esbuild"))
+        .arg(client.join("src/main.ts"))
+        .args([
+            "--bundle",
+            "--minify",
+            "--format=esm",
+            "--target=es2022",
+            "--legal-comments=none",
+        ])
+        .args([
+            "--log-level=warning",
+            "--define:process.env.NODE_ENV=\"production\"",
+        ])
+        .arg(format!("--outfile={}", script.display()))
+        // Where the packages are, seen from sources that are elsewhere.
+        .env("NODE_PATH", modules)
+        .output()
+        .expect("npm comes with node")
+}
+
+/// A message of several lines in the one that cargo shows.
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" | ")
+}

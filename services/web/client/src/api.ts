@@ -1,0 +1,55 @@
+// Calls of the HTTP API, on the page's own origin.
+
+/** A faulty field: its JSON pointer (`#/items/0/qty`) and the rule it breaks. */
+export interface Fault {
+  pointer: string;
+  detail: string;
+}
+
+interface Problem {
+  detail: string;
+  message: string[];
+  errors: Fault[];
+}
+
+/** The API has refused the request, and will again. */
+export class Refused extends Error {
+  readonly messages: string[];
+  readonly faults: Fault[];
+
+  constructor(problem: Partial<Problem>) {
+    super(problem.detail ?? 'The request was refused');
+    this.messages = problem.message ?? [this.message];
+    this.faults = problem.errors ?? [];
+  }
+}
+
+/** Whether the request has arrived is not known; the same request again is safe. */
+export class NoAnswer extends Error {}
+
+const DEADLINE_MS = 20_000;
+
+/** Posts `body`; `inspect` sees the headers of an answer that is no error. */
+export async function ask<T>(
+  path: string,
+  body: unknown,
+  inspect: (headers: Headers) => void = () => {},
+): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    });
+    if (response.ok) {
+      inspect(response.headers);
+      return (await response.json()) as T;
+    }
+  } catch (error) {
+    throw new NoAnswer('no answer', { cause: error });
+  }
+  if (response.status >= 500 || response.status === 408) throw new NoAnswer(`answer ${response.status}`);
+  throw new Refused(await response.json().catch(() => ({})));
+}

@@ -1,0 +1,243 @@
+// The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so the faults
+// that the API tells find their fields.
+
+import { NoAnswer, Refused, ask } from './api';
+import { announce } from './live';
+import { remember } from './optimistic';
+import { type Attachment, NotUploaded, upload } from './upload';
+
+const MAX_LINES = 1_000;
+const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+
+export function startForm(): void {
+  const form = document.querySelector<HTMLFormElement>('form#order');
+  if (form !== null) new OrderForm(form).start();
+}
+
+interface Message {
+  text: string;
+  /** The field it is about. */
+  field?: HTMLElement;
+}
+
+class OrderForm {
+  readonly #form: HTMLFormElement;
+  readonly #lines: HTMLElement;
+  readonly #file: HTMLInputElement;
+  readonly #progress: HTMLProgressElement;
+  readonly #create: HTMLButtonElement;
+  #sending = false;
+  /** What is uploaded already. The same request again must have the same attachment. */
+  #uploaded: { file: File; attachment: Attachment } | undefined;
+
+  constructor(form: HTMLFormElement) {
+    const part = <T extends HTMLElement>(selector: string) => form.querySelector<T>(selector) as T;
+    this.#form = form;
+    this.#lines = part('#lines');
+    this.#file = part('#attachment');
+    this.#progress = part('progress');
+    this.#create = part('#create');
+  }
+
+  start(): void {
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      const button = event.submitter as HTMLButtonElement | null;
+      if (button?.name === 'add') this.#add();
+      else if (button?.name === 'remove') this.#remove(Number(button.value));
+      else void this.#send();
+    });
+    this.#form.addEventListener('input', () => this.#showTotal());
+    this.#showTotal();
+    // Coming back to a form that was sent: it would send the same order again.
+    addEventListener('pageshow', ({ persisted }) => {
+      if (persisted && this.#sending) location.reload();
+    });
+  }
+
+  #text(name: string): string {
+    const field = this.#form.elements.namedItem(name);
+    return field instanceof HTMLInputElement ? field.value : '';
+  }
+
+  #add(): void {
+    if (this.#lines.children.length >= MAX_LINES) return;
+    const template = document.querySelector('template#line') as HTMLTemplateElement;
+    this.#lines.append(document.importNode(template.content, true));
+    this.#renumber();
+    this.#lines.lastElementChild?.querySelector('input')?.focus();
+    announce(`Line ${this.#lines.children.length} added`);
+  }
+
+  #remove(index: number): void {
+    if (this.#lines.children.length <= 1) return;
+    this.#lines.children[index]?.remove();
+    this.#renumber();
+    const next = Math.min(index, this.#lines.children.length - 1);
+    this.#lines.children[next]?.querySelector('input')?.focus();
+    announce(`Line ${index + 1} removed`);
+  }
+
+  #renumber(): void {
+    for (const [index, line] of Array.from(this.#lines.children).entries()) {
+      for (const element of [line, ...line.querySelectorAll('*')]) {
+        for (const { name, value } of Array.from(element.attributes)) {
+          const pointed = value.replace(/items\/[^/]+\//g, `items/${index}/`);
+          if (pointed !== value) element.setAttribute(name, pointed);
+        }
+        if (element instanceof HTMLButtonElement) {
+          element.value = String(index);
+          element.ariaLabel = `Remove line ${index + 1}`;
+          element.disabled = this.#lines.children.length === 1;
+        }
+        if (element instanceof HTMLLegendElement) element.textContent = `Line ${index + 1}`;
+      }
+    }
+    this.#showTotal();
+  }
+
+  #body() {
+    const lines = Array.from(this.#lines.children, (_, index) => ({
+      sku: this.#text(`items/${index}/sku`),
+      qty: number(this.#text(`items/${index}/qty`)),
+      price: number(this.#text(`items/${index}/price`)),
+    }));
+    return {
+      requestId: this.#text('requestId'),
+      tenantId: this.#text('tenantId'),
+      buyer: { email: this.#text('buyer/email'), name: this.#text('buyer/name') },
+      items: lines,
+    };
+  }
+
+  #total(): string {
+    const amounts = this.#body().items.map(({ qty, price }) => Number(qty) * Number(price));
+    const total = amounts.reduce((sum, amount) => sum + amount, 0);
+    if (!Number.isFinite(total)) return '–';
+    return total.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 6, useGrouping: false });
+  }
+
+  #showTotal(): void {
+    const output = this.#form.querySelector('output');
+    if (output !== null) output.textContent = this.#total();
+  }
+
+  async #send(): Promise<void> {
+    if (this.#sending) return;
+    this.#sending = true;
+    this.#create.disabled = true;
+    this.#show([]);
+    try {
+      const attachment = await this.#attachment();
+      const body = { ...this.#body(), ...(attachment && { attachment }) };
+      this.#say('Sending the order');
+      let otherOrder = false;
+      const { orderId } = await ask<{ orderId: string }>('/api/orders', body, (headers) => {
+        otherOrder = headers.get('x-idempotency-mismatch') === 'true';
+      });
+      if (otherOrder) throw new Refused({ message: [`This form has already made order ${orderId}, with other values. Open a new form for another order.`] });
+      remember({
+        tenantId: body.tenantId,
+        orderId,
+        createdAt: new Date().toISOString(),
+        buyerEmail: body.buyer.email,
+        total: this.#total(),
+        filename: attachment?.filename ?? '',
+      });
+      location.assign(`/orders?${new URLSearchParams({ tenantId: body.tenantId, created: orderId })}`);
+    } catch (error) {
+      this.#show(this.#messages(error));
+      this.#sending = false;
+      this.#create.disabled = false;
+      this.#say('');
+      this.#progress.hidden = true;
+    }
+  }
+
+  async #attachment(): Promise<Attachment | undefined> {
+    const file = this.#file.files?.[0];
+    if (file === undefined) return undefined;
+    if (this.#uploaded?.file !== file) {
+      this.#progress.hidden = false;
+      const attachment = await upload(file, this.#text('tenantId'), (sent) => {
+        this.#progress.value = sent;
+        this.#say(`Uploading ${file.name}: ${Math.floor(sent * 100)} %`);
+      });
+      this.#uploaded = { file, attachment };
+    }
+    return this.#uploaded.attachment;
+  }
+
+  #say(text: string): void {
+    const status = this.#form.querySelector('#sending');
+    if (status !== null) status.textContent = text;
+  }
+
+  #messages(error: unknown): Message[] {
+    if (error instanceof NotUploaded) {
+      return [{ text: 'The file could not be uploaded. Try again.', field: this.#file }];
+    }
+    if (error instanceof NoAnswer) {
+      return [{ text: 'The order could not be sent. Try again: it will not be ordered twice.' }];
+    }
+    if (!(error instanceof Refused)) throw error;
+    if (error.faults.length === 0) return error.messages.map((text) => ({ text }));
+    return error.faults.map(({ pointer, detail }, index) => {
+      const field = this.#field(pointer);
+      return field === undefined ? { text: error.messages[index] ?? detail } : { text: detail, field };
+    });
+  }
+
+  #field(pointer: string): HTMLElement | undefined {
+    const name = pointer.slice(2);
+    const field = this.#form.elements.namedItem(name);
+    if (field instanceof HTMLInputElement && field.type !== 'hidden') return field;
+    // What the API says of a file has no field of its own.
+    return /^(attachment|filename|contentType|size)\b/.test(name) ? this.#file : undefined;
+  }
+
+  /** Shows `messages` next to their fields and all in one place, which gets the focus. */
+  #show(messages: Message[]): void {
+    for (const field of this.#form.querySelectorAll<HTMLInputElement>('input:not([type=hidden])')) {
+      const message = messages.find((message) => message.field === field);
+      const error = document.getElementById(`${field.id}-error`);
+      if (error !== null) error.textContent = message === undefined ? '' : sentence(message.text);
+      if (message === undefined) field.removeAttribute('aria-invalid');
+      else field.ariaInvalid = 'true';
+    }
+    const summary = document.getElementById('summary') as HTMLElement;
+    const list = summary.querySelector('ul') as HTMLElement;
+    list.replaceChildren(...messages.map((message) => {
+      const item = document.createElement('li');
+      if (message.field === undefined) {
+        item.textContent = message.text;
+      } else {
+        const link = document.createElement('a');
+        link.href = `#${message.field.id}`;
+        link.textContent = `${label(message.field)} ${message.text}`;
+        item.append(link);
+      }
+      return item;
+    }));
+    summary.hidden = messages.length === 0;
+    if (messages.length > 0) summary.focus();
+  }
+}
+
+/** The label of a field, with the line it is in. */
+function label(field: HTMLElement): string {
+  const name = (field as HTMLInputElement).labels?.[0]?.textContent?.trim() ?? '';
+  const line = field.closest('fieldset.line')?.querySelector('legend')?.textContent;
+  return line === undefined ? name : `${line}: ${name}`;
+}
+
+/** What was typed, as the number it stands for; anything else stays text, for the API to refuse. */
+function number(text: string): number | string | undefined {
+  const trimmed = text.trim();
+  if (trimmed === '') return undefined;
+  return JSON_NUMBER.test(trimmed) ? Number(trimmed) : trimmed;
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,82 @@
+// The live connection: Socket.IO on the page's own origin, resumed by offset.
+
+import { io } from 'socket.io-client';
+
+export type Status = 'PENDING' | 'PAID' | 'CANCELLED';
+
+export interface Change {
+  orderId: string;
+  status: Status;
+}
+
+export interface Listener {
+  /** An order is new in the list. */
+  created(change: Change): void;
+  /** An order has another status. */
+  updated(change: Change): void;
+  /** Something may have happened that no event tells of. */
+  missed(): void;
+}
+
+/** Where an event is in the feed, opaque. */
+interface Place {
+  offset: string;
+}
+
+const RECONNECT_AFTER_MS = 1_000;
+
+/** Tells `listener` what happens to the orders of a tenant, each once and in order, across lost connections. */
+export function follow(tenantId: string, listener: Listener): void {
+  let offset: string | undefined;
+  const socket = io({
+    path: '/ws',
+    transports: ['websocket'],
+    auth: (send) => send({ tenantId, serverOffset: offset }),
+    reconnectionDelay: 250,
+    reconnectionDelayMax: 4_000,
+  });
+
+  socket.on('connected', (_: unknown, place: Place) => {
+    // The page was rendered a little earlier; what happened since is in no event to come.
+    if (offset === undefined) listener.missed();
+    offset = place.offset;
+    show('live', 'Live');
+  });
+  socket.on('feed.reset', (_: unknown, place: Place) => {
+    offset = place.offset;
+    listener.missed();
+  });
+  socket.on('order.created', (change: Change, place: Place) => {
+    offset = place.offset;
+    listener.created(change);
+  });
+  socket.on('order.updated', (change: Change, place: Place) => {
+    offset = place.offset;
+    listener.updated(change);
+  });
+
+  const lost = () => {
+    show('lost', 'Reconnecting');
+    // Sent away rather than cut off: then the client does not come back by itself.
+    if (!socket.active) setTimeout(() => socket.connect(), RECONNECT_AFTER_MS);
+  };
+  socket.on('disconnect', lost);
+  socket.on('connect_error', lost);
+}
+
+function show(state: 'live' | 'lost', text: string): void {
+  const badge = document.getElementById('live');
+  if (badge === null || badge.dataset['state'] === state) return;
+  // Being live is the rule: it is worth a word only after it was not.
+  if (badge.dataset['state'] === 'lost' || state === 'lost') {
+    announce(state === 'live' ? 'Live updates are back' : 'Live updates are interrupted');
+  }
+  badge.dataset['state'] = state;
+  badge.textContent = text;
+}
+
+/** Has a screen reader say `text`, when it has finished what it says. */
+export function announce(text: string): void {
+  const announcer = document.getElementById('announcer');
+  if (announcer !== null) announcer.textContent = text;
+}

@@ -1,0 +1,26 @@
+// What the pages do beyond what the server rendered. Without this script they are complete, but stand still.
+
+import { startForm } from './form';
+import { follow } from './live';
+import { Optimistic } from './optimistic';
+import { Region } from './region';
+
+const tenantId = document.body.dataset['tenant'];
+const region = document.getElementById('region');
+
+if (tenantId !== undefined && region !== null) {
+  const optimistic = new Optimistic(tenantId);
+  const shown = new Region(region, optimistic);
+  follow(tenantId, {
+    created: (change) => shown.created(change),
+    updated: (change) => shown.updated(change),
+    missed: () => shown.refresh(),
+  });
+}
+
+startForm();
+
+// The message about the last action is for this visit, not for a reload.
+const address = new URL(location.href);
+for (const name of ['created', 'cancel']) address.searchParams.delete(name);
+if (address.href !== location.href) history.replaceState(history.state, '', address);

@@ -1,0 +1,83 @@
+// Orders of this tab that the list may not show yet: their rows are shown from what was sent.
+
+export interface Sent {
+  tenantId: string;
+  orderId: string;
+  createdAt: string;
+  buyerEmail: string;
+  total: string;
+  filename: string;
+}
+
+const KEY = 'orders.sent';
+/** An order is listed within milliseconds, or when the daemons are back; later a row made here would only be wrong. */
+const LONGEST_MS = 10 * 60 * 1_000;
+
+function load(): Sent[] {
+  try {
+    const sent = JSON.parse(sessionStorage.getItem(KEY) ?? '[]') as Sent[];
+    return sent.filter((order) => Date.now() - Date.parse(order.createdAt) < LONGEST_MS);
+  } catch {
+    return [];
+  }
+}
+
+function save(sent: Sent[]): void {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(sent));
+  } catch {
+    // Storage is off or full: the row appears when the list has it.
+  }
+}
+
+/** Keeps an order for the list that is shown next. */
+export function remember(order: Sent): void {
+  save([...load(), order]);
+}
+
+export class Optimistic {
+  readonly #tenantId: string;
+
+  constructor(tenantId: string) {
+    this.#tenantId = tenantId;
+  }
+
+  /** The order is listed, wherever in the list that is. */
+  forget(orderId: string): void {
+    save(load().filter((order) => order.orderId !== orderId));
+  }
+
+  /** Puts the rows that the list in `root` lacks on top of it. */
+  addTo(root: HTMLElement): void {
+    const template = document.querySelector<HTMLTemplateElement>('template#row');
+    const body = root.querySelector<HTMLTableSectionElement>('tbody');
+    if (!('newest' in root.dataset) || template === null || body === null) return;
+    for (const order of load()) {
+      if (order.tenantId !== this.#tenantId) continue;
+      if (body.querySelector(`[id="${CSS.escape(order.orderId)}"]`) !== null) this.forget(order.orderId);
+      else body.prepend(row(template, order));
+    }
+  }
+}
+
+function row(template: HTMLTemplateElement, order: Sent): HTMLElement {
+  const row = document.importNode(template.content, true).firstElementChild as HTMLElement;
+  row.id = order.orderId;
+  row.classList.add('optimistic');
+  const fill = (name: string, text: string) => {
+    const cell = row.querySelector<HTMLElement>(`[data-field="${name}"]`);
+    if (cell !== null) cell.textContent = text;
+    return cell;
+  };
+  const link = fill('orderId', order.orderId) as HTMLAnchorElement | null;
+  if (link !== null) {
+    const query = new URLSearchParams({ tenantId: order.tenantId });
+    link.href = `/orders/${encodeURIComponent(order.orderId)}?${query}`;
+  }
+  const time = fill('createdAt', order.createdAt.slice(0, 16).replace('T', ' ')) as HTMLTimeElement | null;
+  if (time !== null) time.dateTime = order.createdAt;
+  fill('buyerEmail', order.buyerEmail);
+  fill('total', order.total);
+  fill('filename', order.filename);
+  return row;
+}

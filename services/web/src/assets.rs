@@ -1,0 +1,81 @@
+//! Styles, icon and script, each under a name that changes with its content.
+
+use std::sync::LazyLock;
+
+use axum::{
+    extract::Path,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+use crate::pages;
+
+/// A file that pages refer to.
+pub(crate) struct Asset {
+    /// Its path, with a hash of its content.
+    pub(crate) path: String,
+    media_type: &'static str,
+    content: &'static str,
+}
+
+/// All of them.
+pub(crate) struct Assets {
+    pub(crate) style: Asset,
+    pub(crate) icon: Asset,
+    /// The bundle of `client/`; none in a build without Node.
+    pub(crate) client: Option<Asset>,
+}
+
+pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
+    let client = include_str!(concat!(env!("OUT_DIR"), "/client.js"));
+    Assets {
+        style: Asset::new(
+            "style",
+            "css",
+            "text/css",
+            include_str!("../static/style.css"),
+        ),
+        icon: Asset::new(
+            "icon",
+            "svg",
+            "image/svg+xml",
+            include_str!("../static/icon.svg"),
+        ),
+        client: (!client.is_empty()).then(|| Asset::new("client", "js", "text/javascript", client)),
+    }
+});
+
+impl Asset {
+    fn new(name: &str, extension: &str, media_type: &'static str, content: &'static str) -> Self {
+        let hash: String = Sha256::digest(content)
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            path: format!("/assets/{name}-{hash}.{extension}"),
+            media_type,
+            content,
+        }
+    }
+}
+
+/// `GET /assets/{name}`
+pub(crate) async fn serve(Path(name): Path<String>) -> Response {
+    let path = format!("/assets/{name}");
+    let assets = [&ASSETS.style, &ASSETS.icon]
+        .into_iter()
+        .chain(&ASSETS.client);
+    match assets.into_iter().find(|asset| asset.path == path) {
+        Some(asset) => {
+            let headers = [
+                (header::CONTENT_TYPE, asset.media_type),
+                (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+            ];
+            (headers, asset.content).into_response()
+        }
+        // An older page after an update: it gets the new name when it is loaded again.
+        None => pages::not_found().await,
+    }
+}

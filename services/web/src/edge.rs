@@ -1,0 +1,131 @@
+//! The HTTP API of the edge, as the pages use it.
+
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use orders_contracts::{
+    OrderId, OrderList, OrderRef, OrderRow, ProblemDetails, TenantId, TraceContext,
+    header::TRACEPARENT,
+};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use tracing::warn;
+
+/// The edge answers within a few seconds whatever is away behind it.
+const DEADLINE: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const MISMATCH: HeaderName = HeaderName::from_static("x-idempotency-mismatch");
+
+/// The way to the edge.
+pub(crate) struct Edge {
+    http: reqwest::Client,
+    url: String,
+}
+
+/// Why the edge has not done what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It refused, and would again.
+    Refused(StatusCode, Box<ProblemDetails>),
+    /// It does not answer, or cannot for a moment. The same request again is safe.
+    Unavailable,
+}
+
+/// What became of an order that was sent.
+pub(crate) struct Created {
+    pub(crate) order_id: OrderId,
+    /// Whether the request id belonged to an earlier order that is not like this one.
+    pub(crate) is_another: bool,
+}
+
+impl Edge {
+    pub(crate) fn new(url: &str) -> reqwest::Result<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            http,
+            url: url.to_owned(),
+        })
+    }
+
+    /// One page of orders; `query` as the API wants it.
+    pub(crate) async fn list(
+        &self,
+        query: &str,
+        trace: TraceContext,
+    ) -> Result<OrderList, Failure> {
+        let url = format!("{}/api/orders?{query}", self.url);
+        read(send(self.http.get(url), trace).await?).await
+    }
+
+    /// One order, if the tenant has it.
+    pub(crate) async fn show(
+        &self,
+        tenant: &TenantId,
+        order: &OrderId,
+        trace: TraceContext,
+    ) -> Result<Option<OrderRow>, Failure> {
+        let url = format!("{}/api/orders/{order}?tenantId={tenant}", self.url);
+        match send(self.http.get(url), trace).await {
+            Ok(response) => read(response).await.map(Some),
+            Err(Failure::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Creates an order.
+    pub(crate) async fn create(
+        &self,
+        order: &impl Serialize,
+        trace: TraceContext,
+    ) -> Result<Created, Failure> {
+        let url = format!("{}/api/orders", self.url);
+        let response = send(self.http.post(url).json(order), trace).await?;
+        let is_another = response.headers().contains_key(MISMATCH);
+        let OrderRef { order_id } = read(response).await?;
+        Ok(Created {
+            order_id,
+            is_another,
+        })
+    }
+
+    /// Cancels an order, now or as soon as it can be.
+    pub(crate) async fn cancel(
+        &self,
+        tenant: &TenantId,
+        order: &OrderId,
+        trace: TraceContext,
+    ) -> Result<(), Failure> {
+        let url = format!("{}/api/orders/{order}/cancel", self.url);
+        let body = serde_json::json!({ "tenantId": tenant });
+        send(self.http.post(url).json(&body), trace).await.map(drop)
+    }
+}
+
+/// Sends a request and takes every status but success for a failure.
+async fn send(request: RequestBuilder, trace: TraceContext) -> Result<Response, Failure> {
+    let request = request.header(TRACEPARENT, trace.child().to_string());
+    let response = request.send().await.map_err(unavailable)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+        warn!("the edge answers {status}");
+        return Err(Failure::Unavailable);
+    }
+    let problem = response.json().await.map_err(unavailable)?;
+    Err(Failure::Refused(status, Box::new(problem)))
+}
+
+async fn read<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, Failure> {
+    response.json().await.map_err(unavailable)
+}
+
+fn unavailable(error: reqwest::Error) -> Failure {
+    warn!("the edge does not answer: {error}");
+    Failure::Unavailable
+}

@@ -1,0 +1,85 @@
+//! The front end: pages for browsers, rendered on the server from the HTTP API of the edge.
+//!
+//! Every page is complete without JavaScript. The script that comes with it (`client/`) keeps it up to date and uploads
+//! files; it talks to the page's own origin only, where `/api` and `/ws` are passed on to the edge, and to the origin
+//! of presigned URLs.
+
+mod assets;
+mod config;
+mod edge;
+mod pages;
+mod pass;
+mod tenant;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::from_fn,
+    response::{IntoResponse, Redirect},
+    routing::{any, get, post},
+};
+use orders_http::{Forward, observe};
+use orders_service::{BoxError, Daemon};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, csrf::CsrfLayer};
+use tracing::warn;
+
+pub use crate::config::Config;
+use crate::{assets::ASSETS, edge::Edge};
+
+/// Runs the front end until `daemon` is told to stop.
+pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+    if ASSETS.client.is_none() {
+        warn!("built without Node: the pages have no live updates and no uploads");
+    }
+    let web = Web {
+        edge: Edge::new(&config.edge_url)?,
+        forward: Forward::new(daemon.shutdown.clone()),
+        edge_url: config.edge_url,
+        policy: pages::content_security_policy(&config.upload_origin)?,
+    };
+    daemon.mount(router(Arc::new(web)));
+    daemon.health.ready();
+    daemon.drained.cancelled().await;
+    Ok(())
+}
+
+/// What the handlers work with.
+pub(crate) struct Web {
+    edge: Edge,
+    forward: Forward,
+    edge_url: String,
+    policy: axum::http::HeaderValue,
+}
+
+fn router(web: Arc<Web>) -> Router {
+    let pages = Router::new()
+        .route("/", get(async || Redirect::to("/orders")))
+        .route("/orders", get(pages::list::list))
+        .route(
+            "/orders/new",
+            get(pages::new::form).post(pages::new::create),
+        )
+        .route("/orders/{orderId}", get(pages::order::show))
+        .route("/orders/{orderId}/cancel", post(pages::order::cancel))
+        .route("/assets/{name}", get(assets::serve))
+        .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(CatchPanicLayer::custom(pages::panicked))
+        .layer(CsrfLayer::new().with_rejection_response(|_| pages::cross_site().into_response()))
+        .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&web),
+            pages::secure,
+        ));
+    let pass = any(pass::to_edge);
+    let edge = ["/api", "/api/{*rest}", "/ws", "/ws/", "/ws/{*rest}"]
+        .into_iter()
+        .fold(Router::new(), |router, path| {
+            router.route(path, pass.clone())
+        });
+    pages.merge(edge).layer(from_fn(observe)).with_state(web)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The front end serves the pages for browsers. Run `web --help` for its settings.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orders_service::main(orders_service::about!(), web::run)
+}

@@ -1,0 +1,226 @@
+//! What browsers get: the pages, and the headers that all of them have.
+
+pub(crate) mod list;
+pub(crate) mod new;
+pub(crate) mod order;
+
+use std::{any::Any, sync::Arc};
+
+use askama::Template;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header, header::InvalidHeaderValue},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use orders_contracts::{AttachmentRef, Money, OrderRow, Timestamp};
+use tracing::error;
+
+use crate::{
+    Web,
+    assets::{ASSETS, Assets},
+};
+
+/// What the frame around every page shows.
+struct Frame {
+    /// The tenant; what was typed when it is none.
+    tenant: String,
+    /// Why it is none.
+    tenant_error: Option<String>,
+    assets: &'static Assets,
+}
+
+impl Frame {
+    fn of(tenant: impl ToString) -> Self {
+        Self {
+            tenant: tenant.to_string(),
+            tenant_error: None,
+            assets: &ASSETS,
+        }
+    }
+
+    fn of_none((tenant, error): (String, String)) -> Self {
+        Self {
+            tenant,
+            tenant_error: Some(error),
+            assets: &ASSETS,
+        }
+    }
+}
+
+/// A page that only says something.
+#[derive(Template)]
+#[template(path = "message.html")]
+struct MessagePage<'a> {
+    frame: Frame,
+    title: &'a str,
+    text: &'a str,
+}
+
+fn message(status: StatusCode, frame: Frame, title: &str, text: &str) -> Response {
+    let page = MessagePage { frame, title, text };
+    (status, html(&page)).into_response()
+}
+
+/// The answer when there is no such page.
+pub(crate) async fn not_found() -> Response {
+    let text = "There is no such page.";
+    message(StatusCode::NOT_FOUND, Frame::of(""), "Not found", text)
+}
+
+/// The answer when a page is asked for what it does not do.
+pub(crate) async fn method_not_allowed() -> Response {
+    let text = "This page does not take that.";
+    message(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Frame::of(""),
+        "Not allowed",
+        text,
+    )
+}
+
+/// The answer to a form that another site has sent.
+pub(crate) fn cross_site() -> Response {
+    let text = "This form was sent from another site. Nothing was done.";
+    message(StatusCode::FORBIDDEN, Frame::of(""), "Refused", text)
+}
+
+/// The answer when a handler panicked; the panic itself is in the log.
+pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    let text = "Something went wrong on our side.";
+    message(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Frame::of(""),
+        "Error",
+        text,
+    )
+}
+
+fn html(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => {
+            error!("a page cannot be rendered: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What pages may load and where they may send, by the CSP of W3C: their own origin, and `upload_origin` for files.
+pub(crate) fn content_security_policy(
+    upload_origin: &str,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    HeaderValue::try_from(format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self' {upload_origin}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ))
+}
+
+/// Adds the headers that every answer to a browser has.
+pub(crate) async fn secure(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+    const FIXED: [(HeaderName, HeaderValue); 3] = [
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("same-origin"),
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
+    ];
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, web.policy.clone());
+    headers.extend(FIXED);
+    // Pages are of this moment, and a form is for one order.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An order as a page shows it.
+struct Row {
+    id: String,
+    status: &'static str,
+    created_at: String,
+    shown_time: String,
+    buyer: String,
+    total: String,
+    filename: String,
+}
+
+impl From<OrderRow> for Row {
+    fn from(row: OrderRow) -> Self {
+        Self {
+            id: row.order_id.to_string(),
+            status: row.status.as_str(),
+            created_at: row.created_at.to_string(),
+            shown_time: minutes(row.created_at),
+            buyer: row.buyer_email,
+            total: amount(row.total),
+            filename: row
+                .attachment
+                .map_or_else(String::new, |AttachmentRef { filename, .. }| filename),
+        }
+    }
+}
+
+impl Row {
+    /// The shape of a row, for the script to fill.
+    fn blank() -> Self {
+        Self {
+            id: String::new(),
+            status: "PENDING",
+            created_at: String::new(),
+            shown_time: String::new(),
+            buyer: String::new(),
+            total: String::new(),
+            filename: String::new(),
+        }
+    }
+}
+
+/// `2025-08-26 09:00`, in UTC.
+fn minutes(moment: Timestamp) -> String {
+    moment
+        .to_string()
+        .chars()
+        .take(16)
+        .collect::<String>()
+        .replace('T', " ")
+}
+
+/// With two decimals at least: `99.80`.
+fn amount(money: Money) -> String {
+    let text = money.to_string();
+    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    format!("{whole}.{decimals:0<2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_two_decimals_or_more() {
+        for (number, shown) in [
+            ("0", "0.00"),
+            ("99.8", "99.80"),
+            ("99.98", "99.98"),
+            ("0.125", "0.125"),
+        ] {
+            assert_eq!(amount(number.parse().unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn moments_are_shown_to_the_minute() {
+        let moment = "2025-08-26T09:01:59.999Z".parse().unwrap();
+        assert_eq!(minutes(moment), "2025-08-26 09:01");
+    }
+}

@@ -1,0 +1,246 @@
+//! The list of orders.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{RawQuery, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::CookieJar;
+use orders_contracts::{OrderId, OrderList, ProblemDetails, Status, TraceContext};
+
+use super::{Frame, Row, html};
+use crate::{Web, edge::Failure, tenant};
+
+/// The filters that the API has, as parameters of the URL, in the order in which links have them.
+const FILTERS: [&str; 6] = ["status", "buyerEmail", "from", "to", "page", "limit"];
+const DEFAULT_LIMIT: &str = "10";
+const LIMITS: [&str; 4] = [DEFAULT_LIMIT, "25", "50", "100"];
+
+/// `GET /orders`
+pub(crate) async fn list(
+    State(web): State<Arc<Web>>,
+    Extension(trace): Extension<TraceContext>,
+    RawQuery(query): RawQuery,
+    jar: CookieJar,
+) -> Response {
+    let asked = Parameters::of(&query.unwrap_or_default());
+    let tenant = match tenant::chosen(asked.get("tenantId"), &jar) {
+        Ok(tenant) => tenant,
+        Err(wrong) => {
+            let page = OrdersPage::without_orders(Frame::of_none(wrong), asked, None);
+            return (StatusCode::BAD_REQUEST, html(&page)).into_response();
+        }
+    };
+    if asked.has_blanks() {
+        return Redirect::to(&asked.link(tenant.as_str(), None)).into_response();
+    }
+    let query = asked.query(tenant.as_str(), None);
+    let frame = Frame::of(&tenant);
+    match web.edge.list(&query, trace).await {
+        Ok(list) => {
+            let page = OrdersPage::new(frame, asked, list);
+            (tenant::remember(jar, &tenant), html(&page)).into_response()
+        }
+        Err(Failure::Refused(_, problem)) => {
+            let page = OrdersPage::without_orders(frame, asked, Some(*problem));
+            (StatusCode::BAD_REQUEST, html(&page)).into_response()
+        }
+        Err(Failure::Unavailable) => {
+            let page = OrdersPage::without_orders(frame, asked, None);
+            (StatusCode::SERVICE_UNAVAILABLE, html(&page)).into_response()
+        }
+    }
+}
+
+/// What the URL asks for. What it has beyond that is not ours and is left alone.
+#[derive(Default)]
+struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    fn of(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        Self(pairs.into_owned().collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// Whether filters were sent that say nothing, as forms send them.
+    fn has_blanks(&self) -> bool {
+        FILTERS.iter().any(|name| self.get(name) == Some(""))
+    }
+
+    fn has_filters(&self) -> bool {
+        FILTERS[..4].iter().any(|name| self.get(name).is_some())
+    }
+
+    /// The query of the API, and of this page: the tenant and every filter, with another page if one is given.
+    fn query(&self, tenant: &str, page: Option<u64>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("tenantId", tenant);
+        for name in FILTERS {
+            let value = match (name, page) {
+                ("page", Some(page)) => Some(Cow::from(page.to_string())),
+                _ => self.get(name).map(Cow::from),
+            };
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                query.append_pair(name, &value);
+            }
+        }
+        query.finish()
+    }
+
+    fn link(&self, tenant: &str, page: Option<u64>) -> String {
+        format!("/orders?{}", self.query(tenant, page))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "orders.html")]
+struct OrdersPage {
+    frame: Frame,
+    asked: Parameters,
+    /// What is wrong with a filter, by its name.
+    errors: BTreeMap<String, String>,
+    /// What is wrong with the rest.
+    other_errors: Vec<String>,
+    /// None: there is nothing to show, and why is told elsewhere.
+    orders: Option<Orders>,
+    /// The order that was just created, and whether it is listed here.
+    created: Option<(OrderId, bool)>,
+    statuses: [&'static str; 3],
+    limits: Vec<String>,
+    blank: Row,
+}
+
+struct Orders {
+    rows: Vec<Row>,
+    total: u64,
+    page: u64,
+    pages: u64,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+impl OrdersPage {
+    fn new(frame: Frame, asked: Parameters, list: OrderList) -> Self {
+        let created = asked.get("created").and_then(|id| id.parse().ok());
+        let created = created.map(|id: OrderId| {
+            let listed = list.items.iter().any(|row| row.order_id == id);
+            (id, listed)
+        });
+        let pages = list.total.div_ceil(list.limit.max(1)).max(1);
+        let link = |page| asked.link(&frame.tenant, Some(page));
+        let orders = Orders {
+            total: list.total,
+            page: list.page,
+            pages,
+            // From behind the end, back to the last page.
+            newer: (list.page > 1).then(|| link(pages.min(list.page - 1))),
+            older: (list.page < pages).then(|| link(list.page + 1)),
+            rows: list.items.into_iter().map(Row::from).collect(),
+        };
+        Self {
+            created,
+            orders: Some(orders),
+            ..Self::without_orders(frame, asked, None)
+        }
+    }
+
+    fn without_orders(frame: Frame, asked: Parameters, problem: Option<ProblemDetails>) -> Self {
+        let (mut errors, mut other_errors) = (BTreeMap::new(), Vec::new());
+        for (fault, message) in problem
+            .into_iter()
+            .flat_map(|problem| problem.errors.into_iter().zip(problem.message))
+        {
+            let name = fault.pointer.trim_start_matches("#/");
+            // The number of the page has no field.
+            if FILTERS.contains(&name) && name != "page" {
+                errors.insert(name.to_owned(), fault.detail);
+            } else {
+                other_errors.push(message);
+            }
+        }
+        let mut limits: Vec<String> = LIMITS.map(str::to_owned).to_vec();
+        if let Some(limit) = asked.get("limit").filter(|limit| !LIMITS.contains(limit)) {
+            limits.push(limit.to_owned());
+        }
+        Self {
+            frame,
+            asked,
+            errors,
+            other_errors,
+            orders: None,
+            created: None,
+            statuses: [Status::Pending, Status::Paid, Status::Cancelled].map(Status::as_str),
+            limits,
+            blank: Row::blank(),
+        }
+    }
+
+    /// This very page, whatever the last tenant is by then.
+    fn url(&self) -> String {
+        self.asked.link(&self.frame.tenant, None)
+    }
+
+    /// Whether an order that is created now is on this page.
+    fn shows_newest(&self) -> bool {
+        !self.asked.has_filters() && matches!(self.asked.get("page"), None | Some("1"))
+    }
+
+    fn limit(&self) -> &str {
+        self.asked.get("limit").unwrap_or(DEFAULT_LIMIT)
+    }
+
+    fn error(&self, name: &str) -> &str {
+        self.errors.get(name).map_or("", String::as_str)
+    }
+
+    /// A date field can show dates only; the API takes moments too.
+    fn date_type(&self, name: &str) -> &'static str {
+        let value = self.asked.value(name);
+        let is_date = value.len() == 10 && value.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        if value.is_empty() || is_date {
+            "date"
+        } else {
+            "text"
+        }
+    }
+
+    /// Nothing is wrong with what was asked: the orders cannot be had.
+    fn is_unavailable(&self) -> bool {
+        self.orders.is_none()
+            && self.frame.tenant_error.is_none()
+            && self.errors.is_empty()
+            && self.other_errors.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_have_every_filter_and_nothing_else() {
+        let asked =
+            Parameters::of("page=3&x=1&status=PAID&buyerEmail=a%26b%40c.de&from=&created=y");
+        assert!(asked.has_blanks() && asked.has_filters());
+        assert_eq!(
+            asked.link("t-1", None),
+            "/orders?tenantId=t-1&status=PAID&buyerEmail=a%26b%40c.de&page=3"
+        );
+        assert_eq!(
+            asked.link("t-1", Some(4)),
+            "/orders?tenantId=t-1&status=PAID&buyerEmail=a%26b%40c.de&page=4"
+        );
+    }
+}

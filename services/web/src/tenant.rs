@@ -1,0 +1,29 @@
+//! Whose orders a page shows: the tenant of the URL, else the last one, else the first one everybody starts with.
+
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use orders_contracts::TenantId;
+
+const COOKIE: &str = "tenant";
+const DEFAULT: &str = "t-123";
+const RULE: &str = "A tenant is 1 to 64 letters, digits, - or _";
+
+/// The tenant that was chosen; or what was chosen and why that is none.
+pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, (String, String)> {
+    if let Some(asked) = asked.filter(|asked| !asked.is_empty()) {
+        return asked
+            .parse()
+            .map_err(|_| (asked.to_owned(), RULE.to_owned()));
+    }
+    let last = jar.get(COOKIE).and_then(|last| last.value().parse().ok());
+    Ok(last.unwrap_or_else(|| DEFAULT.parse().expect("a tenant")))
+}
+
+/// The cookie that remembers the tenant.
+pub(crate) fn remember(jar: CookieJar, tenant: &TenantId) -> CookieJar {
+    let cookie = Cookie::build((COOKIE, tenant.to_string()))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .permanent();
+    jar.add(cookie)
+}
