@@ -14,3 +14,4 @@ mod pipeline;
 mod processes;
 mod realtime;
 mod seed;
+mod web;

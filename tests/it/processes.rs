@@ -13,12 +13,13 @@ use tokio::process::{Child, Command};
 
 use crate::pipeline::{Pipeline, order};
 
-const DAEMONS: [&str; 5] = [
+const DAEMONS: [&str; 6] = [
     "edge",
     "writer",
     "projector",
     "payment-simulator",
     "realtime",
+    "web",
 ];
 
 fn binaries() -> String {

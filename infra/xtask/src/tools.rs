@@ -69,7 +69,8 @@ pub(crate) async fn postgres(workspace: &Workspace) -> Result<PathBuf> {
 
 /// What the tests run besides what they build: installs what is missing if it can.
 pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
-    const PROGRAMS: [(&str, &str); 6] = [
+    const PROGRAMS: [(&str, &str); 7] = [
+        ("chromium", "chromium"),
         ("curl", "curl"),
         ("foreman", "ruby-foreman"),
         ("jq", "jq"),

@@ -1,0 +1,106 @@
+// Filters, paging and tenants: all in the URL, all kept up to date.
+
+import assert from 'node:assert/strict';
+
+import { expect } from '@playwright/test';
+
+import { EDGE, api, create, isMarked, live, mark, run, status } from './support.mjs';
+
+const ids = (page) => page.locator('tbody tr').evaluateAll((rows) => rows.map((row) => row.id));
+const parameters = (page) => Object.fromEntries(new URL(page.url()).searchParams);
+
+await run(async (visitors) => {
+  // A 400 for a wrong filter is an error to the console, too.
+  visitors.expected = [/400 \(Bad Request\)/];
+  const orders = [];
+  for (let n = 0; n < 25; n += 1) {
+    orders.unshift(await create('t-1', `r${n}`, { email: n % 5 === 0 ? 'bob@example.com' : 'alice@example.com' }));
+  }
+  for (const id of orders.slice(0, 3)) await api(`/api/orders/${id}/cancel`, { tenantId: 't-1' });
+
+  const page = await visitors.page('/orders?tenantId=t-1');
+  assert.deepEqual(await ids(page), orders.slice(0, 10), 'newest first, ten a page');
+  await expect(page.getByText('Page 1 of 3, 25 orders')).toBeVisible();
+  await page.getByRole('link', { name: 'Older' }).click();
+  assert.deepEqual(parameters(page), { tenantId: 't-1', page: '2' });
+  assert.deepEqual(await ids(page), orders.slice(10, 20));
+  await page.getByRole('link', { name: 'Older' }).click();
+  assert.deepEqual(await ids(page), orders.slice(20));
+  assert.equal(await page.getByRole('link', { name: 'Older' }).count(), 0);
+  await page.getByRole('link', { name: 'Newer' }).click();
+  assert.deepEqual(await ids(page), orders.slice(10, 20));
+
+  // Filters start at the first page; what says nothing is not in the URL.
+  await page.getByLabel('Status').selectOption('CANCELLED');
+  await page.getByRole('button', { name: 'Filter' }).click();
+  await page.waitForURL(/status=CANCELLED/);
+  assert.deepEqual(parameters(page), { tenantId: 't-1', status: 'CANCELLED', limit: '10' });
+  assert.deepEqual(await ids(page), orders.slice(0, 3));
+  await expect(page.getByLabel('Status')).toHaveValue('CANCELLED');
+  await page.getByLabel('Status').selectOption('All');
+  await page.getByLabel('Buyer').fill('alice@example.com');
+  await page.getByLabel('Per page').selectOption('25');
+  await page.getByRole('button', { name: 'Filter' }).click();
+  await page.waitForURL(/buyerEmail/);
+  assert.deepEqual(parameters(page), { tenantId: 't-1', buyerEmail: 'alice@example.com', limit: '25' });
+  assert.equal((await ids(page)).length, 20);
+  await page.goBack();
+  assert.deepEqual(await ids(page), orders.slice(0, 3));
+
+  const today = new Date().toISOString().slice(0, 10);
+  await page.goto(`/orders?tenantId=t-1&from=${today}&to=${today}&limit=25`);
+  assert.equal((await ids(page)).length, 25);
+  await expect(page.getByLabel('From')).toHaveValue(today);
+  await page.goto(`/orders?tenantId=t-1&to=2020-01-01`);
+  await expect(page.getByText('No order fits these filters.')).toBeVisible();
+  await page.goto(`/orders?tenantId=t-1&from=2020-01-01T00:00:00Z&limit=7`);
+  await expect(page.getByLabel('From')).toHaveValue('2020-01-01T00:00:00Z');
+  await expect(page.getByLabel('Per page')).toHaveValue('7');
+  assert.equal((await ids(page)).length, 7);
+  await page.goto('/orders?tenantId=t-1&page=9');
+  await expect(page.getByText('There is nothing on this page.')).toBeVisible();
+  await page.getByRole('link', { name: 'Newer' }).click();
+  assert.deepEqual(await ids(page), orders.slice(20));
+
+  // Wrong values are told next to their fields and kept.
+  await page.goto('/orders?tenantId=t-1&buyerEmail=nobody&from=yesterday&limit=1000&page=x');
+  await expect(page.locator('#buyerEmail-error')).toHaveText('must be an email');
+  await expect(page.getByLabel('Buyer')).toHaveValue('nobody');
+  await expect(page.getByLabel('From')).toHaveValue('yesterday');
+  for (const field of ['from', 'limit']) await expect(page.locator(`#${field}-error`)).not.toBeEmpty();
+  await expect(page.getByRole('alert')).toContainText('page must be');
+
+  // A list by status loses what no longer has it.
+  const pending = await visitors.page('/orders?tenantId=t-2&status=PENDING');
+  await expect(live(pending)).toHaveText('Live');
+  await mark(pending);
+  const id = await create('t-2', 'r1');
+  await expect(status(pending, id)).toHaveText('PENDING');
+  await api(`/api/orders/${id}/cancel`, { tenantId: 't-2' });
+  await expect(pending.locator('tbody tr')).toHaveCount(0);
+  assert(await isMarked(pending));
+
+  // Tenants: the first, another, the last; and what is none.
+  const visitor = await visitors.visitor();
+  const tab = await visitor.newPage();
+  await tab.goto('/');
+  await expect(tab.getByLabel('Tenant')).toHaveValue('t-123');
+  await tab.getByLabel('Tenant').fill('t-1');
+  await tab.getByRole('button', { name: 'Switch' }).click();
+  await tab.waitForURL('**/orders?tenantId=t-1');
+  assert.deepEqual(await ids(tab), orders.slice(0, 10));
+  const later = await visitor.newPage();
+  await later.goto('/orders');
+  await expect(later.getByLabel('Tenant')).toHaveValue('t-1');
+  const [cookie] = await visitor.cookies();
+  assert.deepEqual([cookie.name, cookie.value, cookie.httpOnly, cookie.sameSite], ['tenant', 't-1', true, 'Lax']);
+  await later.goto('/orders?tenantId=%3Cscript%3E');
+  await expect(later.getByRole('alert')).toContainText('A tenant is');
+  await expect(later.getByLabel('Tenant')).toHaveValue('<script>');
+  await later.goto('/orders');
+  await expect(later.getByLabel('Tenant')).toHaveValue('t-1');
+
+  // The API and Socket.IO are on this origin too, as the seed's rewrites have it.
+  const through = await tab.evaluate(async () => (await fetch('/api/orders?tenantId=t-1')).json());
+  assert.deepEqual(through, await (await fetch(`${EDGE}/api/orders?tenantId=t-1`)).json());
+});

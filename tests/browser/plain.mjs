@@ -1,0 +1,73 @@
+// With JavaScript off, everything but the upload and the live updates.
+
+import assert from 'node:assert/strict';
+
+import { expect } from '@playwright/test';
+
+import { create, fill, listed, run, status, submit } from './support.mjs';
+
+await run(async (visitors) => {
+  const page = await visitors.page('/orders?tenantId=t-1', { javaScriptEnabled: false });
+  await expect(page.getByText('Not live: JavaScript is off')).toBeVisible();
+  await expect(live(page)).toBeHidden();
+  await page.getByRole('link', { name: 'New order' }).last().click();
+  await expect(page.getByLabel('File')).toBeHidden();
+  await expect(page.getByText('Attaching a file needs JavaScript.')).toBeVisible();
+
+  // Lines are added and removed by the server; what is wrong is told, what was typed is kept.
+  await page.getByLabel('E-mail').fill('nobody');
+  await page.getByLabel('Article').fill('SKU-1');
+  await page.getByRole('button', { name: 'Add a line' }).click();
+  await expect(page.getByLabel('Article')).toHaveCount(2);
+  await expect(page.getByLabel('E-mail')).toHaveValue('nobody');
+  await page.getByLabel('Article').nth(1).fill('"><script>alert(1)</script>');
+  await page.getByRole('button', { name: 'Remove line 1' }).click();
+  await expect(page.getByLabel('Article')).toHaveValue('"><script>alert(1)</script>');
+  await page.getByLabel('Quantity').fill('two');
+  visitors.expected = [/400 \(Bad Request\)/, /409 \(Conflict\)/, /404 \(Not Found\)/];
+  await page.getByLabel('Quantity').press('Enter');
+  await expect(page.getByRole('alert')).toContainText('E-mail must be an email');
+  await expect(page.locator('[id="items/0/qty-error"]')).toHaveText('Must be an integer number');
+  await expect(page.getByLabel('Quantity')).toHaveValue('two');
+  assert.deepEqual(await listed('t-1'), []);
+
+  // The same form sent twice is one order.
+  await fill(page);
+  const form = Object.fromEntries(await page.locator('#order input[name]').evaluateAll((inputs) => (
+    inputs.map((input) => [input.name, input.value])
+  )));
+  const again = () => page.request.post('/orders/new', { form, maxRedirects: 0 });
+  const first = await again();
+  assert.equal(first.status(), 303);
+  await submit(page);
+  await page.waitForURL(/\/orders\?/);
+  const [order, ...others] = await listed('t-1');
+  assert.deepEqual(others, []);
+  assert(first.headers().location.endsWith(order.orderId), first.headers().location);
+  await expect(page.getByText(`${order.orderId} is created.`)).toBeVisible();
+  await expect(status(page, order.orderId)).toHaveText('PENDING');
+  // And with other values, it is said rather than hidden.
+  const other = await page.request.post('/orders/new', { form: { ...form, 'items/0/qty': '7' } });
+  assert.equal(other.status(), 409);
+  assert((await other.text()).includes(`has already made order ${order.orderId}`));
+
+  // One order, cancelled; and one that can no longer be.
+  await page.getByRole('link', { name: order.orderId }).last().click();
+  await page.getByRole('button', { name: 'Cancel the order' }).click();
+  await expect(page.locator('.status')).toHaveText('CANCELLED');
+  assert.equal(await page.getByRole('button', { name: 'Cancel the order' }).count(), 0);
+  const paid = await create('t-1', 'r1');
+  await page.goto(`/orders/${paid}?tenantId=t-1`);
+  await expect(async () => {
+    assert.equal((await listed('t-1'))[0].status, 'PAID');
+  }).toPass();
+  await page.getByRole('button', { name: 'Cancel the order' }).click();
+  await expect(page.getByRole('alert')).toContainText('is PAID and cannot be cancelled');
+  await expect(page.locator('.status')).toHaveText('PAID');
+  await page.goto(`/orders/${paid}?tenantId=t-2`);
+  await expect(page.getByText('t-2 has no such order')).toBeVisible();
+});
+
+function live(page) {
+  return page.locator('#live');
+}

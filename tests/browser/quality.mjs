@@ -1,0 +1,120 @@
+// For everybody: no violation that axe-core finds, no layout shift, light on the network, by keyboard alone, on a phone.
+// The screenshots are left in the folder that SCREENSHOTS names.
+
+import assert from 'node:assert/strict';
+
+import { AxeBuilder } from '@axe-core/playwright';
+import { expect } from '@playwright/test';
+
+import { WEB, api, create, live, listed, run } from './support.mjs';
+
+const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+const LIMIT_BYTES = 60 * 1024;
+
+await run(async (visitors) => {
+  visitors.expected = [/40\d \(/];
+  const emails = ['alice@example.com', 'bob@example.net', 'carol@shop.example'];
+  const orders = [];
+  for (let n = 0; n < 12; n += 1) {
+    orders.push(await create('t-123', `r${n}`, { email: emails[n % 3], price: 12.5 + n * 7.31 }));
+  }
+  await api(`/api/orders/${orders[4]}/cancel`, { tenantId: 't-123' });
+  await expect(async () => {
+    const states = (await listed('t-123')).map((order) => order.status);
+    assert(!states.includes('PENDING'));
+  }).toPass();
+  const upload = await api('/api/uploads/presign', { tenantId: 't-123', filename: 'invoice.pdf', contentType: 'application/pdf', size: 6 });
+  const { orderId: attached } = await api('/api/orders', {
+    requestId: 'attached',
+    tenantId: 't-123',
+    buyer: { email: 'alice@example.com', name: 'Alice' },
+    items: [{ sku: 'SKU-1', qty: 2, price: 49.99 }],
+    attachment: { filename: 'invoice.pdf', contentType: 'application/pdf', size: 6, storageKey: upload.storageKey },
+  });
+  const pages = {
+    orders: '/orders?tenantId=t-123',
+    'new-order': '/orders/new?tenantId=t-123',
+    order: `/orders/${attached}?tenantId=t-123`,
+    'wrong-filter': '/orders?tenantId=t-123&buyerEmail=x&from=y',
+    empty: '/orders?tenantId=nobody',
+    'wrong-tenant': '/orders?tenantId=%20',
+    'not-found': '/orders/x?tenantId=t-123',
+  };
+  const looks = {
+    desktop: {},
+    dark: { colorScheme: 'dark' },
+    phone: PHONE,
+    'phone-dark': { ...PHONE, colorScheme: 'dark' },
+  };
+  for (const [look, options] of Object.entries(looks)) {
+    const context = await visitors.visitor(options);
+    await context.addInitScript(() => {
+      window.shift = 0;
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.shift += entry.value;
+      }).observe({ type: 'layout-shift', buffered: true });
+    });
+    const page = await context.newPage();
+    for (const [name, path] of Object.entries(pages)) {
+      await page.goto(path);
+      if (path.includes('tenantId=t-123') && name !== 'not-found') await expect(live(page)).toHaveText('Live');
+      await page.evaluate(() => new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume))));
+      assert.equal(await page.evaluate(() => window.shift), 0, `${name} on ${look} shifts`);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert(overflow <= 0, `${name} on ${look} is ${overflow} px too wide`);
+      await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${look}.png` });
+      await accessible(page, `${name} on ${look}`);
+    }
+    await page.goto('/orders/new?tenantId=t-123');
+    await page.locator('#create').click();
+    await expect(page.locator('#summary')).toBeFocused();
+    await page.screenshot({ path: `${process.env.SCREENSHOTS}/errors-${look}.png` });
+    await accessible(page, `errors on ${look}`);
+    await context.close();
+  }
+
+  // The first visit, and the second.
+  const context = await visitors.visitor();
+  const page = await context.newPage();
+  const network = await context.newCDPSession(page);
+  await network.send('Network.enable');
+  let [bytes, fromNetwork] = [0, []];
+  network.on('Network.responseReceived', ({ response }) => {
+    if (!response.fromDiskCache && !response.fromPrefetchCache) fromNetwork.push(new URL(response.url).pathname);
+  });
+  network.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
+  await page.goto('/orders?tenantId=t-123', { waitUntil: 'networkidle' });
+  assert(bytes > 5_000 && bytes < LIMIT_BYTES, `${bytes} bytes for ${fromNetwork}`);
+  console.log(`first load: ${bytes} bytes, ${fromNetwork.join(' ')}`);
+  [bytes, fromNetwork] = [0, []];
+  await page.goto('/orders/new?tenantId=t-123', { waitUntil: 'networkidle' });
+  assert.deepEqual(fromNetwork.filter((path) => path.startsWith('/assets/')), []);
+
+  // Every order by keyboard alone.
+  await page.getByLabel('E-mail').focus();
+  for (const text of ['alice@example.com', 'Alice', 'SKU-1', '2', '49.99']) {
+    await page.keyboard.type(text);
+    await page.keyboard.press('Tab');
+  }
+  // From the file's button, past it, to the one that creates.
+  for (let n = 0; n < 9 && !(await page.locator('#create').evaluate((it) => it === document.activeElement)); n += 1) {
+    await page.keyboard.press('Tab');
+  }
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/orders\?/);
+  assert.equal((await listed('t-123')).length, 14);
+
+  // What every page is sent with.
+  const response = await page.request.get(WEB + pages.orders);
+  const headers = response.headers();
+  assert.match(headers['content-security-policy'], /default-src 'none'; script-src 'self'; style-src 'self'/);
+  assert(!/unsafe|\*/.test(headers['content-security-policy']));
+  assert.equal(headers['x-content-type-options'], 'nosniff');
+  assert.equal(headers['cache-control'], 'no-store');
+});
+
+async function accessible(page, what) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const told = violations.map(({ id, help, nodes }) => `${id}: ${help}\n  ${nodes.map((node) => node.html).join('\n  ')}`);
+  assert.deepEqual(told, [], what);
+}

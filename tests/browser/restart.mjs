@@ -1,0 +1,41 @@
+// The edge goes away and comes back while pages are open: they say so, and catch up without a reload.
+
+import assert from 'node:assert/strict';
+
+import { expect } from '@playwright/test';
+
+import { create, isMarked, live, mark, run, stack, status } from './support.mjs';
+
+const SPARE = process.env.SPARE_EDGE_URL;
+
+await run(async (visitors) => {
+  // While nothing answers, the console says so.
+  visitors.expected = [/WebSocket connection to/, /502|503/, /ERR_/];
+  const page = await visitors.page('/orders?tenantId=t-1&limit=50');
+  await expect(live(page)).toHaveText('Live');
+  const before = [];
+  for (let n = 0; n < 5; n += 1) before.push(await create('t-1', `before-${n}`));
+  for (const id of before) await expect(status(page, id)).toHaveText('PENDING');
+  await mark(page);
+
+  await stack('kill edge');
+  await expect(live(page)).toHaveText('Reconnecting');
+  await expect(page.locator('#announcer')).toHaveText('Live updates are interrupted');
+  // Meanwhile: some are paid, others come by way of another edge.
+  const during = [];
+  for (let n = 0; n < 5; n += 1) during.push(await create('t-1', `during-${n}`, {}, SPARE));
+  const late = await visitors.page('/orders?tenantId=t-1&limit=50');
+  await expect(late.getByRole('alert')).toContainText('cannot be shown for a moment');
+  await mark(late);
+
+  await stack('start edge');
+  for (const shown of [page, late]) {
+    await expect(live(shown)).toHaveText('Live', { timeout: 20_000 });
+    for (const id of [...before, ...during]) await expect(status(shown, id)).toHaveText('PAID', { timeout: 20_000 });
+    await expect(shown.locator('tbody tr')).toHaveCount(10);
+    assert(await isMarked(shown), 'it was not reloaded');
+  }
+  // And goes on.
+  const after = await create('t-1', 'after');
+  for (const shown of [page, late]) await expect(status(shown, after)).toHaveText('PAID', { timeout: 20_000 });
+});

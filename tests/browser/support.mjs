@@ -1,0 +1,133 @@
+// What the browser tests share. Each is a script of its own, started by `tests/it/web.rs` against a pipeline of its own.
+
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+import { chromium } from '@playwright/test';
+
+export const WEB = process.env.WEB_URL;
+export const EDGE = process.env.EDGE_URL;
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+const answers = createInterface({ input: process.stdin });
+
+/** Has the test do something to the pipeline: `kill edge`, `start edge`. */
+export async function stack(command) {
+  const answer = once(answers, 'line');
+  console.log(`do ${command}`);
+  await answer;
+}
+
+/** Runs `test` with a browser. It fails on its own, or when a page complained or went where it should not. */
+export async function run(test) {
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
+  const complaints = [];
+  try {
+    await test(new Visitors(browser, complaints));
+  } finally {
+    await browser.close();
+    answers.close();
+  }
+  if (complaints.length > 0) throw new Error(`the pages complained:\n${complaints.join('\n')}`);
+}
+
+class Visitors {
+  #browser;
+  #complaints;
+  /** Messages of the console that a test provokes. */
+  expected = [];
+
+  constructor(browser, complaints) {
+    this.#browser = browser;
+    this.#complaints = complaints;
+  }
+
+  /** Somebody with a browser profile of their own. */
+  async visitor(options = {}) {
+    const context = await this.#browser.newContext({ baseURL: WEB, viewport: { width: 1280, height: 900 }, ...options });
+    context.setDefaultTimeout(30_000);
+    const complain = (text) => {
+      if (!this.expected.some((expected) => expected.test(text))) this.#complaints.push(text);
+    };
+    context.on('console', (message) => {
+      // CSP violations are told here too.
+      if (['error', 'warning'].includes(message.type())) complain(`console: ${message.text()} (${message.location().url})`);
+    });
+    context.on('weberror', (error) => complain(`error: ${error.error().stack}`));
+    context.on('request', (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (protocol !== 'blob:' && origin !== WEB && origin !== EDGE) complain(`request to ${request.url()}`);
+    });
+    return context;
+  }
+
+  async page(path, options) {
+    const page = await (await this.visitor(options)).newPage();
+    await page.goto(path);
+    return page;
+  }
+}
+
+/** Calls the edge as any client would. */
+export async function api(path, body, url = EDGE) {
+  const response = await fetch(`${url}${path}`, body && {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  return response.json();
+}
+
+/** Creates an order of the seed's kind and returns its id. */
+export async function create(tenantId, requestId, { email = 'alice@example.com', price = 49.99 } = {}, url = EDGE) {
+  const order = {
+    requestId,
+    tenantId,
+    buyer: { email, name: 'Alice' },
+    items: [{ sku: 'SKU-1', qty: 2, price }],
+  };
+  const { orderId } = await api('/api/orders', order, url);
+  return orderId;
+}
+
+/** All orders of a tenant, as the list has them. */
+export async function listed(tenantId) {
+  return (await api(`/api/orders?tenantId=${tenantId}&limit=100`)).items;
+}
+
+/** Fills the form for a new order with one line that is right. */
+export async function fill(page) {
+  await page.getByLabel('E-mail').fill('alice@example.com');
+  await page.getByLabel('Name').fill('Alice');
+  await page.getByLabel('Article').fill('SKU-1');
+  await page.getByLabel('Quantity').fill('2');
+  await page.getByLabel('Price').fill('49.99');
+}
+
+export const submit = (page) => page.locator('#create').click();
+export const row = (page, id) => page.locator(`tr[id="${id}"]`);
+export const status = (page, id) => page.locator(`[id="${id}"] .status`);
+export const live = (page) => page.locator('#live');
+
+/** Marks a document, so that a reload can be told from an update. */
+export const mark = (page) => page.evaluate(() => { window.marked = true; });
+export const isMarked = (page) => page.evaluate(() => window.marked === true);
+
+/** The requests that leave for `path` from now on. */
+export function requests(page, method, path) {
+  const seen = [];
+  page.on('request', (request) => {
+    if (request.method() === method && new URL(request.url()).pathname.startsWith(path)) seen.push(request);
+  });
+  return seen;
+}

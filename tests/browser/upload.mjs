@@ -1,0 +1,88 @@
+// Uploading a file: presign, PUT with progress, POST; and what becomes of it when something fails.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+
+import { expect } from '@playwright/test';
+
+import { EDGE, fill, listed, requests, run, submit } from './support.mjs';
+
+await run(async (visitors) => {
+  visitors.expected = [/400 \(Bad Request\)/, /ERR_FAILED/, /500/];
+  const page = await visitors.page('/orders/new?tenantId=t-1');
+  const steps = [];
+  page.on('request', (request) => {
+    const { origin, pathname } = new URL(request.url());
+    if (['POST', 'PUT'].includes(request.method())) steps.push([request.method(), origin, pathname.split('/')[1]].join(' '));
+  });
+
+  // 24 MB at 12 MB/s: slow enough to be seen.
+  const file = `${process.env.FOLDER}/scan.tiff`;
+  writeFileSync(file, Buffer.alloc(24 << 20));
+  const network = await page.context().newCDPSession(page);
+  await network.send('Network.enable');
+  await network.send('Network.emulateNetworkConditions', {
+    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 12 << 20,
+  });
+  await page.evaluate(() => {
+    window.seen = [];
+    const [bar, text] = [document.querySelector('progress'), document.getElementById('sending')];
+    new MutationObserver(() => window.seen.push([bar.hidden, bar.value, text.textContent])).observe(bar, { attributes: true });
+    addEventListener('beforeunload', () => sessionStorage.setItem('seen', JSON.stringify(window.seen)));
+  });
+  await fill(page);
+  await page.getByLabel('File').setInputFiles(file);
+  await submit(page);
+  await expect(page.getByText(/Uploading scan.tiff: \d+ %/)).toBeVisible();
+  await page.waitForURL(/\/orders\?/);
+  assert.deepEqual(steps, [
+    `POST ${process.env.WEB_URL} api`,
+    `PUT ${EDGE} mock-upload`,
+    `POST ${process.env.WEB_URL} api`,
+  ]);
+  const seen = JSON.parse(await page.evaluate(() => sessionStorage.getItem('seen')));
+  const values = seen.map(([, value]) => value);
+  assert(values.filter((value) => value > 0 && value < 1).length >= 3, JSON.stringify(seen));
+  assert.deepEqual(values, values.toSorted((a, b) => a - b), 'it only grows');
+  const [order] = await listed('t-1');
+  assert.equal(order.attachment.filename, 'scan.tiff');
+  assert.match(order.attachment.storageKey, /^tenants\/t-1\/orders\/[0-9a-f]{8}\/scan\.tiff$/);
+  await page.getByRole('link', { name: order.orderId }).last().click();
+  await expect(page.getByText('scan.tiff')).toBeVisible();
+  await network.send('Network.emulateNetworkConditions', {
+    offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1,
+  });
+
+  // The upload fails: told at the file, and nothing is ordered.
+  await page.goto('/orders/new?tenantId=t-1');
+  const puts = requests(page, 'PUT', '/mock-upload/');
+  await fill(page);
+  const error = page.locator('#attachment-error');
+  await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  for (const fail of [(route) => route.abort(), (route) => route.fulfill({ status: 500 })]) {
+    await page.route('**/mock-upload/**', fail, { times: 1 });
+    await submit(page);
+    await expect(page.locator('#summary')).toBeFocused();
+    await expect(error).toHaveText('The file could not be uploaded. Try again.');
+  }
+  assert.equal((await listed('t-1')).length, 1);
+
+  // The order is refused after the upload: sent again with the file that is there, not with another copy.
+  puts.length = 0;
+  await page.getByLabel('Quantity').fill('');
+  await submit(page);
+  await expect(page.locator('[id="items/0/qty-error"]')).not.toBeEmpty();
+  await expect(error).toBeEmpty();
+  await page.getByLabel('Quantity').fill('1');
+  await submit(page);
+  await page.waitForURL(/\/orders\?/);
+  assert.equal(puts.length, 1);
+  assert.equal((await listed('t-1'))[0].attachment.filename, 'a.pdf');
+
+  // What the presign refuses is told at the file.
+  await page.goto('/orders/new?tenantId=t-1');
+  await fill(page);
+  await page.getByLabel('File').setInputFiles({ name: '...', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  await submit(page);
+  await expect(error).toHaveText('Must be a file name');
+});

@@ -1,0 +1,140 @@
+//! The front end in a real browser: each test is a script of `tests/browser`, run against a pipeline of its own.
+
+use std::{path::PathBuf, process::Stdio};
+
+use orders_testkit::{Daemon, Stack, checkout};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+use crate::pipeline::Pipeline;
+
+/// The pipeline with the front end before it.
+struct Site {
+    web: Daemon,
+    pipeline: Pipeline,
+}
+
+/// As browsers and the seed name it.
+fn localhost(url: &str) -> String {
+    url.replace("127.0.0.1", "localhost")
+}
+
+impl Site {
+    /// Starts everything with payments after `delay`.
+    async fn start(delay: &str) -> Self {
+        let stack = Stack::start().await;
+        let web = stack.daemon("web");
+        let origin = localhost(&web.url());
+        let pipeline =
+            Pipeline::start_on(stack, delay, |edge| edge.env("CORS_ORIGIN", &origin)).await;
+        let edge = localhost(&pipeline.edge.url());
+        let web = web
+            .env("ORDERS_EDGE_URL", &edge)
+            .env("ORDERS_UPLOAD_ORIGIN", &edge)
+            .start()
+            .await;
+        Self { web, pipeline }
+    }
+
+    fn daemon(&mut self, name: &str) -> &mut Daemon {
+        match name {
+            "edge" => &mut self.pipeline.edge,
+            "writer" => &mut self.pipeline.writer,
+            "projector" => &mut self.pipeline.projector,
+            other => panic!("no script needs {other}"),
+        }
+    }
+
+    /// Runs a script to its end, doing what it asks for.
+    async fn browse(mut self, script: &str, environment: &[(&str, &str)]) {
+        let mut node = Command::new("node")
+            .arg(checkout().join("tests/browser").join(script))
+            .env("WEB_URL", localhost(&self.web.url()))
+            .env("EDGE_URL", localhost(&self.pipeline.edge.url()))
+            .env("FOLDER", self.pipeline.stack.folder())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node starts");
+        let mut lines = BufReader::new(node.stdout.take().expect("piped")).lines();
+        let mut input = node.stdin.take().expect("piped");
+        while let Some(line) = lines.next_line().await.expect("text") {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["do", "kill", name] => self.daemon(name).kill().await,
+                ["do", "start", name] => self.daemon(name).restart(|setup| setup).await,
+                _ => {
+                    println!("{line}");
+                    continue;
+                }
+            }
+            input.write_all(b"done\n").await.expect("the script reads");
+        }
+        let status = node.wait().await.expect("node ends");
+        assert!(status.success(), "{script}: {status}, see above");
+        self.pipeline.stack.clean_up().await;
+    }
+}
+
+#[tokio::test]
+async fn the_seeds_test_flow_and_smoke_test_b() {
+    Site::start("5s").await.browse("seed.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged_by_their_url() {
+    Site::start("60s").await.browse("lists.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn a_form_tells_what_is_wrong_and_makes_one_order() {
+    Site::start("1s").await.browse("form.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_with_progress() {
+    Site::start("1s").await.browse("upload.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn pages_catch_up_when_the_edge_was_away() {
+    let site = Site::start("3s").await;
+    let stack = &site.pipeline.stack;
+    let spare = stack
+        .daemon("edge")
+        .env("ORDERS_REALTIME_URLS", &site.pipeline.realtime.url())
+        .start()
+        .await;
+    let spare_url = spare.url();
+    site.browse("restart.mjs", &[("SPARE_EDGE_URL", &spare_url)])
+        .await;
+}
+
+#[tokio::test]
+async fn without_javascript_everything_works_but_uploads() {
+    Site::start("2s").await.browse("plain.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn an_order_is_shown_before_it_is_listed() {
+    Site::start("2s").await.browse("optimistic.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn pages_are_for_everybody() {
+    let screenshots = screenshots();
+    let folder = screenshots.to_str().expect("a path in UTF-8");
+    let site = Site::start("3s").await;
+    site.browse("quality.mjs", &[("SCREENSHOTS", folder)]).await;
+}
+
+/// Beside what cargo builds, to be looked at.
+fn screenshots() -> PathBuf {
+    let binaries = std::env::var("ORDERS_TEST_BIN_DIR").expect("run `cargo xtask test`");
+    let folder = PathBuf::from(binaries).with_file_name("screenshots");
+    std::fs::create_dir_all(&folder).expect("a writable folder");
+    folder
+}
