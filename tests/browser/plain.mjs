@@ -4,15 +4,17 @@ import assert from 'node:assert/strict';
 
 import { expect } from '@playwright/test';
 
-import { create, fill, listed, run, status, submit } from './support.mjs';
+import { create, fill, listed, live, run, status, submit } from './support.mjs';
 
 await run(async (visitors) => {
   const page = await visitors.page('/orders?tenantId=t-1', { javaScriptEnabled: false });
-  await expect(page.getByText('Not live: JavaScript is off')).toBeVisible();
+  // Not by getByText, which does not look into noscript.
+  await expect(page.locator('header noscript p')).toHaveText('Not live: JavaScript is off');
+  await expect(page.locator('header noscript p')).toBeVisible();
   await expect(live(page)).toBeHidden();
   await page.getByRole('link', { name: 'New order' }).last().click();
   await expect(page.getByLabel('File')).toBeHidden();
-  await expect(page.getByText('Attaching a file needs JavaScript.')).toBeVisible();
+  await expect(page.locator('form noscript p')).toHaveText('Attaching a file needs JavaScript.');
 
   // Lines are added and removed by the server; what is wrong is told, what was typed is kept.
   await page.getByLabel('E-mail').fill('nobody');
@@ -67,7 +69,3 @@ await run(async (visitors) => {
   await page.goto(`/orders/${paid}?tenantId=t-2`);
   await expect(page.getByText('t-2 has no such order')).toBeVisible();
 });
-
-function live(page) {
-  return page.locator('#live');
-}
