@@ -21,11 +21,11 @@ await run(async (visitors) => {
   await page.getByLabel('Price').nth(1).fill('9,99');
   await submit(page);
   const error = (name) => page.locator(`[id="${name}-error"]`);
-  await expect(error('buyer/email')).toHaveText('Must be an email');
-  await expect(error('items/0/sku')).toHaveText('Should not be empty');
-  await expect(error('items/0/qty')).toHaveText('Must be an integer number');
-  await expect(error('items/1/qty')).toHaveText('Must not be less than 1');
-  await expect(error('items/1/price')).toHaveText('Must be a number');
+  await expect(error('buyer/email')).toHaveText('must be an email');
+  await expect(error('items/0/sku')).toHaveText('should not be empty');
+  await expect(error('items/0/qty')).toHaveText('must be an integer number');
+  await expect(error('items/1/qty')).toHaveText('must not be less than 1');
+  await expect(error('items/1/price')).toHaveText('must be a number');
   await expect(error('buyer/name')).toBeEmpty();
   await expect(page.getByLabel('E-mail')).toHaveAttribute('aria-invalid', 'true');
   await expect(page.locator('#summary')).toBeFocused();

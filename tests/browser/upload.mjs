@@ -84,5 +84,5 @@ await run(async (visitors) => {
   await fill(page);
   await page.getByLabel('File').setInputFiles({ name: '...', mimeType: 'application/pdf', buffer: Buffer.from('a') });
   await submit(page);
-  await expect(error).toHaveText('Must be a file name');
+  await expect(error).toHaveText('must be a file name');
 });

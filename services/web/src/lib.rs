@@ -15,12 +15,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    middleware::from_fn,
+    http::HeaderValue,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Redirect},
     routing::{any, get, post},
 };
 use orders_http::{Forward, observe};
 use orders_service::{BoxError, Daemon};
+use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, csrf::CsrfLayer};
 use tracing::warn;
 
@@ -32,12 +34,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     if ASSETS.client.is_none() {
         warn!("built without Node: the pages have no live updates and no uploads");
     }
-    let web = Web {
-        edge: Edge::new(&config.edge_url)?,
-        forward: Forward::new(daemon.shutdown.clone()),
-        edge_url: config.edge_url,
-        policy: pages::content_security_policy(&config.upload_origin)?,
-    };
+    let web = Web::new(config, daemon.shutdown.clone())?;
     daemon.mount(router(Arc::new(web)));
     daemon.health.ready();
     daemon.drained.cancelled().await;
@@ -49,7 +46,18 @@ pub(crate) struct Web {
     edge: Edge,
     forward: Forward,
     edge_url: String,
-    policy: axum::http::HeaderValue,
+    policy: HeaderValue,
+}
+
+impl Web {
+    fn new(config: Config, shutdown: CancellationToken) -> Result<Self, BoxError> {
+        Ok(Self {
+            edge: Edge::new(&config.edge_url)?,
+            forward: Forward::new(shutdown),
+            policy: pages::content_security_policy(&config.upload_origin)?,
+            edge_url: config.edge_url,
+        })
+    }
 }
 
 fn router(web: Arc<Web>) -> Router {
@@ -68,10 +76,7 @@ fn router(web: Arc<Web>) -> Router {
         .layer(CatchPanicLayer::custom(pages::panicked))
         .layer(CsrfLayer::new().with_rejection_response(|_| pages::cross_site().into_response()))
         .layer(CompressionLayer::new())
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&web),
-            pages::secure,
-        ));
+        .layer(from_fn_with_state(Arc::clone(&web), pages::secure));
     let pass = any(pass::to_edge);
     let edge = ["/api", "/api/{*rest}", "/ws", "/ws/", "/ws/{*rest}"]
         .into_iter()

@@ -1,1 +1,137 @@
+use std::net::SocketAddr;
 
+use axum::{
+    body::Body,
+    extract::connect_info::MockConnectInfo,
+    http::{Request, Response, StatusCode, header},
+};
+use http_body_util::BodyExt;
+use orders_service::Settings;
+use tower::ServiceExt;
+
+use super::*;
+
+/// The front end of an edge that is away.
+fn site() -> Router {
+    let config = Config {
+        // Nobody listens on the discard port.
+        edge_url: "http://127.0.0.1:9".to_owned(),
+        ..Config::default()
+    };
+    config.validate().unwrap();
+    let web = Web::new(config, tokio_util::sync::CancellationToken::new()).unwrap();
+    router(Arc::new(web)).layer(MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
+}
+
+async fn send(request: Request<Body>) -> (Response<()>, String) {
+    let response = site().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    (Response::from_parts(parts, ()), text)
+}
+
+async fn get(path: &str) -> (Response<()>, String) {
+    send(Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+fn post(path: &str) -> axum::http::request::Builder {
+    Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+#[tokio::test]
+async fn every_page_says_what_it_may_load_and_is_not_kept() {
+    for path in ["/orders", "/orders/new", "/orders/x", "/nothing", "/"] {
+        let (response, _) = get(path).await;
+        let headers = response.headers();
+        assert_eq!(
+            headers[header::CONTENT_SECURITY_POLICY],
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' \
+             http://localhost:3001; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            "{path}"
+        );
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn assets_are_named_by_their_content_and_kept_for_ever() {
+    let (_, page) = get("/orders/new").await;
+    for asset in [&ASSETS.style, &ASSETS.icon] {
+        assert!(page.contains(&asset.path), "{} in {page}", asset.path);
+        let (response, body) = get(&asset.path).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!body.is_empty());
+        assert_eq!(
+            response.headers()[header::CACHE_CONTROL],
+            "public, max-age=31536000, immutable"
+        );
+    }
+    let (response, _) = get("/assets/style-000000000000.css").await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+
+    let request = Request::get(&ASSETS.style.path).header(header::ACCEPT_ENCODING, "gzip");
+    let (response, _) = send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+}
+
+#[tokio::test]
+async fn without_the_edge_pages_say_so_and_keep_what_was_typed() {
+    let (response, page) = get("/orders?tenantId=t-1&buyerEmail=a%40b.de").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        page.contains("cannot be shown for a moment") && page.contains("a@b.de"),
+        "{page}"
+    );
+
+    let form = "requestId=r1&tenantId=t-1&buyer%2Femail=%22%3E%3Cb%3E&items%2F0%2Fsku=S";
+    let request = post("/orders/new").body(Body::from(form)).unwrap();
+    let (response, page) = send(request).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.contains("it will not be ordered twice"), "{page}");
+    assert!(
+        page.contains(r#"value="r1""#) && page.contains(r#"value="S""#),
+        "{page}"
+    );
+    assert!(!page.contains("<b>"), "{page}");
+
+    let (response, body) = get("/api/orders?tenantId=t-1").await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let problem: orders_contracts::ProblemDetails = serde_json::from_str(&body).unwrap();
+    assert_eq!(problem.message, ["The API does not answer"]);
+}
+
+#[tokio::test]
+async fn forms_of_other_sites_are_refused() {
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+    ] {
+        for path in [
+            "/orders/new",
+            "/orders/ord_qz74bke6iblutmfkqfvmtezzkq/cancel",
+        ] {
+            let request = post(path)
+                .header(header::HOST, "localhost:3000")
+                .header(name, value);
+            let (response, _) = send(request.body(Body::from("tenantId=t-1")).unwrap()).await;
+            assert_eq!(
+                response.status(),
+                StatusCode::FORBIDDEN,
+                "{name}: {value} to {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_is_never_markup() {
+    let (response, page) = get("/orders?tenantId=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E").await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert!(!page.contains("<script>"), "{page}");
+    assert!(!response.headers().contains_key(header::SET_COOKIE));
+}

@@ -201,7 +201,7 @@ class OrderForm {
     for (const field of this.#form.querySelectorAll<HTMLInputElement>('input:not([type=hidden])')) {
       const message = messages.find((message) => message.field === field);
       const error = document.getElementById(`${field.id}-error`);
-      if (error !== null) error.textContent = message === undefined ? '' : sentence(message.text);
+      if (error !== null) error.textContent = message?.text ?? '';
       if (message === undefined) field.removeAttribute('aria-invalid');
       else field.ariaInvalid = 'true';
     }
@@ -236,8 +236,4 @@ function number(text: string): number | string | undefined {
   const trimmed = text.trim();
   if (trimmed === '') return undefined;
   return JSON_NUMBER.test(trimmed) ? Number(trimmed) : trimmed;
-}
-
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -279,12 +279,8 @@ impl NewOrderPage {
         format!("items/{index}/{field}")
     }
 
-    fn error(&self, name: &str) -> String {
-        let error = self.errors.get(name).map_or("", String::as_str);
-        let mut letters = error.chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_uppercase().chain(letters).collect()
-        })
+    fn error(&self, name: &str) -> &str {
+        self.errors.get(name).map_or("", String::as_str)
     }
 
     /// What is wrong with fields: the name of each, its label, the rule.

@@ -99,8 +99,8 @@ fn unavailable(tenant: &TenantId) -> Response {
 }
 
 /// What the button sends.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Cancel {
     tenant_id: String,
 }
