@@ -53,9 +53,13 @@ async fn help_and_dump_config_tell_every_setting() {
     for daemon in DAEMONS {
         let (code, help, _) = ask(daemon, &["--help"], &[]).await;
         assert_eq!(code, Some(0));
+        let its_own = match daemon {
+            "web" => "ORDERS_EDGE_URL",
+            _ => "NATS_URL",
+        };
         for part in [
             "PORT",
-            "NATS_URL",
+            its_own,
             "ORDERS_LOG__FORMAT",
             "--config",
             "--dump-config",
@@ -72,9 +76,10 @@ async fn help_and_dump_config_tell_every_setting() {
         let (code, dump, _) = ask(daemon, &["--dump-config"], &secret).await;
         assert_eq!(code, Some(0));
         assert!(
-            dump.contains("nats_url") && !dump.contains("secret"),
+            dump.contains(&its_own.to_lowercase().replace("orders_", "")),
             "{dump}"
         );
+        assert!(!dump.contains("secret"), "{dump}");
     }
 }
 
@@ -85,6 +90,7 @@ async fn a_wrong_value_is_one_line_that_names_the_key() {
         ("edge", "ORDERS_IDEMPOTENCY__ON_MISMATCH", "maybe"),
         ("writer", "ORDERS_STREAMS__REPLICAS", "-1"),
         ("payment-simulator", "ORDERS_PAYMENT__DELAY", "soon"),
+        ("web", "ORDERS_UPLOAD_ORIGIN", "https://h; script-src *"),
     ] {
         let (code, _, error) = ask(daemon, &[], &[(name, value)]).await;
         assert_eq!(code, Some(64), "{error}");
@@ -102,6 +108,12 @@ async fn a_wrong_value_is_one_line_that_names_the_key() {
 #[tokio::test]
 async fn every_daemon_tells_its_health_and_metrics_and_stops_within_four_seconds() {
     let mut pipeline = Pipeline::start("100ms").await;
+    let mut web = pipeline
+        .stack
+        .daemon("web")
+        .env("ORDERS_EDGE_URL", &pipeline.edge.url())
+        .start()
+        .await;
     let id = pipeline.create("t-1", "r1").await;
     pipeline.until_status("t-1", &id, "PAID").await;
     // Orders on their way while everything stops.
@@ -123,6 +135,7 @@ async fn every_daemon_tells_its_health_and_metrics_and_stops_within_four_seconds
         }
     });
     for daemon in [
+        &mut web,
         &mut pipeline.projector,
         &mut pipeline.payments,
         &mut pipeline.writer,
@@ -170,11 +183,11 @@ fn free_base(offsets: &[u16]) -> u16 {
 }
 
 /// A folder with the project's Procfile and an `.env` for `stack`, in which a runner can start.
-fn runner_folder(stack: &Stack, base: u16) -> tempfile::TempDir {
+fn runner_folder(stack: &Stack, base: u16, web: u16) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(checkout().join("Procfile"), folder.path().join("Procfile")).unwrap();
     let env = format!(
-        "PORT={base}\nOVERMIND_PORT={base}\nMONGO_URL={}\nNATS_URL={}\nORDERS_PAYMENT__DELAY=500ms\nORDERS_REALTIME_URLS=http://localhost:{}\n",
+        "PORT={base}\nOVERMIND_PORT={base}\nMONGO_URL={}\nNATS_URL={}\nORDERS_PAYMENT__DELAY=500ms\nORDERS_REALTIME_URLS=http://localhost:{}\nORDERS_EDGE_URL=http://localhost:{base}\nORDERS_WEB_PORT={web}\n",
         stack.mongo_url,
         stack.nats.url(),
         base + 400,
@@ -189,6 +202,7 @@ async fn see_an_order_through(
     folder: &Path,
     base: u16,
     second_projector: u16,
+    web: u16,
 ) {
     let target = Path::new(&binaries()).parent().unwrap().to_owned();
     let log = std::fs::File::create(folder.join("log")).unwrap();
@@ -211,6 +225,7 @@ async fn see_an_order_through(
         second_projector,
         base + 300,
         base + 400,
+        web,
     ];
     for port in ports {
         eventually(
@@ -244,6 +259,11 @@ async fn see_an_order_through(
         }
     })
     .await;
+
+    let page = reqwest::get(format!("http://127.0.0.1:{web}/orders?tenantId=t-1"))
+        .await
+        .unwrap();
+    assert!(page.text().await.unwrap().contains("PAID"));
 
     let pid = child.id().unwrap();
     let start = Instant::now();
@@ -297,23 +317,23 @@ async fn see_an_order_through(
 #[tokio::test]
 async fn foreman_runs_the_procfile() {
     let stack = Stack::start().await;
-    let base = free_base(&[0, 100, 200, 201, 300, 400]);
-    let folder = runner_folder(&stack, base);
+    let (base, web) = (free_base(&[0, 100, 200, 201, 300, 400]), free_port());
+    let folder = runner_folder(&stack, base, web);
     let mut foreman = Command::new("foreman");
     foreman.args(["start", "-m", "all=1,projector=2"]);
-    see_an_order_through(foreman, folder.path(), base, base + 201).await;
+    see_an_order_through(foreman, folder.path(), base, base + 201, web).await;
     stack.clean_up().await;
 }
 
 #[tokio::test]
 async fn overmind_runs_the_procfile() {
     let stack = Stack::start().await;
-    let base = free_base(&[0, 100, 200, 210, 300, 400]);
-    let folder = runner_folder(&stack, base);
+    let (base, web) = (free_base(&[0, 100, 200, 210, 300, 400]), free_port());
+    let folder = runner_folder(&stack, base, web);
     let mut overmind = Command::new(tool("overmind"));
     overmind
         .args(["start", "-m", "all=1,projector=2", "-s"])
         .arg(folder.path().join("overmind.sock"));
-    see_an_order_through(overmind, folder.path(), base, base + 210).await;
+    see_an_order_through(overmind, folder.path(), base, base + 210, web).await;
     stack.clean_up().await;
 }

@@ -67,7 +67,7 @@ impl Site {
                 ["do", "kill", name] => self.daemon(name).kill().await,
                 ["do", "start", name] => self.daemon(name).restart(|setup| setup).await,
                 _ => {
-                    println!("{line}");
+                    eprintln!("{line}");
                     continue;
                 }
             }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{progress, schemas, workspace::Workspace};
+use tokio::process::Command;
+
+use crate::{progress, schemas, tools, workspace::Workspace};
 
 pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
     let mut failed = Vec::new();
@@ -29,6 +31,7 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
         "warnings",
     ];
     note("clippy", cargo(workspace, &clippy, "see above").await);
+    note("types of the browser code", types(workspace).await);
     note("direction of dependencies", dependencies(workspace).await);
     note("schemas", schemas::check(workspace).await);
     ensure!(failed.is_empty(), "lint failed: {}", failed.join(", "));
@@ -41,8 +44,18 @@ async fn cargo(workspace: &Workspace, args: &[&str], remedy: &str) -> Result<()>
     Ok(())
 }
 
+/// The bundler drops types without a look at them.
+async fn types(workspace: &Workspace) -> Result<()> {
+    let client = workspace.root().join("services/web/client");
+    tools::node_modules(&client).await?;
+    let mut compiler = Command::new(client.join("node_modules/.bin/tsc"));
+    let status = progress::run_shown(compiler.arg("-p").arg(&client)).await?;
+    ensure!(status.success(), "see above");
+    Ok(())
+}
+
 /// Which packages may use an external crate: each technology has one home.
-const HOMES: [(&str, &[&str]); 4] = [
+const HOMES: [(&str, &[&str]); 5] = [
     (
         "async-nats",
         &["orders-bus", "orders-testkit", "orders-tests"],
@@ -53,6 +66,7 @@ const HOMES: [(&str, &[&str]); 4] = [
     ),
     ("figment", &["orders-service"]),
     ("socketioxide", &["realtime"]),
+    ("askama", &["web"]),
 ];
 
 /// What the pure packages must do without.

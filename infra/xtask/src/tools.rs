@@ -109,7 +109,7 @@ pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
 }
 
 /// The npm packages of a folder, if it has any and they are not there as locked.
-async fn node_modules(folder: &Path) -> Result<()> {
+pub(crate) async fn node_modules(folder: &Path) -> Result<()> {
     let changed = |path: &str| {
         fs::metadata(folder.join(path))
             .and_then(|file| file.modified())
@@ -122,9 +122,9 @@ async fn node_modules(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund"])
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(folder);
-    progress::run("installing the npm packages of the tests", &mut npm).await
+    progress::run("installing npm packages", &mut npm).await
 }
 
 /// The cached folder of that name and version; `make` fills it the first time.

@@ -135,3 +135,57 @@ async fn what_is_typed_is_never_markup() {
     assert!(!page.contains("<script>"), "{page}");
     assert!(!response.headers().contains_key(header::SET_COOKIE));
 }
+
+#[tokio::test]
+async fn pages_load_the_script_if_there_is_one_and_say_so_if_not() {
+    let (_, page) = get("/orders/new").await;
+    let (_, list) = get("/orders").await;
+    match &ASSETS.client {
+        Some(client) => {
+            assert!(page.contains(&client.path) && list.contains(&client.path));
+            assert!(list.contains("id=\"live\""), "{list}");
+        }
+        None => {
+            assert!(!page.contains("<script") && !list.contains("<script"));
+            assert!(list.contains("built without Node"), "{list}");
+            assert!(page.contains("needs a build with Node"), "{page}");
+        }
+    }
+}
+
+/// The build script itself, as cargo runs it on a machine without Node.
+#[test]
+fn without_node_the_build_warns_and_goes_on() {
+    let out = tempfile::tempdir().unwrap();
+    let builds = std::path::Path::new(env!("OUT_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let scripts = std::fs::read_dir(builds)
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let script = entry.path().join("build-script-build");
+            let built = script.metadata().and_then(|file| file.modified()).ok()?;
+            name.starts_with("web-").then_some((built, script))
+        });
+    let (_, script) = scripts.max().expect("this package has a build script");
+    let output = std::process::Command::new(script)
+        .env("PATH", out.path())
+        .env("OUT_DIR", out.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains(
+            "cargo::warning=the pages are built without live updates: npm is not on the PATH"
+        ),
+        "{told}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(out.path().join("client.js")).unwrap(),
+        ""
+    );
+}

@@ -33,8 +33,8 @@ export class Region {
     const before = statuses(this.#element);
     this.#settle(this.#element);
     this.#tell(before);
-    // Which orders a filter by status shows has changed; and one order's page has more to show than its status.
-    if ('byStatus' in this.#element.dataset || before.has(orderId)) this.refresh();
+    // A list by status has other orders now.
+    if ('byStatus' in this.#element.dataset) this.refresh();
   }
 
   /** Loads what the server has now, as soon as it can be had. */
