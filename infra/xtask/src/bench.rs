@@ -102,12 +102,12 @@ impl Stack {
         layers.insert(0, vec![running]);
         progress::step("waiting for the daemons", all_ready(&ports)).await;
 
-        let edge = daemons
-            .iter()
-            .zip(&ports)
-            .find(|(daemon, _)| daemon.name == "edge");
-        let (_, edge) = edge.context("the Procfile names no edge")?;
-        env.push(("EDGE_URL".to_owned(), format!("http://127.0.0.1:{edge}")));
+        for (name, variable) in [("edge", "EDGE_URL"), ("web", "WEB_URL")] {
+            let mut listeners = daemons.iter().zip(&ports);
+            let found = listeners.find(|(daemon, _)| daemon.name == name);
+            let (_, port) = found.with_context(|| format!("the Procfile names no {name}"))?;
+            env.push((variable.to_owned(), format!("http://127.0.0.1:{port}")));
+        }
         Ok(Self { env, layers })
     }
 }

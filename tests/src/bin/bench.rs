@@ -1,6 +1,6 @@
 //! The benchmark of the running pipeline, next to what the database alone can do in the same run.
 //!
-//! `cargo xtask bench` starts the servers and the daemons and calls it with `EDGE_URL` and `MONGO_URL` set. All load
+//! `cargo xtask bench` starts the servers and the daemons and calls it with `EDGE_URL`, `WEB_URL` and `MONGO_URL` set. All load
 //! goes to those addresses, is bounded in count and time, and stops by itself.
 #![expect(clippy::print_stdout, reason = "a report is what it makes")]
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Measures the pipeline at EDGE_URL and the database at MONGO_URL.
+/// Measures the pipeline at EDGE_URL, its pages at WEB_URL and the database at MONGO_URL.
 #[derive(Parser)]
 struct Options {
     /// How long each of the two loads runs, in seconds
@@ -46,6 +46,7 @@ const TENANT: &str = "bench";
 async fn main() -> Result<()> {
     let options = Options::parse();
     let edge = std::env::var("EDGE_URL").context("EDGE_URL: run `cargo xtask bench`")?;
+    let web = std::env::var("WEB_URL").context("WEB_URL: run `cargo xtask bench`")?;
     let mongo = std::env::var("MONGO_URL").context("MONGO_URL: run `cargo xtask bench`")?;
     let http = reqwest::Client::new();
 
@@ -60,6 +61,10 @@ async fn main() -> Result<()> {
     let paid = listen(&edge).await?;
     let (latencies, told) = paced(&http, &edge, &options).await?;
     let after_payment = until_told(&told, &paid, options.payment_delay).await;
+
+    eprintln!("the list, as a page and as JSON");
+    let list = read(&http, &format!("{edge}/api/orders?tenantId={TENANT}")).await?;
+    let page = read(&http, &format!("{web}/orders?tenantId={TENANT}")).await?;
 
     eprintln!(
         "{} connections for {} s",
@@ -87,6 +92,11 @@ async fn main() -> Result<()> {
         "| from 201 to the socket event, minus {} s | {} |",
         options.payment_delay,
         summary(after_payment)
+    );
+    println!("| the list as a page | {} |", summary(page));
+    println!(
+        "| in the same run: the same list as JSON, from the edge | {} |",
+        summary(list)
     );
     println!(
         "| orders/s at {} connections, stored and listed | {per_second:.0}/s, {} |",
@@ -132,6 +142,18 @@ async fn place(http: &reqwest::Client, edge: &str) -> Result<(Duration, String)>
         elapsed,
         body["orderId"].as_str().unwrap_or_default().to_owned(),
     ))
+}
+
+/// Reads `url` 500 times, one after the other.
+async fn read(http: &reqwest::Client, url: &str) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for _ in 0..500 {
+        let start = Instant::now();
+        let response = http.get(url).send().await?.error_for_status()?;
+        response.bytes().await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
 }
 
 type Moments = HashMap<String, Instant>;
