@@ -100,6 +100,14 @@ await run(async (visitors) => {
   await later.goto('/orders');
   await expect(later.getByLabel('Tenant')).toHaveValue('t-1');
 
+  // A tab in the background that keeps itself up to date is no visit.
+  await later.goto('/orders?tenantId=t-9');
+  const refreshed = tab.waitForResponse((response) => response.url().includes('/orders?tenantId=t-1'));
+  await create('t-1', 'while-elsewhere');
+  await refreshed;
+  await later.goto('/orders');
+  await expect(later.getByLabel('Tenant')).toHaveValue('t-9');
+
   // The API and Socket.IO are on this origin too, as the seed's rewrites have it.
   const through = await tab.evaluate(async () => (await fetch('/api/orders?tenantId=t-1')).json());
   assert.deepEqual(through, await (await fetch(`${EDGE}/api/orders?tenantId=t-1`)).json());

@@ -1,5 +1,6 @@
 //! Whose orders a page shows: the tenant of the URL, else the last one, else the first one everybody starts with.
 
+use axum::http::HeaderMap;
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use orders_contracts::TenantId;
 
@@ -18,8 +19,12 @@ pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, (
     Ok(last.unwrap_or_else(|| DEFAULT.parse().expect("a tenant")))
 }
 
-/// The cookie that remembers the tenant.
-pub(crate) fn remember(jar: CookieJar, tenant: &TenantId) -> CookieJar {
+/// Remembers the tenant in a cookie, when this is a visit: a page in the background that brings itself up to date is not.
+pub(crate) fn remember(jar: CookieJar, headers: &HeaderMap, tenant: &TenantId) -> CookieJar {
+    let mode = headers.get("sec-fetch-mode");
+    if mode.is_some_and(|mode| mode != "navigate") {
+        return jar;
+    }
     let cookie = Cookie::build((COOKIE, tenant.to_string()))
         .path("/")
         .http_only(true)

@@ -42,9 +42,12 @@ export class Optimistic {
     this.#tenantId = tenantId;
   }
 
-  /** The order is listed, wherever in the list that is. */
-  forget(orderId: string): void {
-    save(load().filter((order) => order.orderId !== orderId));
+  /** The order is listed, wherever in the list that is. Whether it was one of this tab's. */
+  forget(orderId: string): boolean {
+    const sent = load();
+    const others = sent.filter((order) => order.orderId !== orderId);
+    if (others.length < sent.length) save(others);
+    return others.length < sent.length;
   }
 
   /** Puts the rows that the list in `root` lacks on top of it. */

@@ -14,6 +14,8 @@ export class Region {
   readonly #optimistic: Optimistic;
   /** Orders known to be settled, which is final: an answer that was on its way does not turn them back. */
   readonly #settled = new Map<string, Status>();
+  /** Orders created while the page is open: others come into view by paging. */
+  readonly #created = new Set<string>();
   #stale = false;
   #loading = false;
 
@@ -24,6 +26,7 @@ export class Region {
   }
 
   created({ orderId }: Change): void {
+    this.#created.add(orderId);
     this.#optimistic.forget(orderId);
     this.refresh();
   }
@@ -33,8 +36,9 @@ export class Region {
     const before = statuses(this.#element);
     this.#settle(this.#element);
     this.#tell(before);
-    // A list by status has other orders now.
-    if ('byStatus' in this.#element.dataset) this.refresh();
+    // It is listed; and a list by status has other orders now.
+    const wasOptimistic = this.#optimistic.forget(orderId);
+    if (wasOptimistic || 'byStatus' in this.#element.dataset) this.refresh();
   }
 
   /** Loads what the server has now, as soon as it can be had. */
@@ -91,6 +95,7 @@ export class Region {
     for (const order of orders(this.#element)) {
       const status = order.dataset['status'];
       if (before.get(order.id) === status) continue;
+      if (!before.has(order.id) && !this.#created.has(order.id)) continue;
       order.classList.add('changed');
       order.addEventListener('animationend', () => order.classList.remove('changed'), { once: true });
       news.push(before.has(order.id) ? `Order ${order.id} is ${status}` : `New order ${order.id}`);

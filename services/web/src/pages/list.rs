@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{RawQuery, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
@@ -25,6 +25,7 @@ pub(crate) async fn list(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     jar: CookieJar,
 ) -> Response {
     let asked = Parameters::of(&query.unwrap_or_default());
@@ -43,7 +44,7 @@ pub(crate) async fn list(
     match web.edge.list(&query, trace).await {
         Ok(list) => {
             let page = OrdersPage::new(frame, asked, list);
-            (tenant::remember(jar, &tenant), html(&page)).into_response()
+            (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
         }
         Err(Failure::Refused(_, problem)) => {
             let page = OrdersPage::without_orders(frame, asked, Some(*problem));

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{RawQuery, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
@@ -20,7 +20,11 @@ use super::{Frame, html, message};
 use crate::{Web, edge::Failure, tenant};
 
 /// `GET /orders/new`
-pub(crate) async fn form(RawQuery(query): RawQuery, jar: CookieJar) -> Response {
+pub(crate) async fn form(
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    jar: CookieJar,
+) -> Response {
     let query = query.unwrap_or_default();
     let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "tenantId");
     let tenant = match tenant::chosen(asked.as_ref().map(|(_, value)| &**value), &jar) {
@@ -36,7 +40,7 @@ pub(crate) async fn form(RawQuery(query): RawQuery, jar: CookieJar) -> Response 
         }
     };
     let page = NewOrderPage::new(NewOrder::blank(tenant.to_string()));
-    (tenant::remember(jar, &tenant), html(&page)).into_response()
+    (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
 }
 
 /// `POST /orders/new`: what browsers without the script send.

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{Path, RawQuery, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
@@ -35,6 +35,7 @@ pub(crate) async fn show(
     Extension(trace): Extension<TraceContext>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     jar: CookieJar,
 ) -> Response {
     let query = query.unwrap_or_default();
@@ -60,7 +61,7 @@ pub(crate) async fn show(
     };
     let cancelling = asked("cancel").is_some();
     let page = render(&web, &tenant, id, cancelling, None, trace).await;
-    (tenant::remember(jar, &tenant), page).into_response()
+    (tenant::remember(jar, &headers, &tenant), page).into_response()
 }
 
 async fn render(
