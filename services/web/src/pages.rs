@@ -62,6 +62,13 @@ fn message(status: StatusCode, frame: Frame, title: &str, text: &str) -> Respons
     (status, html(&page)).into_response()
 }
 
+/// The answer when what was chosen is no tenant.
+fn no_tenant(wrong: (String, String)) -> Response {
+    let frame = Frame::of_none(wrong);
+    let text = "Choose another tenant above.";
+    message(StatusCode::BAD_REQUEST, frame, "No such tenant", text)
+}
+
 /// The answer when there is no such page.
 pub(crate) async fn not_found() -> Response {
     let text = "There is no such page.";

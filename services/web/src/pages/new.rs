@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Frame, html, message};
+use super::{Frame, html, no_tenant};
 use crate::{Web, edge::Failure, tenant};
 
 /// `GET /orders/new`
@@ -29,15 +29,7 @@ pub(crate) async fn form(
     let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "tenantId");
     let tenant = match tenant::chosen(asked.as_ref().map(|(_, value)| &**value), &jar) {
         Ok(tenant) => tenant,
-        Err(wrong) => {
-            let text = "Choose the tenant to order for.";
-            return message(
-                StatusCode::BAD_REQUEST,
-                Frame::of_none(wrong),
-                "No such tenant",
-                text,
-            );
-        }
+        Err(wrong) => return no_tenant(wrong),
     };
     let page = NewOrderPage::new(NewOrder::blank(tenant.to_string()));
     (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()

@@ -13,7 +13,7 @@ use axum_extra::extract::CookieJar;
 use orders_contracts::{OrderId, TenantId, TraceContext};
 use serde::Deserialize;
 
-use super::{Frame, Row, html, message};
+use super::{Frame, Row, html, message, no_tenant};
 use crate::{Web, edge::Failure, tenant};
 
 #[derive(Template)]
@@ -45,15 +45,7 @@ pub(crate) async fn show(
     };
     let tenant = match tenant::chosen(asked("tenantId").as_deref(), &jar) {
         Ok(tenant) => tenant,
-        Err(wrong) => {
-            let text = "Choose a tenant to see its orders.";
-            return message(
-                StatusCode::BAD_REQUEST,
-                Frame::of_none(wrong),
-                "No such tenant",
-                text,
-            );
-        }
+        Err(wrong) => return no_tenant(wrong),
     };
     let Ok(id) = id.parse() else {
         let text = "There is no such order.";
