@@ -2,9 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { expect } from '@playwright/test';
-
-import { fill, listed, requests, row, run, submit } from './support.mjs';
+import { expect, fill, listed, requests, row, run, submit } from './support.mjs';
 
 await run(async (visitors) => {
   visitors.expected = [/400 \(Bad Request\)/, /ERR_FAILED/, /502|503/];

@@ -2,9 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { expect } from '@playwright/test';
-
-import { EDGE, api, create, isMarked, live, mark, run, status } from './support.mjs';
+import { EDGE, api, create, expect, isMarked, live, mark, run, status } from './support.mjs';
 
 const ids = (page) => page.locator('tbody tr').evaluateAll((rows) => rows.map((row) => row.id));
 const parameters = (page) => Object.fromEntries(new URL(page.url()).searchParams);

@@ -2,9 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { expect } from '@playwright/test';
-
-import { create, fill, listed, live, run, status, submit } from './support.mjs';
+import { create, expect, fill, listed, live, run, status, submit } from './support.mjs';
 
 await run(async (visitors) => {
   const page = await visitors.page('/orders?tenantId=t-1', { javaScriptEnabled: false });
@@ -62,7 +60,7 @@ await run(async (visitors) => {
   await page.goto(`/orders/${paid}?tenantId=t-1`);
   await expect(async () => {
     assert.equal((await listed('t-1'))[0].status, 'PAID');
-  }).toPass();
+  }).toPass({ timeout: 60_000 });
   await page.getByRole('button', { name: 'Cancel the order' }).click();
   await expect(page.getByRole('alert')).toContainText('is PAID and cannot be cancelled');
   await expect(page.locator('.status')).toHaveText('PAID');

@@ -4,9 +4,7 @@
 import assert from 'node:assert/strict';
 
 import { AxeBuilder } from '@axe-core/playwright';
-import { expect } from '@playwright/test';
-
-import { WEB, api, create, live, listed, run } from './support.mjs';
+import { WEB, api, create, expect, listed, live, run } from './support.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 const LIMIT_BYTES = 60 * 1024;
@@ -22,7 +20,7 @@ await run(async (visitors) => {
   await expect(async () => {
     const states = (await listed('t-123')).map((order) => order.status);
     assert(!states.includes('PENDING'));
-  }).toPass();
+  }).toPass({ timeout: 60_000 });
   const upload = await api('/api/uploads/presign', { tenantId: 't-123', filename: 'invoice.pdf', contentType: 'application/pdf', size: 6 });
   const { orderId: attached } = await api('/api/orders', {
     requestId: 'attached',

@@ -2,9 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { expect } from '@playwright/test';
-
-import { create, isMarked, live, mark, run, stack, status } from './support.mjs';
+import { create, expect, isMarked, live, mark, run, stack, status } from './support.mjs';
 
 const SPARE = process.env.SPARE_EDGE_URL;
 
@@ -30,12 +28,12 @@ await run(async (visitors) => {
 
   await stack('start edge');
   for (const shown of [page, late]) {
-    await expect(live(shown)).toHaveText('Live', { timeout: 20_000 });
-    for (const id of [...before, ...during]) await expect(status(shown, id)).toHaveText('PAID', { timeout: 20_000 });
+    await expect(live(shown)).toHaveText('Live');
+    for (const id of [...before, ...during]) await expect(status(shown, id)).toHaveText('PAID');
     await expect(shown.locator('tbody tr')).toHaveCount(10);
     assert(await isMarked(shown), 'it was not reloaded');
   }
   // And goes on.
   const after = await create('t-1', 'after');
-  for (const shown of [page, late]) await expect(status(shown, after)).toHaveText('PAID', { timeout: 20_000 });
+  for (const shown of [page, late]) await expect(status(shown, after)).toHaveText('PAID');
 });

@@ -3,10 +3,16 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-import { chromium } from '@playwright/test';
+import { chromium, expect as hope } from '@playwright/test';
 
 export const WEB = process.env.WEB_URL;
 export const EDGE = process.env.EDGE_URL;
+
+/** Long, because only a failing test ever waits for it. */
+const LIMIT_MS = 60_000;
+
+/** Playwright's own, with more patience: everything runs on one machine. */
+export const expect = hope.configure({ timeout: LIMIT_MS });
 
 const FLAGS = [
   '--no-sandbox',
@@ -54,7 +60,7 @@ class Visitors {
   /** Somebody with a browser profile of their own. */
   async visitor(options = {}) {
     const context = await this.#browser.newContext({ baseURL: WEB, viewport: { width: 1280, height: 900 }, ...options });
-    context.setDefaultTimeout(30_000);
+    context.setDefaultTimeout(LIMIT_MS);
     const complain = (text) => {
       if (!this.expected.some((expected) => expected.test(text))) this.#complaints.push(text);
     };

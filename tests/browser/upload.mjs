@@ -3,9 +3,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 
-import { expect } from '@playwright/test';
-
-import { EDGE, fill, listed, requests, run, submit } from './support.mjs';
+import { EDGE, expect, fill, listed, requests, run, submit } from './support.mjs';
 
 await run(async (visitors) => {
   visitors.expected = [/400 \(Bad Request\)/, /ERR_FAILED/, /500/];
