@@ -1,8 +1,10 @@
 // The form for a new order: what is wrong is told, and whatever happens it makes one order.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 
-import { expect, fill, listed, requests, row, run, submit } from './support.mjs';
+import { WEB, expect, fill, listed, requests, row, run, submit } from './support.mjs';
 
 await run(async (visitors) => {
   visitors.expected = [/400 \(Bad Request\)/, /ERR_FAILED/, /502|503/];
@@ -87,17 +89,51 @@ await run(async (visitors) => {
   assert.equal(orders.length, 3);
   await expect(row(page, orders[0].orderId)).toBeVisible();
 
-  // A form of another site gets nowhere, nor does what it sends to the API.
-  const foreign = await visitors.page('/orders');
-  const answers = await foreign.evaluate(async () => {
-    const post = (path, type) => fetch(path, { method: 'POST', headers: { 'content-type': type }, body: 'tenantId=t-1' });
-    return [(await post('/orders/new', 'application/x-www-form-urlencoded')).status];
-  });
-  assert.deepEqual(answers, [400], 'from the own site it is read, and refused for what it lacks');
-  const crossSite = await fetch(`${process.env.WEB_URL}/orders/new`, {
-    method: 'POST',
-    headers: { 'sec-fetch-site': 'cross-site', origin: 'http://evil.example', 'content-type': 'application/x-www-form-urlencoded' },
-    body: 'tenantId=t-1',
-  });
-  assert.equal(crossSite.status, 403);
+  // Prices are sent digit by digit, as typed.
+  await page.goto('/orders/new?tenantId=t-2');
+  await fill(page);
+  await page.getByLabel('Quantity').fill('1');
+  await page.getByLabel('Price').fill('123456789012.123456');
+  posts.length = 0;
+  await submit(page);
+  await page.waitForURL(/\/orders\?/);
+  assert(posts[0].postData().includes('"price":123456789012.123456}'), posts[0].postData());
+  await expect(page.locator('tbody .total')).toHaveText('123456789012.123456');
+
+  // A page of another site gets nowhere, neither with forms nor with the API.
+  const evil = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end('<!doctype html><p>Hello'));
+  await once(evil.listen(0, '127.0.0.1'), 'listening');
+  const origin = `http://127.0.0.1:${evil.address().port}`;
+  visitors.expected.push(new RegExp(`^request to ${origin}`), /blocked by CORS policy/, /403|415/, /violates/);
+  const foreign = await visitors.page(origin);
+  const body = { requestId: 'evil', tenantId: 't-3', buyer: { email: 'a@b.de', name: 'A' }, items: [{ sku: 'S', qty: 1, price: 1 }] };
+  const outcomes = await foreign.evaluate(async ([web, json]) => {
+    const post = (path, type, mode) => fetch(web + path, { method: 'POST', mode, headers: { 'content-type': type }, body: json })
+      .then((answer) => answer.type, () => 'refused');
+    return [
+      await post('/api/orders', 'application/json', 'cors'),
+      // Sent without a question beforehand, and so not as JSON.
+      await post('/api/orders', 'text/plain', 'no-cors'),
+    ];
+  }, [WEB, JSON.stringify(body)]);
+  assert.deepEqual(outcomes, ['refused', 'opaque']);
+  await foreign.evaluate((web) => {
+    document.body.innerHTML = `<form method="post" action="${web}/orders/new"><input name="tenantId" value="t-3">
+      <input name="requestId" value="evil"><input name="buyer/email" value="a@b.de"><input name="buyer/name" value="A">
+      <input name="items/0/sku" value="S"><input name="items/0/qty" value="1"><input name="items/0/price" value="1"></form>`;
+    document.forms[0].submit();
+  }, WEB);
+  await expect(foreign.getByText('This form was sent from another site.')).toBeVisible();
+  evil.close();
+  assert.deepEqual(await listed('t-3'), []);
+
+  // A script that does not come: the form says what it cannot do, instead of dropping the file.
+  const bare = await (await visitors.visitor()).newPage();
+  await bare.route('**/assets/client-*', (route) => route.abort());
+  await bare.goto('/orders/new?tenantId=t-4');
+  await expect(bare.getByLabel('File')).toBeDisabled();
+  await fill(bare);
+  await submit(bare);
+  await bare.waitForURL(/\/orders\?/);
+  assert.equal((await listed('t-4')).length, 1);
 });

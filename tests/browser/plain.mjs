@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { create, expect, fill, listed, live, run, status, submit } from './support.mjs';
+import { create, expect, fill, listed, live, run, stack, status, submit } from './support.mjs';
 
 await run(async (visitors) => {
   const page = await visitors.page('/orders?tenantId=t-1', { javaScriptEnabled: false });
@@ -58,11 +58,16 @@ await run(async (visitors) => {
   assert.equal(await page.getByRole('button', { name: 'Cancel the order' }).count(), 0);
   const paid = await create('t-1', 'r1');
   await page.goto(`/orders/${paid}?tenantId=t-1`);
+  await stack('pay after 100ms');
   await expect(async () => {
     assert.equal((await listed('t-1'))[0].status, 'PAID');
   }).toPass({ timeout: 60_000 });
   await page.getByRole('button', { name: 'Cancel the order' }).click();
   await expect(page.getByRole('alert')).toContainText('is PAID and cannot be cancelled');
+  await expect(page.locator('.status')).toHaveText('PAID');
+  // The address of that answer, loaded again, is the order's page.
+  await page.goto(page.url());
+  await page.waitForURL(`**/orders/${paid}`);
   await expect(page.locator('.status')).toHaveText('PAID');
   await page.goto(`/orders/${paid}?tenantId=t-2`);
   await expect(page.getByText('t-2 has no such order')).toBeVisible();

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 
 import { AxeBuilder } from '@axe-core/playwright';
-import { WEB, api, create, expect, listed, live, run } from './support.mjs';
+import { WEB, api, create, expect, listed, live, run, stack, status } from './support.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 const LIMIT_BYTES = 60 * 1024;
@@ -17,10 +17,12 @@ await run(async (visitors) => {
     orders.push(await create('t-123', `r${n}`, { email: emails[n % 3], price: (1250 + n * 731) / 100 }));
   }
   await api(`/api/orders/${orders[4]}/cancel`, { tenantId: 't-123' });
+  await stack('pay after 100ms');
   await expect(async () => {
     const states = (await listed('t-123')).map((order) => order.status);
     assert(!states.includes('PENDING'));
   }).toPass({ timeout: 60_000 });
+  await stack('pay after 1h');
   const upload = await api('/api/uploads/presign', { tenantId: 't-123', filename: 'invoice.pdf', contentType: 'application/pdf', size: 6 });
   const { orderId: attached } = await api('/api/orders', {
     requestId: 'attached',
@@ -46,23 +48,13 @@ await run(async (visitors) => {
   };
   for (const [look, options] of Object.entries(looks)) {
     const context = await visitors.visitor(options);
-    await context.addInitScript(() => {
-      window.shifts = [];
-      new PerformanceObserver((list) => {
-        for (const { value, sources } of list.getEntries()) {
-          const moved = sources.map(({ node, previousRect, currentRect }) => (
-            [node?.outerHTML ?? node?.textContent, JSON.stringify(previousRect), JSON.stringify(currentRect)].join(' ')
-          ));
-          window.shifts.push(`${value}: ${moved}`);
-        }
-      }).observe({ type: 'layout-shift', buffered: true });
-    });
+    await context.addInitScript(watchShifts);
     const page = await context.newPage();
     for (const [name, path] of Object.entries(pages)) {
       await page.goto(path);
       if (await live(page).count() > 0) await expect(live(page)).toHaveText('Live');
       await page.evaluate(() => new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume))));
-      assert.deepEqual(await page.evaluate(() => window.shifts), [], `${name} on ${look} shifts`);
+      assert.deepEqual(await page.evaluate(() => window.shifts()), [], `${name} on ${look} shifts`);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert(overflow <= 0, `${name} on ${look} is ${overflow} px too wide`);
       await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${look}.png` });
@@ -75,6 +67,18 @@ await run(async (visitors) => {
     await accessible(page, `errors on ${look}`);
     await context.close();
   }
+
+  // A status that flips moves nothing but its own letters.
+  const still = await visitors.visitor();
+  await still.addInitScript(watchShifts);
+  const flips = await still.newPage();
+  await flips.goto(pages.orders);
+  await expect(live(flips)).toHaveText('Live');
+  await expect(status(flips, attached)).toHaveText('PENDING');
+  await stack('pay after 100ms');
+  await expect(status(flips, attached)).toHaveText('PAID');
+  const moved = (await flips.evaluate(() => window.shifts())).reduce((sum, shift) => sum + parseFloat(shift), 0);
+  assert(moved < 0.0001, `${moved}`);
 
   // The first visit, and the second.
   const context = await visitors.visitor();
@@ -113,6 +117,25 @@ await run(async (visitors) => {
   assert.equal(headers['x-content-type-options'], 'nosniff');
   assert.equal(headers['cache-control'], 'no-store');
 });
+
+/** Keeps every layout shift with what moved, for `window.shifts()`. */
+function watchShifts() {
+  const told = [];
+  const tell = (entries) => {
+    for (const { value, sources } of entries) {
+      const moved = sources.map(({ node, previousRect, currentRect }) => (
+        [node?.outerHTML ?? node?.textContent, JSON.stringify(previousRect), JSON.stringify(currentRect)].join(' ')
+      ));
+      told.push(`${value}: ${moved}`);
+    }
+  };
+  const observer = new PerformanceObserver((list) => tell(list.getEntries()));
+  observer.observe({ type: 'layout-shift', buffered: true });
+  window.shifts = () => {
+    tell(observer.takeRecords());
+    return told;
+  };
+}
 
 async function accessible(page, what) {
   const { violations } = await new AxeBuilder({ page }).analyze();

@@ -17,6 +17,7 @@ await run(async (visitors) => {
   await mark(page);
 
   await stack('kill edge');
+  await stack('pay after 100ms');
   await expect(live(page)).toHaveText('Reconnecting');
   await expect(page.locator('#announcer')).toHaveText('Live updates are interrupted');
   // Meanwhile: some are paid, others come by way of another edge.
@@ -25,8 +26,13 @@ await run(async (visitors) => {
   const late = await visitors.page('/orders?tenantId=t-1&limit=50');
   await expect(late.getByRole('alert')).toContainText('cannot be shown for a moment');
   await mark(late);
+  const one = await visitors.page(`/orders/${before[0]}?tenantId=t-1`);
+  await expect(one.getByRole('alert')).toContainText('cannot be shown for a moment');
+  await mark(one);
 
   await stack('start edge');
+  await expect(status(one, before[0])).toHaveText('PAID');
+  assert(await isMarked(one));
   for (const shown of [page, late]) {
     await expect(live(shown)).toHaveText('Live');
     for (const id of [...before, ...during]) await expect(status(shown, id)).toHaveText('PAID');
@@ -36,4 +42,12 @@ await run(async (visitors) => {
   // And goes on.
   const after = await create('t-1', 'after');
   for (const shown of [page, late]) await expect(status(shown, after)).toHaveText('PAID');
+
+  // An answer that never comes holds up nothing for long.
+  await page.route('**/orders?**', () => {}, { times: 1 });
+  const hung = page.waitForRequest((request) => request.url().includes('/orders?'));
+  const behind = await create('t-1', 'behind-1');
+  await hung;
+  const more = await create('t-1', 'behind-2');
+  for (const id of [behind, more]) await expect(status(page, id)).toHaveText('PAID');
 });

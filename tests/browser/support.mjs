@@ -26,7 +26,7 @@ const FLAGS = [
 
 const answers = createInterface({ input: process.stdin });
 
-/** Has the test do something to the pipeline: `kill edge`, `start edge`. */
+/** Has the test do something to the pipeline: `kill edge`, `start edge`, `pay after 100ms`. */
 export async function stack(command) {
   const answer = once(answers, 'line');
   console.log(`do ${command}`);
@@ -49,7 +49,7 @@ export async function run(test) {
 class Visitors {
   #browser;
   #complaints;
-  /** Messages of the console that a test provokes. */
+  /** Complaints that a test provokes. */
   expected = [];
 
   constructor(browser, complaints) {

@@ -31,7 +31,9 @@ await run(async (visitors) => {
   await fill(page);
   await page.getByLabel('File').setInputFiles(file);
   await submit(page);
-  await expect(page.getByText(/Uploading scan.tiff: \d+ %/)).toBeVisible();
+  await expect(page.getByText(/Uploading scan.tiff: (0|25|50|75) %/)).toBeVisible();
+  // What is being sent cannot be changed.
+  for (const field of ['Quantity', 'File']) await expect(page.getByLabel(field)).toBeDisabled();
   await page.waitForURL(/\/orders\?/);
   assert.deepEqual(steps, [
     `POST ${process.env.WEB_URL} api`,
@@ -39,6 +41,8 @@ await run(async (visitors) => {
     `POST ${process.env.WEB_URL} api`,
   ]);
   const seen = JSON.parse(await page.evaluate(() => sessionStorage.getItem('seen')));
+  const said = new Set(seen.map(([, , text]) => text));
+  assert(said.size <= 6, [...said].join('; '));
   const values = seen.map(([, value]) => value);
   assert(values.filter((value) => value > 0 && value < 1).length >= 3, JSON.stringify(seen));
   assert.deepEqual(values, values.toSorted((a, b) => a - b), 'it only grows');
@@ -76,6 +80,17 @@ await run(async (visitors) => {
   await page.waitForURL(/\/orders\?/);
   assert.equal(puts.length, 1);
   assert.equal((await listed('t-1'))[0].attachment.filename, 'a.pdf');
+
+  // A place that is none is told, too, and the form can be used again.
+  await page.goto('/orders/new?tenantId=t-1');
+  await fill(page);
+  await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  await page.route('**/api/uploads/presign', (route) => route.fulfill({ status: 201, json: { url: 'http://[', storageKey: 'k', headers: {} } }), { times: 1 });
+  visitors.expected.push(/SyntaxError/);
+  await submit(page);
+  await expect(page.locator('#summary')).toContainText('for a reason that is ours');
+  await submit(page);
+  await page.waitForURL(/\/orders\?/);
 
   // What the presign refuses is told at the file.
   await page.goto('/orders/new?tenantId=t-1');

@@ -2,13 +2,16 @@
 
 use std::{path::PathBuf, process::Stdio};
 
-use orders_testkit::{Daemon, Stack, checkout};
+use orders_testkit::{Daemon, Setup, Stack, checkout};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Command,
 };
 
 use crate::pipeline::Pipeline;
+
+/// A payment delay that no test waits for: what is PENDING stays so until a script has it paid.
+const NEVER: &str = "1h";
 
 /// The pipeline with the front end before it.
 struct Site {
@@ -47,6 +50,14 @@ impl Site {
         }
     }
 
+    /// Gives the payment-simulator, and all orders that are PENDING, another delay.
+    async fn pay_after(&mut self, delay: &str) {
+        let payments = &mut self.pipeline.payments;
+        payments.kill().await;
+        let change = |setup: Setup| setup.env("ORDERS_PAYMENT__DELAY", delay);
+        payments.restart(change).await;
+    }
+
     /// Runs a script to its end, doing what it asks for.
     async fn browse(mut self, script: &str, environment: &[(&str, &str)]) {
         let mut node = Command::new("node")
@@ -66,6 +77,7 @@ impl Site {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["do", "kill", name] => self.daemon(name).kill().await,
                 ["do", "start", name] => self.daemon(name).restart(|setup| setup).await,
+                ["do", "pay", "after", delay] => self.pay_after(delay).await,
                 _ => {
                     eprintln!("{line}");
                     continue;
@@ -86,22 +98,22 @@ async fn the_seeds_test_flow_and_smoke_test_b() {
 
 #[tokio::test]
 async fn lists_are_filtered_and_paged_by_their_url() {
-    Site::start("60s").await.browse("lists.mjs", &[]).await;
+    Site::start(NEVER).await.browse("lists.mjs", &[]).await;
 }
 
 #[tokio::test]
 async fn a_form_tells_what_is_wrong_and_makes_one_order() {
-    Site::start("1s").await.browse("form.mjs", &[]).await;
+    Site::start(NEVER).await.browse("form.mjs", &[]).await;
 }
 
 #[tokio::test]
 async fn a_file_is_uploaded_with_progress() {
-    Site::start("1s").await.browse("upload.mjs", &[]).await;
+    Site::start(NEVER).await.browse("upload.mjs", &[]).await;
 }
 
 #[tokio::test]
 async fn pages_catch_up_when_the_edge_was_away() {
-    let site = Site::start("3s").await;
+    let site = Site::start(NEVER).await;
     let stack = &site.pipeline.stack;
     let spare = stack
         .daemon("edge")
@@ -115,19 +127,19 @@ async fn pages_catch_up_when_the_edge_was_away() {
 
 #[tokio::test]
 async fn without_javascript_everything_works_but_uploads() {
-    Site::start("2s").await.browse("plain.mjs", &[]).await;
+    Site::start(NEVER).await.browse("plain.mjs", &[]).await;
 }
 
 #[tokio::test]
 async fn an_order_is_shown_before_it_is_listed() {
-    Site::start("2s").await.browse("optimistic.mjs", &[]).await;
+    Site::start(NEVER).await.browse("optimistic.mjs", &[]).await;
 }
 
 #[tokio::test]
 async fn pages_are_for_everybody() {
     let screenshots = screenshots();
     let folder = screenshots.to_str().expect("a path in UTF-8");
-    let site = Site::start("3s").await;
+    let site = Site::start(NEVER).await;
     site.browse("quality.mjs", &[("SCREENSHOTS", folder)]).await;
 }
 

@@ -69,7 +69,10 @@ fn router(web: Arc<Web>) -> Router {
             get(pages::new::form).post(pages::new::create),
         )
         .route("/orders/{orderId}", get(pages::order::show))
-        .route("/orders/{orderId}/cancel", post(pages::order::cancel))
+        .route(
+            "/orders/{orderId}/cancel",
+            post(pages::order::cancel).get(pages::order::after_cancel),
+        )
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)

@@ -75,6 +75,12 @@ pub(crate) async fn not_found() -> Response {
     message(StatusCode::NOT_FOUND, Frame::of(""), "Not found", text)
 }
 
+/// The answer to what is no form, or too large for one.
+fn unreadable() -> Response {
+    let text = "The form could not be read. Nothing was done.";
+    message(StatusCode::BAD_REQUEST, Frame::of(""), "Not a form", text)
+}
+
 /// The answer when a page is asked for what it does not do.
 pub(crate) async fn method_not_allowed() -> Response {
     let text = "This page does not take that.";

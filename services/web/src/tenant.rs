@@ -21,8 +21,7 @@ pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, (
 
 /// Remembers the tenant in a cookie, when this is a visit: a page in the background that brings itself up to date is not.
 pub(crate) fn remember(jar: CookieJar, headers: &HeaderMap, tenant: &TenantId) -> CookieJar {
-    let mode = headers.get("sec-fetch-mode");
-    if mode.is_some_and(|mode| mode != "navigate") {
+    if headers.contains_key("x-refresh") {
         return jar;
     }
     let cookie = Cookie::build((COOKIE, tenant.to_string()))

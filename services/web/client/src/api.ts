@@ -29,10 +29,10 @@ export class NoAnswer extends Error {}
 
 const DEADLINE_MS = 20_000;
 
-/** Posts `body`; `inspect` sees the headers of an answer that is no error. */
+/** Posts `json`; `inspect` sees the headers of an answer that is no error. */
 export async function ask<T>(
   path: string,
-  body: unknown,
+  json: string,
   inspect: (headers: Headers) => void = () => {},
 ): Promise<T> {
   let response: Response;
@@ -40,7 +40,7 @@ export async function ask<T>(
     response = await fetch(path, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
+      body: json,
       signal: AbortSignal.timeout(DEADLINE_MS),
     });
     if (response.ok) {

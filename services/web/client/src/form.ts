@@ -25,7 +25,6 @@ class OrderForm {
   readonly #lines: HTMLElement;
   readonly #file: HTMLInputElement;
   readonly #progress: HTMLProgressElement;
-  readonly #create: HTMLButtonElement;
   #sending = false;
   /** What is uploaded already. The same request again must have the same attachment. */
   #uploaded: { file: File; attachment: Attachment } | undefined;
@@ -36,7 +35,6 @@ class OrderForm {
     this.#lines = part('#lines');
     this.#file = part('#attachment');
     this.#progress = part('progress');
-    this.#create = part('#create');
   }
 
   start(): void {
@@ -49,6 +47,8 @@ class OrderForm {
     });
     this.#form.addEventListener('input', () => this.#showTotal());
     this.#showTotal();
+    // Without this script the order would be sent without its file.
+    this.#file.disabled = false;
     // Coming back to a form that was sent: it would send the same order again.
     addEventListener('pageshow', ({ persisted }) => {
       if (persisted && this.#sending) location.reload();
@@ -96,81 +96,86 @@ class OrderForm {
     this.#showTotal();
   }
 
-  #body() {
+  #values() {
     const lines = Array.from(this.#lines.children, (_, index) => ({
       sku: this.#text(`items/${index}/sku`),
-      qty: number(this.#text(`items/${index}/qty`)),
-      price: number(this.#text(`items/${index}/price`)),
+      qty: this.#text(`items/${index}/qty`),
+      price: this.#text(`items/${index}/price`),
     }));
     return {
       requestId: this.#text('requestId'),
       tenantId: this.#text('tenantId'),
-      buyer: { email: this.#text('buyer/email'), name: this.#text('buyer/name') },
-      items: lines,
+      email: this.#text('buyer/email'),
+      name: this.#text('buyer/name'),
+      lines,
+      total: total(lines),
+      file: this.#file.files?.[0],
     };
-  }
-
-  #total(): string {
-    const amounts = this.#body().items.map(({ qty, price }) => Number(qty) * Number(price));
-    const total = amounts.reduce((sum, amount) => sum + amount, 0);
-    if (!Number.isFinite(total)) return '–';
-    return total.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 6, useGrouping: false });
   }
 
   #showTotal(): void {
     const output = this.#form.querySelector('output');
-    if (output !== null) output.textContent = this.#total();
+    if (output !== null) output.textContent = this.#values().total;
   }
 
   async #send(): Promise<void> {
     if (this.#sending) return;
-    this.#sending = true;
-    this.#create.disabled = true;
     this.#show([]);
+    // What is shown now is what is ordered.
+    const values = this.#values();
+    this.#freeze(true);
     try {
-      const attachment = await this.#attachment();
-      const body = { ...this.#body(), ...(attachment && { attachment }) };
+      const attachment = values.file && (await this.#upload(values.file, values.tenantId));
       this.#say('Sending the order');
-      let otherOrder = false;
-      const { orderId } = await ask<{ orderId: string }>('/api/orders', body, (headers) => {
-        otherOrder = headers.get('x-idempotency-mismatch') === 'true';
+      let isAnother = false;
+      const { orderId } = await ask<{ orderId: string }>('/api/orders', body(values, attachment), (headers) => {
+        isAnother = headers.get('x-idempotency-mismatch') === 'true';
       });
-      if (otherOrder) throw new Refused({ message: [`This form has already made order ${orderId}, with other values. Open a new form for another order.`] });
+      if (isAnother) {
+        const text = `This form has already made order ${orderId}, with other values. Open a new form for another order.`;
+        throw new Refused({ message: [text] });
+      }
       remember({
-        tenantId: body.tenantId,
+        tenantId: values.tenantId,
         orderId,
         createdAt: new Date().toISOString(),
-        buyerEmail: body.buyer.email,
-        total: this.#total(),
+        buyerEmail: values.email,
+        total: values.total,
         filename: attachment?.filename ?? '',
       });
-      location.assign(`/orders?${new URLSearchParams({ tenantId: body.tenantId, created: orderId })}`);
+      location.assign(`/orders?${new URLSearchParams({ tenantId: values.tenantId, created: orderId })}`);
     } catch (error) {
-      this.#show(this.#messages(error));
-      this.#sending = false;
-      this.#create.disabled = false;
+      this.#freeze(false);
       this.#say('');
-      this.#progress.hidden = true;
+      this.#show(this.#messages(error));
     }
   }
 
-  async #attachment(): Promise<Attachment | undefined> {
-    const file = this.#file.files?.[0];
-    if (file === undefined) return undefined;
-    if (this.#uploaded?.file !== file) {
-      this.#progress.hidden = false;
-      const attachment = await upload(file, this.#text('tenantId'), (sent) => {
-        this.#progress.value = sent;
-        this.#say(`Uploading ${file.name}: ${Math.floor(sent * 100)} %`);
-      });
-      this.#uploaded = { file, attachment };
-    }
-    return this.#uploaded.attachment;
+  #freeze(sending: boolean): void {
+    this.#sending = sending;
+    const controls = this.#form.querySelectorAll<HTMLFieldSetElement | HTMLInputElement | HTMLButtonElement>(
+      'fieldset, #attachment, #create, [name=add]',
+    );
+    for (const control of controls) control.disabled = sending;
+    this.#progress.hidden = true;
+  }
+
+  async #upload(file: File, tenantId: string): Promise<Attachment> {
+    if (this.#uploaded?.file === file) return this.#uploaded.attachment;
+    this.#progress.value = 0;
+    this.#progress.hidden = false;
+    const attachment = await upload(file, tenantId, (sent) => {
+      this.#progress.value = sent;
+      // In quarters: each is read out.
+      this.#say(`Uploading ${file.name}: ${Math.floor(sent * 4) * 25} %`);
+    });
+    this.#uploaded = { file, attachment };
+    return attachment;
   }
 
   #say(text: string): void {
     const status = this.#form.querySelector('#sending');
-    if (status !== null) status.textContent = text;
+    if (status !== null && status.textContent !== text) status.textContent = text;
   }
 
   #messages(error: unknown): Message[] {
@@ -180,7 +185,10 @@ class OrderForm {
     if (error instanceof NoAnswer) {
       return [{ text: 'The order could not be sent. Try again: it will not be ordered twice.' }];
     }
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof Refused)) {
+      console.error(error);
+      return [{ text: 'The order could not be sent, for a reason that is ours.' }];
+    }
     if (error.faults.length === 0) return error.messages.map((text) => ({ text }));
     return error.faults.map(({ pointer, detail }, index) => {
       const field = this.#field(pointer);
@@ -231,9 +239,41 @@ function label(field: HTMLElement): string {
   return line === undefined ? name : `${line}: ${name}`;
 }
 
-/** What was typed, as the number it stands for; anything else stays text, for the API to refuse. */
-function number(text: string): number | string | undefined {
-  const trimmed = text.trim();
+type Line = Record<'sku' | 'qty' | 'price', string>;
+
+function total(lines: Line[]): string {
+  const amounts = lines.map(({ qty, price }) => (JSON_NUMBER.test(price.trim()) ? Number(qty) * Number(price) : NaN));
+  const sum = amounts.reduce((sum, amount) => sum + amount, 0);
+  if (!Number.isFinite(sum)) return '–';
+  return sum.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 6, useGrouping: false });
+}
+
+/** The body of `POST /api/orders`, right or wrong: that is for the API to say. */
+function body(
+  order: { requestId: string; tenantId: string; email: string; name: string; lines: Line[] },
+  attachment: Attachment | undefined,
+): string {
+  const items = order.lines.map(({ sku, qty, price }) => (
+    object({ sku: JSON.stringify(sku), qty: number(qty), price: number(price) })
+  ));
+  return object({
+    requestId: JSON.stringify(order.requestId),
+    tenantId: JSON.stringify(order.tenantId),
+    buyer: JSON.stringify({ email: order.email, name: order.name }),
+    items: `[${items}]`,
+    attachment: attachment && JSON.stringify(attachment),
+  });
+}
+
+/** A JSON object of members that are JSON already. */
+function object(members: Record<string, string | undefined>): string {
+  const given = Object.entries(members).filter(([, json]) => json !== undefined);
+  return `{${given.map(([name, json]) => `${JSON.stringify(name)}:${json}`)}}`;
+}
+
+/** What was typed, as the JSON number it is, digit by digit; anything else as text, for the API to refuse. */
+function number(typed: string): string | undefined {
+  const trimmed = typed.trim();
   if (trimmed === '') return undefined;
-  return JSON_NUMBER.test(trimmed) ? Number(trimmed) : trimmed;
+  return JSON_NUMBER.test(trimmed) ? trimmed : JSON.stringify(trimmed);
 }

@@ -12,6 +12,7 @@ export interface Sent {
 const KEY = 'orders.sent';
 /** An order is listed within milliseconds, or when the daemons are back; later a row made here would only be wrong. */
 const LONGEST_MS = 10 * 60 * 1_000;
+const DEADLINE_MS = 10_000;
 
 function load(): Sent[] {
   try {
@@ -42,25 +43,44 @@ export class Optimistic {
     this.#tenantId = tenantId;
   }
 
-  /** The order is listed, wherever in the list that is. Whether it was one of this tab's. */
-  forget(orderId: string): boolean {
-    const sent = load();
-    const others = sent.filter((order) => order.orderId !== orderId);
-    if (others.length < sent.length) save(others);
-    return others.length < sent.length;
+  #sent(): Sent[] {
+    return load().filter((order) => order.tenantId === this.#tenantId);
+  }
+
+  /** Whether the order is one of this tab that the list may not show yet. */
+  has(orderId: string): boolean {
+    return this.#sent().some((order) => order.orderId === orderId);
+  }
+
+  /** Forgets the orders that the list has: on the page in `root`, or wherever. */
+  async forgetListed(root: HTMLElement): Promise<void> {
+    for (const { orderId } of this.#sent()) {
+      if (find(root, orderId) === null && !(await this.#isListed(orderId))) continue;
+      save(load().filter((order) => order.orderId !== orderId));
+    }
+  }
+
+  async #isListed(orderId: string): Promise<boolean> {
+    const query = new URLSearchParams({ tenantId: this.#tenantId });
+    const answer = await fetch(`/api/orders/${encodeURIComponent(orderId)}?${query}`, {
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    });
+    return answer.ok;
   }
 
   /** Puts the rows that the list in `root` lacks on top of it. */
   addTo(root: HTMLElement): void {
     const template = document.querySelector<HTMLTemplateElement>('template#row');
-    const body = root.querySelector<HTMLTableSectionElement>('tbody');
+    const body = root.querySelector('tbody');
     if (!('newest' in root.dataset) || template === null || body === null) return;
-    for (const order of load()) {
-      if (order.tenantId !== this.#tenantId) continue;
-      if (body.querySelector(`[id="${CSS.escape(order.orderId)}"]`) !== null) this.forget(order.orderId);
-      else body.prepend(row(template, order));
+    for (const order of this.#sent()) {
+      if (find(root, order.orderId) === null) body.prepend(row(template, order));
     }
   }
+}
+
+function find(root: HTMLElement, orderId: string): Element | null {
+  return root.querySelector(`[id="${CSS.escape(orderId)}"]`);
 }
 
 function row(template: HTMLTemplateElement, order: Sent): HTMLElement {

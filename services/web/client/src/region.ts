@@ -8,14 +8,14 @@ import type { Optimistic } from './optimistic';
 /** The shortest time between two loads: a burst of events is one load. */
 const SHORTEST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5_000;
+const DEADLINE_MS = 10_000;
 
 export class Region {
   readonly #element: HTMLElement;
   readonly #optimistic: Optimistic;
-  /** Orders known to be settled, which is final: an answer that was on its way does not turn them back. */
-  readonly #settled = new Map<string, Status>();
-  /** Orders created while the page is open: others come into view by paging. */
-  readonly #created = new Set<string>();
+  /** What happened since the last load began, which its answer may not tell. */
+  #settled = new Map<string, Status>();
+  #created = new Set<string>();
   #stale = false;
   #loading = false;
 
@@ -26,19 +26,20 @@ export class Region {
   }
 
   created({ orderId }: Change): void {
+    if (!this.#concerns(orderId)) return;
     this.#created.add(orderId);
-    this.#optimistic.forget(orderId);
     this.refresh();
   }
 
   updated({ orderId, status }: Change): void {
+    if (!this.#concerns(orderId)) return;
     this.#settled.set(orderId, status);
     const before = statuses(this.#element);
     this.#settle(this.#element);
     this.#tell(before);
-    // It is listed; and a list by status has other orders now.
-    const wasOptimistic = this.#optimistic.forget(orderId);
-    if (wasOptimistic || 'byStatus' in this.#element.dataset) this.refresh();
+    // More than the status changes: which orders a list by status has, what one order's page offers.
+    const { byStatus, order } = this.#element.dataset;
+    if (byStatus !== undefined || order !== undefined || this.#optimistic.has(orderId)) this.refresh();
   }
 
   /** Loads what the server has now, as soon as it can be had. */
@@ -47,41 +48,60 @@ export class Region {
     if (!this.#loading) void this.#load();
   }
 
+  /** A list is of every order, the page of one of that one. */
+  #concerns(orderId: string): boolean {
+    const { order } = this.#element.dataset;
+    return order === undefined || order === orderId;
+  }
+
   async #load(): Promise<void> {
     this.#loading = true;
     for (let pause = SHORTEST_PAUSE_MS; this.#stale; ) {
       this.#stale = false;
-      if (await this.#loadOnce()) {
-        pause = SHORTEST_PAUSE_MS;
-      } else {
+      const [settled, created] = [this.#settled, this.#created];
+      [this.#settled, this.#created] = [new Map(), new Set()];
+      const fresh = await this.#fetch();
+      if (fresh === undefined) {
+        this.#settled = new Map([...settled, ...this.#settled]);
+        this.#created = new Set([...created, ...this.#created]);
         this.#stale = true;
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+      } else {
+        this.#show(fresh, created);
+        pause = SHORTEST_PAUSE_MS;
       }
       await new Promise((resume) => setTimeout(resume, pause));
     }
     this.#loading = false;
   }
 
-  /** Whether the server answered. */
-  async #loadOnce(): Promise<boolean> {
+  /** What the server has now, if it answers. */
+  async #fetch(): Promise<HTMLElement | undefined> {
     try {
-      const response = await fetch(this.#element.dataset['url'] ?? location.href);
-      if (response.status >= 500) return false;
+      const response = await fetch(this.#element.dataset['url'] ?? location.href, {
+        // Not a visit, which would make this tenant the last one.
+        headers: { 'x-refresh': 'true' },
+        signal: AbortSignal.timeout(DEADLINE_MS),
+      });
+      if (response.status >= 500) return undefined;
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-      const fresh = page.getElementById('region');
-      if (fresh === null) return false;
-      this.#settle(fresh);
-      this.#optimistic.addTo(fresh);
-      const before = statuses(this.#element);
-      Idiomorph.morph(this.#element, fresh, { morphStyle: 'outerHTML' });
-      this.#tell(before);
-      return true;
+      const fresh = page.getElementById('region') ?? undefined;
+      if (fresh !== undefined) await this.#optimistic.forgetListed(fresh);
+      return fresh;
     } catch {
-      return false;
+      return undefined;
     }
   }
 
-  /** Shows the statuses that are known to be final. */
+  #show(fresh: HTMLElement, created: Set<string>): void {
+    // PAID and CANCELLED are final: an answer that was on its way does not turn them back.
+    this.#settle(fresh);
+    this.#optimistic.addTo(fresh);
+    const before = statuses(this.#element);
+    Idiomorph.morph(this.#element, fresh, { morphStyle: 'outerHTML' });
+    this.#tell(before, created);
+  }
+
   #settle(root: HTMLElement): void {
     for (const order of orders(root)) {
       const status = this.#settled.get(order.id);
@@ -89,16 +109,16 @@ export class Region {
     }
   }
 
-  /** Shows and says what is other than `before`. */
-  #tell(before: Map<string, string | undefined>): void {
+  /** Shows and says which orders are `created` or have another status than `before`; others came into view by paging. */
+  #tell(before: Map<string, string | undefined>, created?: Set<string>): void {
     const news: string[] = [];
     for (const order of orders(this.#element)) {
       const status = order.dataset['status'];
-      if (before.get(order.id) === status) continue;
-      if (!before.has(order.id) && !this.#created.has(order.id)) continue;
+      const isNew = !before.has(order.id);
+      if (isNew ? !created?.has(order.id) : before.get(order.id) === status) continue;
       order.classList.add('changed');
       order.addEventListener('animationend', () => order.classList.remove('changed'), { once: true });
-      news.push(before.has(order.id) ? `Order ${order.id} is ${status}` : `New order ${order.id}`);
+      news.push(isNew ? `New order ${order.id}` : `Order ${order.id} is ${status}`);
     }
     if (news.length > 3) announce(`${news.length} orders have changed`);
     else if (news.length > 0) announce(news.join('. '));

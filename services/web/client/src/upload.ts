@@ -15,6 +15,9 @@ interface Presigned {
   headers: Record<string, string>;
 }
 
+/** How long an upload may stand still. */
+const STALLED_MS = 30_000;
+
 /** The file did not arrive. */
 export class NotUploaded extends Error {}
 
@@ -29,7 +32,7 @@ export async function upload(
     contentType: file.type || 'application/octet-stream',
     size: file.size,
   };
-  const presigned: Presigned = await ask('/api/uploads/presign', { tenantId, ...about });
+  const presigned: Presigned = await ask('/api/uploads/presign', JSON.stringify({ tenantId, ...about }));
   await put(presigned, file, progress);
   return { ...about, storageKey: presigned.storageKey };
 }
@@ -38,16 +41,26 @@ export async function upload(
 function put(to: Presigned, file: File, progress: (sent: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open('PUT', to.url);
-    for (const [name, value] of Object.entries(to.headers)) request.setRequestHeader(name, value);
+    const fail = (why: string) => reject(new NotUploaded(why));
+    let stalled: ReturnType<typeof setTimeout> | undefined;
+    const watch = () => {
+      clearTimeout(stalled);
+      stalled = setTimeout(() => request.abort(), STALLED_MS);
+    };
     request.upload.addEventListener('progress', ({ loaded, total }) => {
+      watch();
       if (total > 0) progress(loaded / total);
     });
     request.addEventListener('load', () => {
       if (request.status >= 200 && request.status < 300) resolve();
-      else reject(new NotUploaded(`the upload was answered with ${request.status}`));
+      else fail(`the upload was answered with ${request.status}`);
     });
-    request.addEventListener('error', () => reject(new NotUploaded('the upload broke')));
+    request.addEventListener('error', () => fail('the upload broke'));
+    request.addEventListener('abort', () => fail('the upload stalled'));
+    request.addEventListener('loadend', () => clearTimeout(stalled));
+    request.open('PUT', to.url);
+    for (const [name, value] of Object.entries(to.headers)) request.setRequestHeader(name, value);
     request.send(file);
+    watch();
   });
 }

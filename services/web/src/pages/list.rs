@@ -10,7 +10,9 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
-use orders_contracts::{OrderId, OrderList, ProblemDetails, Status, TraceContext};
+use orders_contracts::{
+    OrderId, OrderList, ProblemDetails, Status, TenantId, Timestamp, TraceContext,
+};
 
 use super::{Frame, Row, html};
 use crate::{Web, edge::Failure, tenant};
@@ -43,7 +45,12 @@ pub(crate) async fn list(
     let frame = Frame::of(&tenant);
     match web.edge.list(&query, trace).await {
         Ok(list) => {
-            let page = OrdersPage::new(frame, asked, list);
+            let created = asked.get("created").and_then(|id| id.parse().ok());
+            let created = match created {
+                Some(id) => Some((is_listed(&web, &tenant, &id, &list, trace).await, id)),
+                None => None,
+            };
+            let page = OrdersPage::new(frame, asked, list, created);
             (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
         }
         Err(Failure::Refused(_, problem)) => {
@@ -55,6 +62,18 @@ pub(crate) async fn list(
             (StatusCode::SERVICE_UNAVAILABLE, html(&page)).into_response()
         }
     }
+}
+
+/// Whether the list has an order, on the page that is shown or on another.
+async fn is_listed(
+    web: &Web,
+    tenant: &TenantId,
+    id: &OrderId,
+    shown: &OrderList,
+    trace: TraceContext,
+) -> bool {
+    shown.items.iter().any(|row| row.order_id == *id)
+        || matches!(web.edge.show(tenant, id, trace).await, Ok(Some(_)))
 }
 
 /// What the URL asks for. What it has beyond that is not ours and is left alone.
@@ -116,8 +135,8 @@ struct OrdersPage {
     other_errors: Vec<String>,
     /// None: there is nothing to show, and why is told elsewhere.
     orders: Option<Orders>,
-    /// The order that was just created, and whether it is listed here.
-    created: Option<(OrderId, bool)>,
+    /// The order that was just created, after whether it is listed.
+    created: Option<(bool, OrderId)>,
     statuses: [&'static str; 3],
     limits: Vec<String>,
     blank: Row,
@@ -133,12 +152,12 @@ struct Orders {
 }
 
 impl OrdersPage {
-    fn new(frame: Frame, asked: Parameters, list: OrderList) -> Self {
-        let created = asked.get("created").and_then(|id| id.parse().ok());
-        let created = created.map(|id: OrderId| {
-            let listed = list.items.iter().any(|row| row.order_id == id);
-            (id, listed)
-        });
+    fn new(
+        frame: Frame,
+        asked: Parameters,
+        list: OrderList,
+        created: Option<(bool, OrderId)>,
+    ) -> Self {
         let pages = list.total.div_ceil(list.limit.max(1)).max(1);
         let link = |page| asked.link(&frame.tenant, Some(page));
         let orders = Orders {
@@ -190,7 +209,11 @@ impl OrdersPage {
 
     /// This very page, whatever the last tenant is by then.
     fn url(&self) -> String {
-        self.asked.link(&self.frame.tenant, None)
+        let url = self.asked.link(&self.frame.tenant, None);
+        match &self.created {
+            Some((_, id)) => format!("{url}&created={id}"),
+            None => url,
+        }
     }
 
     /// Whether an order that is created now is on this page.
@@ -209,8 +232,8 @@ impl OrdersPage {
     /// A date field can show dates only; the API takes moments too.
     fn date_type(&self, name: &str) -> &'static str {
         let value = self.asked.value(name);
-        let is_date = value.len() == 10 && value.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        if value.is_empty() || is_date {
+        let midnight = format!("{value}T00:00:00Z");
+        if value.is_empty() || midnight.parse::<Timestamp>().is_ok() {
             "date"
         } else {
             "text"

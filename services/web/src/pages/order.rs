@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     Extension, Form,
-    extract::{Path, RawQuery, State},
+    extract::{Path, RawQuery, State, rejection::FormRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
@@ -13,7 +13,7 @@ use axum_extra::extract::CookieJar;
 use orders_contracts::{OrderId, TenantId, TraceContext};
 use serde::Deserialize;
 
-use super::{Frame, Row, html, message, no_tenant};
+use super::{Frame, Row, html, message, no_tenant, unreadable};
 use crate::{Web, edge::Failure, tenant};
 
 #[derive(Template)]
@@ -21,8 +21,9 @@ use crate::{Web, edge::Failure, tenant};
 struct OrderPage {
     frame: Frame,
     id: OrderId,
-    /// None: the tenant has no such order.
+    /// None: the tenant has no such order, or it cannot be had.
     order: Option<Row>,
+    is_unavailable: bool,
     /// Whether its cancellation was asked for and accepted.
     cancelling: bool,
     /// Why it was not cancelled.
@@ -51,7 +52,7 @@ pub(crate) async fn show(
         let text = "There is no such order.";
         return message(StatusCode::NOT_FOUND, Frame::of(&tenant), "Not found", text);
     };
-    let cancelling = asked("cancel").is_some();
+    let cancelling = asked("cancel").as_deref() == Some("accepted");
     let page = render(&web, &tenant, id, cancelling, None, trace).await;
     (tenant::remember(jar, &headers, &tenant), page).into_response()
 }
@@ -64,11 +65,12 @@ async fn render(
     refused: Option<(StatusCode, String)>,
     trace: TraceContext,
 ) -> Response {
-    let Ok(order) = web.edge.show(tenant, &id, trace).await else {
-        return unavailable(tenant);
-    };
+    let shown = web.edge.show(tenant, &id, trace).await;
+    let is_unavailable = shown.is_err();
+    let order = shown.ok().flatten();
     let (status, error) = match refused {
         Some((status, error)) => (status, Some(error)),
+        None if is_unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
         None if order.is_none() => (StatusCode::NOT_FOUND, None),
         None => (StatusCode::OK, None),
     };
@@ -76,19 +78,11 @@ async fn render(
         frame: Frame::of(tenant),
         id,
         order: order.map(Row::from),
+        is_unavailable,
         cancelling,
         error,
     };
     (status, html(&page)).into_response()
-}
-
-fn unavailable(tenant: &TenantId) -> Response {
-    message(
-        StatusCode::SERVICE_UNAVAILABLE,
-        Frame::of(tenant),
-        "Not available",
-        "The order cannot be shown for a moment. Try again.",
-    )
 }
 
 /// What the button sends.
@@ -103,20 +97,32 @@ pub(crate) async fn cancel(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
     Path(id): Path<String>,
-    Form(form): Form<Cancel>,
+    form: Result<Form<Cancel>, FormRejection>,
 ) -> Response {
+    let Ok(Form(form)) = form else {
+        return unreadable();
+    };
     let (Ok(tenant), Ok(id)) = (form.tenant_id.parse(), id.parse()) else {
         return super::not_found().await;
     };
-    match web.edge.cancel(&tenant, &id, trace).await {
+    let refused = match web.edge.cancel(&tenant, &id, trace).await {
         Ok(()) => {
             let page = format!("/orders/{id}?tenantId={tenant}&cancel=accepted");
-            Redirect::to(&page).into_response()
+            return Redirect::to(&page).into_response();
         }
-        Err(Failure::Refused(status, problem)) => {
-            let refused = Some((status, problem.detail));
-            render(&web, &tenant, id, false, refused, trace).await
+        Err(Failure::Refused(status, problem)) => (status, problem.detail),
+        Err(Failure::Unavailable) => {
+            let text = "The order could not be cancelled for a moment. Try again.";
+            (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
         }
-        Err(Failure::Unavailable) => unavailable(&tenant),
+    };
+    render(&web, &tenant, id, false, Some(refused), trace).await
+}
+
+/// `GET /orders/{orderId}/cancel`: the address of an answer above, loaded again.
+pub(crate) async fn after_cancel(Path(id): Path<String>) -> Response {
+    match id.parse::<OrderId>() {
+        Ok(id) => Redirect::to(&format!("/orders/{id}")).into_response(),
+        Err(_) => super::not_found().await,
     }
 }
