@@ -1,10 +1,11 @@
-//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | schemas`.
+//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | chaos | schemas`.
 #![expect(
     clippy::print_stdout,
     reason = "talking to the developer is what this program does"
 )]
 
 mod bench;
+mod chaos;
 mod database;
 mod leftovers;
 mod lint;
@@ -57,6 +58,7 @@ enum Command {
     /// Check formatting, clippy, the direction of dependencies, and that schemas/ is up to date
     Lint,
     Bench(bench::Options),
+    Chaos(chaos::Options),
     /// Write schemas/ anew from the code
     Schemas,
 }
@@ -85,6 +87,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Up(options) => return up::run(&workspace, options).await,
         Command::Test(options) => return test::run(&workspace, options).await,
         Command::Bench(options) => return bench::run(&workspace, options).await,
+        Command::Chaos(options) => return chaos::run(&workspace, options).await,
         Command::Down => leftovers::down(&workspace).await.map(Some),
         Command::Reset => leftovers::reset(&workspace).await.map(Some),
         Command::Lint => unless_interrupted(lint::run(&workspace)).await,

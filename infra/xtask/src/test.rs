@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    INTERRUPTED, database, ports, progress,
+    INTERRUPTED, SUCCESS, chaos, database, ports, progress,
     stack::{Site, temporary},
     supervisor::{Log, Supervisor, stop_in_order},
     tools, unless_interrupted, up,
@@ -21,7 +21,7 @@ use crate::{
 /// Run all the tests against real servers
 ///
 /// Fetches what they need, builds the daemons, starts one database for the run (unless ORDERS_TEST_MONGO_URL names one)
-/// and ends with the exit code of `cargo test`.
+/// and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos` follows.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Arguments for `cargo test`, such as `-p orders-domain` or `-- --nocapture`
@@ -31,6 +31,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let folder = temporary()?;
+    let all = options.args.is_empty();
     let Some(setup) = unless_interrupted(Setup::new(workspace, folder.path())).await? else {
         return Ok(INTERRUPTED);
     };
@@ -46,7 +47,11 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     }
     let status = unless_interrupted(progress::run_shown(&mut tests)).await;
     stop_in_order(setup.database).await;
-    Ok(status?.map_or(INTERRUPTED, exit_code))
+    let code = status?.map_or(INTERRUPTED, exit_code);
+    if code == SUCCESS && all {
+        return chaos::run(workspace, chaos::Options::short()).await;
+    }
+    Ok(code)
 }
 
 /// The code to pass on; 1 for a process that a signal ended.

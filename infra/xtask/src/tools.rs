@@ -14,7 +14,7 @@ use crate::{
     workspace::{Workspace, cache, on_path, short_hash},
 };
 
-/// The folder with nats-server, nats, ferretdb and overmind, as infra/tools/go.mod pins them.
+/// The folder with nats-server, nats, ferretdb, overmind and toxiproxy-server, as infra/tools/go.mod pins them.
 pub(crate) async fn go(workspace: &Workspace) -> Result<PathBuf> {
     let module = workspace.root().join("infra/tools");
     let pins = ["go.mod", "go.sum"].map(|name| fs::read(module.join(name)));
@@ -41,7 +41,9 @@ pub(crate) async fn go(workspace: &Workspace) -> Result<PathBuf> {
             "building NATS, FerretDB and overmind (first time only)",
             &mut install,
         )
-        .await
+        .await?;
+        // Its package is called `server`, which says little in a folder of servers.
+        fs::rename(folder.join("server"), folder.join("toxiproxy-server")).context("toxiproxy")
     })
     .await
 }

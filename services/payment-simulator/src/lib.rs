@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use orders_bus::{Batch, Bus, Delivery, Message, release_all};
 use orders_contracts::{Channel, FieldError, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
-use orders_service::{BoxError, Daemon, always, retry};
+use orders_service::{BoxError, Daemon, always, failpoint, retry};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,7 @@ async fn pay_when_due(
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(batch) = received.recv() => {
+                failpoint("payment-simulator.pulled").await;
                 for delivery in batch.into_deliveries() {
                     hold(bus, &mut pending, delivery, delay).await;
                 }
@@ -149,6 +150,8 @@ async fn pay(bus: Bus, payment: Payment) {
         paid_at: now,
     };
     let message = Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid);
+    failpoint("payment-simulator.due").await;
     bus.publish_until_stored(vec![message]).await;
+    failpoint("payment-simulator.paid").await;
     delivery.ack().await;
 }

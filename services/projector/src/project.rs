@@ -89,9 +89,13 @@ impl Projector {
 
     /// Projects `events`; an earlier attempt that left open what it had done makes it `uncertain` who wrote a row.
     async fn project(&self, events: Vec<Event<'_>>, uncertain: bool) {
+        failpoint("projector.pulled").await;
         let newest = projection::newest(events.iter().map(|event| &event.event));
         match self.apply(newest.into_values().collect(), uncertain).await {
-            Ok(applied) => self.tell(&events, &applied).await,
+            Ok(applied) => {
+                failpoint("projector.applied").await;
+                self.tell(&events, &applied).await;
+            }
             // The database refuses some row of the batch for ever: find out which.
             Err(_) if events.len() > 1 => {
                 for event in events {
@@ -249,6 +253,7 @@ impl Projector {
         if !feed.is_empty() {
             failpoint("projector.stored").await;
             self.bus.publish_until_stored(feed).await;
+            failpoint("projector.fed").await;
         }
         for event in events {
             event.delivery.ack().await;

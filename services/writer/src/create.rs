@@ -54,6 +54,7 @@ impl Writer {
             .iter()
             .map(|command| command.order.clone())
             .collect();
+        failpoint("writer.pulled").await;
         match retry("store orders", StoreError::is_transient, || {
             self.orders.insert(&orders)
         })
@@ -95,6 +96,7 @@ impl Writer {
             return;
         };
 
+        failpoint("writer.stored").await;
         let mut events = Vec::new();
         for (command, stored) in &commands {
             let outcome = outcome(&command.order, *stored, &existing);
@@ -112,8 +114,9 @@ impl Writer {
                 ));
             }
         }
-        failpoint("writer.stored").await;
+        failpoint("writer.answered").await;
         self.bus.publish_until_stored(events).await;
+        failpoint("writer.published").await;
         for (command, stored) in &commands {
             if *stored || existing.contains_key(&command.order.order_id) {
                 command.delivery.ack().await;

@@ -183,6 +183,9 @@ impl Writer {
                 orders.extend(found);
             }
         }
+        if !pending.is_empty() {
+            failpoint("writer.moved").await;
+        }
         let mut told = HashSet::new();
         let outcomes = wishes
             .iter()
@@ -211,6 +214,7 @@ impl Writer {
         if !events.is_empty() {
             failpoint("writer.settled").await;
             self.bus.publish_until_stored(events).await;
+            failpoint("writer.updated").await;
         }
     }
 }

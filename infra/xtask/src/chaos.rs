@@ -1,0 +1,102 @@
+//! `chaos`: the pipeline under load while everything is broken on purpose, and a checker of its promises.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::process::Command;
+
+use crate::{
+    INTERRUPTED, SUCCESS, database, ports, progress,
+    stack::{Site, temporary},
+    supervisor::{Log, Supervisor, stop_in_order},
+    test::exit_code,
+    tools, unless_interrupted, up,
+    workspace::Workspace,
+};
+
+/// Break the running pipeline on purpose for some minutes, and check that it kept its promises
+///
+/// At least two of each daemon, a real nats-server and database of their own, and toxiproxy between them all. The run is
+/// decided by the seed, which is printed. What happened is kept in target/chaos.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long the load runs
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Decides what happens and when; a random one when not given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// More arguments for the chaos program, such as `--help`
+    #[arg(last = true)]
+    args: Vec<OsString>,
+}
+
+impl Options {
+    /// The short run of the tests, always the same.
+    pub(crate) fn short() -> Self {
+        Self {
+            minutes: 1.0,
+            seed: Some(1),
+            args: Vec::new(),
+        }
+    }
+}
+
+pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
+    // Where the database's processes are written down, so that they can be killed.
+    let folder = temporary()?;
+    let prepared = prepare(workspace, folder.path());
+    let Some((port, database, tools)) = unless_interrupted(prepared).await? else {
+        return Ok(INTERRUPTED);
+    };
+    let mut chaos = Command::new(workspace.binaries("debug").join("chaos"));
+    chaos
+        .arg(format!("--minutes={}", options.minutes))
+        .args(options.seed.map(|seed| format!("--seed={seed}")))
+        .args(options.args)
+        .current_dir(workspace.root())
+        .env(
+            "ORDERS_TEST_MONGO_URL",
+            format!("mongodb://127.0.0.1:{port}"),
+        )
+        .env("ORDERS_TEST_NATS_SERVER", tools.join("nats-server"))
+        .env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"))
+        .env("ORDERS_TEST_TOOLS_DIR", tools)
+        .env("ORDERS_CHAOS_DATABASE", folder.path().join("processes"));
+    let status = unless_interrupted(progress::run_shown(&mut chaos)).await;
+    stop_in_order(database).await;
+    let code = status?.map_or(INTERRUPTED, exit_code);
+    if code != SUCCESS && code != INTERRUPTED {
+        eprintln!(
+            "the database's logs are in {}",
+            folder.keep().join("log").display()
+        );
+    }
+    Ok(code)
+}
+
+async fn prepare(
+    workspace: &Workspace,
+    folder: &Path,
+) -> Result<(u16, Vec<Vec<Supervisor>>, PathBuf)> {
+    tools::for_tests(workspace).await?;
+    let tools = tools::go(workspace).await?;
+    database::prepare(workspace).await?;
+    let mut build = workspace.cargo();
+    build.args(["build", "--workspace", "--all-targets"]);
+    up::built(&mut build).await?;
+    let site = Site {
+        records: Some(folder.join("processes")),
+        // What was committed must survive the death of the database.
+        ..Site::temporary(folder, true, Log::new(["ferretdb"]))
+    };
+    let [port] = ports::free()?;
+    let database = database::start(workspace, &site, port)
+        .await
+        .context("starting the database")?;
+    Ok((port, database, tools))
+}
