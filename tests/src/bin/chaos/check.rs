@@ -197,14 +197,7 @@ impl Evidence {
 impl Order {
     fn read(document: &Document) -> Result<Self> {
         let mut view = Document::new();
-        for field in [
-            "orderId",
-            "tenantId",
-            "version",
-            "status",
-            "total",
-            "createdAt",
-        ] {
+        for field in ["orderId", "tenantId", "status", "total", "createdAt"] {
             view.insert(field, document.get(field).context(field)?.clone());
         }
         let buyer = document.get_document("buyer")?;
@@ -220,7 +213,8 @@ impl Order {
     }
 }
 
-fn number(value: Option<&Bson>) -> Option<i64> {
+/// A whole number, whatever its width: engines widen what they increment.
+pub(crate) fn number(value: Option<&Bson>) -> Option<i64> {
     match value? {
         Bson::Int32(number) => Some((*number).into()),
         Bson::Int64(number) => Some(*number),

@@ -38,6 +38,9 @@ struct Options {
     /// Decides what happens and when; a random one when not given
     #[arg(long)]
     seed: Option<u64>,
+    /// Print the faults of the seed in their order, and end
+    #[arg(long)]
+    list: bool,
     /// Only the fault whose name contains this, again and again
     #[arg(long)]
     only: Option<String>,
@@ -72,6 +75,11 @@ async fn run(options: Options) -> Result<bool> {
         "chaos: {} minutes, seed {seed}; again: {again}",
         options.minutes
     );
+    if options.list {
+        let mut deck = Deck::new(seed);
+        (0..100).for_each(|n| println!("{n:>3}  {}", deck.deal()));
+        return Ok(true);
+    }
     let folder = PathBuf::from(format!("target/chaos/seed-{seed}"));
     std::fs::create_dir_all(&folder).context("making target/chaos")?;
 

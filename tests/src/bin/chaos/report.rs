@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    check::{Evidence, SETTLED},
+    check::{Evidence, SETTLED, number},
     faults::{Fault, Measured, RECOVERY, STOP},
     history::{Millis, Operation, Outcome, What},
 };
@@ -276,6 +276,13 @@ fn both_sides_equal(evidence: &Evidence) -> Promise {
                     .view
                     .iter()
                     .filter(|(field, value)| row.get(field.as_str()) != Some(*value));
+                let version = number(row.get("version"));
+                if version != Some(order.version) {
+                    broken.push(format!(
+                        "{id}: version is {version:?}, not {}",
+                        order.version
+                    ));
+                }
                 broken.extend(differs.map(|(field, value)| {
                     format!("{id}: {field} is {:?}, not {value:?}", row.get(field))
                 }));
