@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use mongodb::bson::doc;
 use orders_testkit::{Gate, Stack, eventually};
 use reqwest::StatusCode;
@@ -290,6 +291,43 @@ async fn daemons_stop_within_four_seconds_while_nats_is_away() {
             start.elapsed()
         );
     }
+    pipeline.stack.clean_up().await;
+}
+
+/// The server delivers no more than `max_ack_pending` un-acked messages, and each pending payment is one: ten thousand
+/// of them must not keep the payment-simulator from hearing of new orders.
+#[tokio::test]
+async fn ten_thousand_pending_payments_do_not_stall_new_ones() {
+    const PENDING: u64 = 10_000;
+    let pipeline = Pipeline::start("1h").await;
+    let creates = (0..PENDING).map(|n| {
+        let body = order("t-1", &format!("r{n}"));
+        let (http, url) = (pipeline.http.clone(), pipeline.edge.url());
+        async move {
+            let post = http.post(format!("{url}/api/orders")).json(&body);
+            post.send().await.unwrap().status()
+        }
+    });
+    let statuses: Vec<StatusCode> = stream::iter(creates).buffer_unordered(64).collect().await;
+    assert!(statuses.iter().all(StatusCode::is_success));
+    let metrics = format!("{}/metrics", pipeline.payments.url());
+    let pending = async |at_least: u64| {
+        eventually("payments are pending", async || {
+            let text = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
+            let gauge = text
+                .lines()
+                .find(|line| line.starts_with("orders_payments_pending"))
+                .and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            match gauge {
+                Some(count) if count >= at_least as f64 => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    };
+    pending(PENDING).await;
+    pipeline.create("t-1", "one more").await;
+    pending(PENDING + 1).await;
     pipeline.stack.clean_up().await;
 }
 

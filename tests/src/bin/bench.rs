@@ -70,7 +70,9 @@ async fn main() -> Result<()> {
         "{} connections for {} s",
         options.connections, options.seconds
     );
+    let before = DateTime::now();
     let (saturated, elapsed) = saturate(&http, &edge, &options).await?;
+    let (payments, pending) = payments_since(before, &mongo, options.payment_delay).await?;
     let per_second = saturated.len() as f64 / elapsed.as_secs_f64();
 
     eprintln!("the database alone");
@@ -102,6 +104,11 @@ async fn main() -> Result<()> {
         "| orders/s at {} connections, stored and listed | {per_second:.0}/s, {} |",
         options.connections,
         summary(saturated)
+    );
+    println!(
+        "| payments of those, minus {} s, with up to {pending} pending at once | {} |",
+        options.payment_delay,
+        summary(payments)
     );
     println!(
         "| baseline: two single inserts an order by the raw driver, {} at a time | {single:.0}/s |",
@@ -206,6 +213,41 @@ async fn saturate(
         all.extend(connection.await??);
     }
     Ok((all, start.elapsed()))
+}
+
+/// How much later than its delay each order created since `start` was paid, and how many were pending at once at most.
+async fn payments_since(
+    start: DateTime,
+    mongo: &str,
+    delay: f64,
+) -> Result<(Vec<Duration>, usize)> {
+    let client = mongodb::Client::with_uri_str(mongo).await?;
+    let database = client.default_database().context("a database")?;
+    let orders = database.collection::<Document>("orders_write");
+    let deadline = Instant::now() + Duration::from_secs_f64(delay + 60.0);
+    while orders.count_documents(doc! { "status": "PENDING" }).await? > 0 {
+        ensure!(Instant::now() < deadline, "some orders were not paid");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let since = doc! { "tenantId": TENANT, "createdAt": { "$gte": start } };
+    let found: Vec<Document> = orders.find(since).await?.try_collect().await?;
+    let mut late = Vec::new();
+    let mut changes = Vec::new();
+    for order in &found {
+        let created = order.get_datetime("createdAt")?.timestamp_millis();
+        let paid = order.get_datetime("updatedAt")?.timestamp_millis();
+        changes.extend([(created, 1_isize), (paid, -1)]);
+        late.push(Duration::from_secs_f64(
+            ((paid - created) as f64 / 1e3 - delay).max(0.0),
+        ));
+    }
+    changes.sort_unstable();
+    let counts = changes.iter().scan(0, |pending, (_, change)| {
+        *pending += change;
+        Some(*pending)
+    });
+    let most = counts.max().unwrap_or_default().unsigned_abs();
+    Ok((late, most))
 }
 
 /// Opens a Socket.IO connection and notes when each order is told to be PAID.

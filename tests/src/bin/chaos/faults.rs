@@ -25,6 +25,15 @@ pub(crate) const STOP: Duration = Duration::from_secs(4);
 /// How long a daemon may take to come to a failpoint under load.
 const FAILPOINT: Duration = Duration::from_secs(20);
 
+/// How much longer than the others' 5 s the ack wait of each daemon is, by position.
+const ACK_WAITS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::ZERO,
+    Duration::ZERO,
+    Duration::from_secs(3),
+    Duration::ZERO,
+];
+
 /// The named places between every two steps of the daemons, with the daemon's position.
 const FAILPOINTS: [(usize, &str); 13] = [
     (1, "writer.pulled"),
@@ -72,6 +81,8 @@ pub(crate) enum Fault {
     DatabaseAway,
     /// A link of one daemon is harmed.
     Link(usize, Server, Harm),
+    /// `kill -9` of every daemon, of nats-server and of the database, all at the same moment.
+    KillEverything,
     /// Both edges lose NATS in a black hole.
     EdgesInTheDark,
 }
@@ -100,6 +111,7 @@ impl fmt::Display for Fault {
             Self::Link(who, server, harm) => {
                 write!(f, "{harm:?} link of {} to {server:?}", name_of(*who))
             }
+            Self::KillEverything => f.write_str("kill everything"),
             Self::EdgesInTheDark => f.write_str("black hole between edges and nats"),
         }
     }
@@ -120,6 +132,7 @@ impl Fault {
             Self::DatabaseAway => "database away",
             Self::Link(_, _, harm) if harm.is_half_open() => "half-open link",
             Self::Link(..) => "reset, slow, sliced or cut link",
+            Self::KillEverything => "kill -9 of everything at once",
             Self::EdgesInTheDark => "edges half-open to nats",
         }
     }
@@ -200,7 +213,11 @@ fn all() -> Vec<Vec<Fault>> {
             Fault::KillDatabase(1),
             Fault::DatabaseAway,
         ],
-        vec![Fault::RollingRestart, Fault::EdgesInTheDark],
+        vec![
+            Fault::RollingRestart,
+            Fault::EdgesInTheDark,
+            Fault::KillEverything,
+        ],
     ]
 }
 
@@ -266,7 +283,7 @@ impl Saboteur<'_> {
                 daemon.respawn(|setup| setup);
             }
             Fault::Pause(who) => {
-                let pause = self.lengths.pause;
+                let pause = self.lengths.pause + ACK_WAITS[who / INSTANCES];
                 let daemon = self.daemon(who);
                 daemon.signal(Signal::STOP);
                 sleep(pause).await;
@@ -292,6 +309,15 @@ impl Saboteur<'_> {
             Fault::KillDatabase(which) => kill_database(which).await?,
             Fault::DatabaseAway => self.database_away().await?,
             Fault::Link(who, server, harm) => self.harm(who, server, harm).await?,
+            Fault::KillEverything => {
+                kill_database(0).await?;
+                self.cluster.stack.nats.kill().await;
+                for instance in &mut self.cluster.instances {
+                    instance.daemon.kill().await;
+                    instance.daemon.respawn(|setup| setup);
+                }
+                self.cluster.stack.nats.restart().await;
+            }
             Fault::EdgesInTheDark => {
                 for edge in 0..INSTANCES {
                     let link = self.cluster.instances[edge].nats.clone();
