@@ -14,7 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use crate::{
+    check::Window,
     cluster::{Cluster, DAEMONS, INSTANCES, batches_read, is_ready, memory},
+    history::now,
     toxiproxy::Harm,
 };
 
@@ -136,11 +138,6 @@ impl Fault {
             Self::EdgesInTheDark => "edges half-open to nats",
         }
     }
-
-    /// Whether no edge can reach NATS during it, from its first moment or after a moment.
-    pub(crate) fn cuts_edges_off(&self) -> bool {
-        matches!(self, Self::NatsAway | Self::EdgesInTheDark)
-    }
 }
 
 /// Deals the faults: one of each class in turn, each class in an order of its own, again and again.
@@ -260,6 +257,10 @@ pub(crate) struct Measured {
     pub(crate) stops: Vec<Duration>,
     /// How long after the end of a half-open link its daemon was at work again.
     pub(crate) recoveries: Vec<Duration>,
+    /// When no edge could reach NATS.
+    pub(crate) without_nats: Vec<Window>,
+    /// When nobody could reach the database.
+    pub(crate) without_database: Vec<Window>,
     /// The most bytes that an edge grew by while NATS was away.
     pub(crate) growth: u64,
     /// Of each SIGTERM of a worker: messages in flight before, and redelivered after.
@@ -303,7 +304,7 @@ impl Saboteur<'_> {
             }
             Fault::NatsAway => {
                 self.cluster.stack.nats.kill().await;
-                self.watch_memory(self.lengths.nats_away).await;
+                self.without_nats(self.lengths.nats_away).await;
                 self.cluster.stack.nats.restart().await;
             }
             Fault::KillDatabase(which) => kill_database(which).await?,
@@ -323,7 +324,7 @@ impl Saboteur<'_> {
                     let link = self.cluster.instances[edge].nats.clone();
                     self.cluster.toxiproxy.harm(&link, Harm::BlackHole).await?;
                 }
-                self.watch_memory(self.lengths.half_open).await;
+                self.without_nats(self.lengths.half_open).await;
                 for edge in 0..INSTANCES {
                     let link = self.cluster.instances[edge].nats.clone();
                     self.cluster.toxiproxy.heal(&link, Harm::BlackHole).await?;
@@ -405,7 +406,10 @@ impl Saboteur<'_> {
         for link in &links {
             self.cluster.toxiproxy.harm(link, Harm::Cut).await?;
         }
+        let from = now();
         sleep(self.lengths.database_away).await;
+        let gone = Window { from, to: now() };
+        self.measured.without_database.push(gone);
         for link in &links {
             self.cluster.toxiproxy.heal(link, Harm::Cut).await?;
         }
@@ -445,8 +449,9 @@ impl Saboteur<'_> {
         Ok(())
     }
 
-    /// Watches how the edges grow for so long.
-    async fn watch_memory(&mut self, length: Duration) {
+    /// Lets so much time go by in which the edges have no NATS, and watches how they grow.
+    async fn without_nats(&mut self, length: Duration) {
+        let from = now();
         let edges: Vec<u32> = self.cluster.instances[..INSTANCES]
             .iter()
             .map(|edge| edge.daemon.id())
@@ -460,6 +465,8 @@ impl Saboteur<'_> {
             }
             sleep(Duration::from_millis(200)).await;
         }
+        let gone = Window { from, to: now() };
+        self.measured.without_nats.push(gone);
     }
 }
 

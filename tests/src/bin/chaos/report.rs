@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    check::{Evidence, SETTLED, number},
-    faults::{Fault, Measured, RECOVERY, STOP},
+    check::{Evidence, SETTLED, Window, number},
+    faults::{Measured, RECOVERY, STOP},
     history::{Millis, Operation, Outcome, What},
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn make(evidence: &Evidence, measured: &Measured) -> Report {
         sockets_saw_all(evidence),
         told_at_all(evidence),
         without_nats(evidence, measured),
-        without_database(evidence),
+        without_database(evidence, measured),
         half_open(measured),
         stops(measured),
         nothing_given_up(evidence),
@@ -415,15 +415,15 @@ fn told_at_all(evidence: &Evidence) -> Promise {
     }
 }
 
-/// Creates that lie wholly within faults of a kind, after a moment for those that were on their way.
+/// Creates that lie wholly within one of the windows, after a moment for what was on its way.
 fn creates_during<'a>(
     evidence: &'a Evidence,
-    is_one: impl Fn(&Fault) -> bool + 'a,
+    windows: &'a [Window],
 ) -> impl Iterator<Item = &'a Operation> {
-    let during = move |operation: &Operation| {
-        evidence.faults.iter().any(|(fault, start, end)| {
-            is_one(fault) && operation.start > start + 100.0 && operation.end < *end
-        })
+    let during = |operation: &Operation| {
+        let within =
+            |window: &Window| operation.start > window.from + 200.0 && operation.end < window.to;
+        windows.iter().any(within)
     };
     creates(evidence)
         .map(|(.., operation)| operation)
@@ -432,12 +432,11 @@ fn creates_during<'a>(
 
 fn without_nats(evidence: &Evidence, measured: &Measured) -> Promise {
     let (mut times, mut broken) = (Vec::new(), Vec::new());
-    for operation in creates_during(evidence, Fault::cuts_edges_off) {
+    for operation in creates_during(evidence, &measured.without_nats) {
         let took = operation.end - operation.start;
         times.push(took);
         let told = operation.answer.status == 503 && operation.answer.retry_after;
-        // The end of a black hole lets the last ones through.
-        if !told && operation.answer.status != 201 && operation.answer.status != 200 {
+        if !told {
             broken.push(format!("answered {:?}", operation.answer));
         }
         if took > ANSWER {
@@ -458,9 +457,9 @@ fn without_nats(evidence: &Evidence, measured: &Measured) -> Promise {
     }
 }
 
-fn without_database(evidence: &Evidence) -> Promise {
+fn without_database(evidence: &Evidence, measured: &Measured) -> Promise {
     let (mut times, mut broken) = (Vec::new(), Vec::new());
-    for operation in creates_during(evidence, |fault| *fault == Fault::DatabaseAway) {
+    for operation in creates_during(evidence, &measured.without_database) {
         let took = operation.end - operation.start;
         times.push(took);
         if operation.answer.status != 202 || took > ACCEPTED {
