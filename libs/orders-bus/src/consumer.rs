@@ -376,11 +376,6 @@ impl Delivery {
         &self.raw.payload
     }
 
-    /// Whether the server has delivered it before, so that an earlier attempt may have got half-way.
-    pub fn is_redelivery(&self) -> bool {
-        self.raw.deliveries > 1
-    }
-
     /// Its stream and sequence: `ORDERS_EVENTS:17`. The same for each delivery of the same message.
     pub fn position(&self) -> &str {
         &self.raw.position

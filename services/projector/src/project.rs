@@ -48,29 +48,19 @@ struct Applied {
     versions: HashMap<OrderId, u32>,
     /// Orders that are listed since this batch.
     inserted: HashSet<OrderId>,
-    /// Orders whose row this batch has changed, or may have.
-    changed: HashSet<OrderId>,
-    /// Whether a write failed and left open what it had done.
-    uncertain: bool,
 }
 
 impl Applied {
-    fn change(&mut self, event: &OrderEvent) {
-        self.changed.insert(event.order.order_id.clone());
-        self.versions
-            .insert(event.order.order_id.clone(), event.version);
+    fn reach(&mut self, event: &OrderEvent, version: u32) {
+        self.versions.insert(event.order.order_id.clone(), version);
     }
 
-    /// Whether the feed has to tell of `event`.
-    fn feeds(&self, event: &OrderEvent, is_redelivery: bool) -> bool {
+    /// Whether the feed has to tell of `event`: when the row is at its version, whoever brought it there and may have
+    /// died before it could tell. A double is dropped by the stream, or ignored by clients.
+    fn feeds(&self, event: &OrderEvent) -> bool {
         let id = &event.order.order_id;
-        match self.versions.get(id) {
-            Some(&version) if version == event.version => {
-                self.changed.contains(id) || is_redelivery || self.uncertain
-            }
-            // Created and updated in one batch: clients hear of both, in order.
-            _ => self.inserted.contains(id),
-        }
+        // Created and updated in one batch: clients hear of both, in order.
+        self.versions.get(id) == Some(&event.version) || self.inserted.contains(id)
     }
 }
 
@@ -84,14 +74,13 @@ impl Projector {
                 Err(errors) => delivery.refuse(&self.bus, errors).await,
             }
         }
-        self.project(events, false).await;
+        self.project(events).await;
     }
 
-    /// Projects `events`; an earlier attempt that left open what it had done makes it `uncertain` who wrote a row.
-    async fn project(&self, events: Vec<Event<'_>>, uncertain: bool) {
+    async fn project(&self, events: Vec<Event<'_>>) {
         failpoint("projector.pulled").await;
         let newest = projection::newest(events.iter().map(|event| &event.event));
-        match self.apply(newest.into_values().collect(), uncertain).await {
+        match self.apply(newest.into_values().collect()).await {
             Ok(applied) => {
                 failpoint("projector.applied").await;
                 self.tell(&events, &applied).await;
@@ -99,7 +88,7 @@ impl Projector {
             // The database refuses some row of the batch for ever: find out which.
             Err(_) if events.len() > 1 => {
                 for event in events {
-                    Box::pin(self.project(vec![event], true)).await;
+                    Box::pin(self.project(vec![event])).await;
                 }
             }
             Err(error) => {
@@ -114,15 +103,8 @@ impl Projector {
     }
 
     /// Brings the rows up to `newest`, which has one event an order.
-    async fn apply(
-        &self,
-        newest: Vec<&OrderEvent>,
-        uncertain: bool,
-    ) -> Result<Applied, orders_store::Error> {
-        let mut applied = Applied {
-            uncertain,
-            ..Applied::default()
-        };
+    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Applied, orders_store::Error> {
+        let mut applied = Applied::default();
         let (mut inserts, mut updates): (Vec<_>, Vec<_>) =
             newest.into_iter().partition(|event| event.version == 1);
         // An update whose row is missing becomes an insert, an insert whose row is there is looked at again; another
@@ -136,23 +118,12 @@ impl Projector {
                 .map(|event| event.order.order_id.clone())
                 .collect();
             let stored = self.versions(&ids).await?;
-            let unmatched = unmatched.into_iter().map(|event| (event, true));
-            for (event, maybe_ours) in present
-                .into_iter()
-                .map(|event| (event, false))
-                .chain(unmatched)
-            {
+            for event in present.into_iter().chain(unmatched) {
                 let version = stored.get(&event.order.order_id).copied();
                 match (projection::effect(version, event), version) {
                     (Effect::Apply, Some(_)) => updates.push(event),
                     (Effect::Apply, None) => inserts.push(event),
-                    (Effect::AlreadyApplied, _) if maybe_ours => applied.change(event),
-                    (_, version) => {
-                        let reached = version.unwrap_or(event.version);
-                        applied
-                            .versions
-                            .insert(event.order.order_id.clone(), reached);
-                    }
+                    (_, version) => applied.reach(event, version.unwrap_or(event.version)),
                 }
             }
         }
@@ -168,18 +139,15 @@ impl Projector {
         if events.is_empty() {
             return Ok(events);
         }
-        let mut attempts = 0;
         let stored = retry("insert rows", orders_store::Error::is_transient, || {
-            attempts += 1;
             self.rows.insert(&events)
         })
         .await?;
-        applied.uncertain |= attempts > 1;
         let mut present = Vec::new();
         for (event, stored) in events.into_iter().zip(stored) {
             if stored {
                 applied.inserted.insert(event.order.order_id.clone());
-                applied.change(event);
+                applied.reach(event, event.version);
             } else {
                 present.push(event);
             }
@@ -211,7 +179,9 @@ impl Projector {
             })
             .await?;
             if changed == events.len() as u64 {
-                events.into_iter().for_each(|event| applied.change(event));
+                events
+                    .into_iter()
+                    .for_each(|event| applied.reach(event, event.version));
             } else {
                 unmatched.extend(events);
             }
@@ -244,7 +214,7 @@ impl Projector {
                     .reply(reply_to, &Reply::Projected { version })
                     .await;
             }
-            if applied.feeds(event, delivery.is_redelivery()) {
+            if applied.feeds(event) {
                 feed.push(feed_entry(delivery, event));
             }
             let lag = Timestamp::now().since(event.occurred_at);

@@ -197,14 +197,15 @@ impl Writer {
         Some(outcomes.collect())
     }
 
-    /// Publishes the events of the orders that were moved, and again of those that an earlier delivery may have moved.
+    /// Publishes the events of the orders that were moved, and again of those that had been moved before.
     async fn publish_updates(&self, wishes: &[Settle<'_>], settled: &[Outcome]) {
         let events: Vec<_> = wishes
             .iter()
             .zip(settled)
             .filter_map(|(wish, outcome)| match outcome {
-                Outcome::Moved(order) => Some((wish, order)),
-                Outcome::Before(order) if wish.delivery.is_redelivery() => Some((wish, order)),
+                // Whether it was told by who moved it, nobody knows: not even the number of deliveries tells, which
+                // nats-server forgets when it is killed.
+                Outcome::Moved(order) | Outcome::Before(order) => Some((wish, order)),
                 _ => None,
             })
             .map(|(wish, order)| {
