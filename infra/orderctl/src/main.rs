@@ -50,7 +50,13 @@ struct Cli {
 #[derive(Args, Clone)]
 struct Common {
     /// NATS servers, separated by commas
-    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "NATS_URL",
+        default_value = "nats://localhost:4222",
+        global = true,
+        hide_env_values = true
+    )]
     nats_url: String,
     /// MongoDB and the database in it
     #[arg(
