@@ -1,16 +1,16 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use async_nats::jetstream::{self, consumer::pull};
-use futures_util::{FutureExt, Stream, future::BoxFuture};
+use async_nats::jetstream;
+use futures_util::{Stream, StreamExt};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
     Bus, Error,
-    history::{Content, start_after},
+    history::{Content, Live},
 };
 
 /// What the feed holds at this moment.
@@ -49,35 +49,18 @@ pub struct FeedPage {
 }
 
 /// The live feed, in order and without a gap. It ends when it must be opened again, after a reconnection for example.
-pub struct Feed {
-    messages: Pin<Box<pull::Ordered>>,
-    /// The server may have forgotten the consumer; the client would make it anew from the start of the stream when no
-    /// message has come yet.
-    reconnected: BoxFuture<'static, ()>,
-}
+pub struct Feed(Live);
 
 impl Stream for Feed {
     type Item = FeedMessage;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedMessage>> {
-        if self.reconnected.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        loop {
-            match self.messages.as_mut().poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(Err(error))) => {
-                    debug!("the feed has to be opened again: {error}");
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Ok(message))) => {
-                    if let Some(message) = read(&message) {
-                        return Poll::Ready(Some(message));
-                    }
-                }
+        while let Some(message) = ready!(self.0.poll_next_unpin(cx)) {
+            if let Some(message) = read(&message) {
+                return Poll::Ready(Some(message));
             }
         }
+        Poll::Ready(None)
     }
 }
 
@@ -100,25 +83,8 @@ impl Bus {
 
     /// The whole feed after the sequence `after`, live.
     pub async fn feed_after(&self, after: u64) -> Result<Feed, Error> {
-        let config = pull::OrderedConfig {
-            deliver_policy: start_after(after),
-            ..Default::default()
-        };
-        let reconnected = self.reconnected().boxed();
-        let open = |error: String| Error::api("open the feed", error);
-        let consumer = self
-            .jetstream
-            .create_consumer_on_stream(config, ORDERS_FEED.name)
-            .await
-            .map_err(|error| open(error.to_string()))?;
-        let messages = consumer
-            .messages()
-            .await
-            .map_err(|error| open(error.to_string()))?;
-        Ok(Feed {
-            messages: Box::pin(messages),
-            reconnected,
-        })
+        let filter = Subject::filter(&ORDERS_FEED, None);
+        self.live(&ORDERS_FEED, &filter, after).await.map(Feed)
     }
 
     /// The next entries of `tenant` after the sequence `after`, up to `up_to` and no further, at most 256 of them.

@@ -1,12 +1,16 @@
-//! Reading what a stream holds, page by page.
+//! Reading a stream: what it holds, page by page, and what comes, live.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use async_nats::jetstream::{
     self,
     consumer::{self, AckPolicy, DeliverPolicy, pull},
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, Stream as Messages, StreamExt, future::BoxFuture};
 use orders_contracts::{Subject, streams::Stream};
 use tokio::time::timeout;
 use tracing::debug;
@@ -34,7 +38,66 @@ pub(crate) struct Page {
     pub(crate) reached: u64,
 }
 
+/// What comes into a stream, in order and without a gap. It ends when it must be opened again, after a reconnection for
+/// example.
+pub(crate) struct Live {
+    stream: &'static str,
+    messages: Pin<Box<pull::Ordered>>,
+    /// The server may have forgotten the consumer; the client would make it anew from the start of the stream when no
+    /// message has come yet.
+    reconnected: BoxFuture<'static, ()>,
+}
+
+impl Messages for Live {
+    type Item = jetstream::Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.reconnected.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let message = std::task::ready!(self.messages.as_mut().poll_next(cx));
+        Poll::Ready(match message {
+            Some(Ok(message)) => Some(message),
+            Some(Err(error)) => {
+                debug!("{} has to be opened again: {error}", self.stream);
+                None
+            }
+            None => None,
+        })
+    }
+}
+
 impl Bus {
+    /// What comes into `stream` under `filter` after the sequence `after`.
+    pub(crate) async fn live(
+        &self,
+        stream: &Stream,
+        filter: &Subject,
+        after: u64,
+    ) -> Result<Live, Error> {
+        let config = pull::OrderedConfig {
+            deliver_policy: start_after(after),
+            filter_subject: filter.to_string(),
+            ..Default::default()
+        };
+        let reconnected = self.reconnected().boxed();
+        let failed = |error: String| Error::api(format!("open {}", stream.name), error);
+        let consumer = self
+            .jetstream
+            .create_consumer_on_stream(config, stream.name)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let messages = consumer
+            .messages()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Live {
+            stream: stream.name,
+            messages: Box::pin(messages),
+            reconnected,
+        })
+    }
+
     /// The next messages under `filter` after the sequence `after`, up to `up_to` and no further.
     ///
     /// A page has a consumer of its own and deletes it: by default the server refuses a stream's thousandth.
@@ -112,7 +175,7 @@ async fn read(
     }
 }
 
-pub(crate) fn start_after(sequence: u64) -> DeliverPolicy {
+fn start_after(sequence: u64) -> DeliverPolicy {
     DeliverPolicy::ByStartSequence {
         start_sequence: sequence + 1,
     }

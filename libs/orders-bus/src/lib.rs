@@ -5,7 +5,7 @@
 //!   A batch in hand is kept from being delivered again; what is malformed never reaches the caller.
 //! * [`Delivery`] is settled by its owner: acked, or dead-lettered and then terminated.
 //! * [`Feed`] is the live feed for realtime.
-//! * [`DeadLetter`], [`ConsumerState`] and [`Difference`] are what an operator looks at.
+//! * [`DeadLetter`], [`ConsumerState`], [`Difference`] and [`Passage`] are what an operator looks at.
 //!
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
 //! an error of a pull never ends a consumer.
@@ -17,6 +17,7 @@ mod feed;
 mod history;
 mod inspect;
 mod publish;
+mod tap;
 mod topology;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use inspect::{ConsumerState, Server, StreamState};
 pub use publish::{ACK_DEADLINE, Message};
+pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
 pub use topology::Difference;
 use tracing::{info, warn};
