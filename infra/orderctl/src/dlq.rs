@@ -80,9 +80,6 @@ pub(crate) struct Handling {
     /// Who does this, for the audit; user@host by default
     #[arg(long, env = "ORDERS_OPERATOR")]
     operator: Option<String>,
-    /// How many NATS servers keep a copy of the audit, should it have to be created
-    #[arg(long, env = "ORDERS_STREAMS__REPLICAS", default_value_t = 1)]
-    replicas: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -169,7 +166,9 @@ async fn handle(
         if !handling.yes && !confirmed(context, action, count.able).await? {
             return Ok(Verdict::Interrupted);
         }
-        bus.open_audit(handling.replicas).await?;
+        if !bus.has_audit().await? {
+            bail!("ORDERS_AUDIT is missing, and nothing is done unwritten: run `orderctl migrate`");
+        }
     }
 
     let bar = context.output.progress(action.doing(), count.able);

@@ -12,7 +12,7 @@ use orders_contracts::{
 };
 use serde::Serialize;
 
-use crate::{Bus, Difference, Error, history::Content, inspect::timestamp, publish::acknowledged};
+use crate::{Bus, Error, history::Content, inspect::timestamp, publish::acknowledged};
 
 /// How many requests about single dead letters are on their way at the same time.
 const AT_ONCE: usize = 32;
@@ -176,7 +176,8 @@ impl DeadLetter {
 
     fn of_message(message: &jetstream::Message) -> Option<Self> {
         let info = message.info().ok()?;
-        let headers = message.headers.as_ref()?;
+        let none = HeaderMap::new();
+        let headers = message.headers.as_ref().unwrap_or(&none);
         let size = headers
             .get("Nats-Msg-Size")
             .and_then(|size| size.as_str().parse().ok());
@@ -271,6 +272,11 @@ impl Bus {
         )
     }
 
+    /// Whether there is ORDERS_AUDIT to write to; the writer and `orderctl migrate` create it.
+    pub async fn has_audit(&self) -> Result<bool, Error> {
+        Ok(self.stream_state(&ORDERS_AUDIT).await?.is_some())
+    }
+
     /// Sends dead letters to where they came from, with their own `ce-id` and a message id of this redrive's; writes
     /// that down; and then removes them. Those that have an [`obstacle`](DeadLetter::obstacle), or are gone already,
     /// are left alone.
@@ -307,14 +313,6 @@ impl Bus {
         let letters = letters.iter().collect();
         self.settle(letters, Action::Dropped, operator, Settled::default())
             .await
-    }
-
-    /// Creates ORDERS_AUDIT if it is missing; one that differs is as good for writing.
-    pub async fn open_audit(&self, replicas: usize) -> Result<(), Error> {
-        match self.stream_difference(&ORDERS_AUDIT, replicas).await? {
-            Some(Difference::Missing) => self.declare(&[ORDERS_AUDIT], replicas).await,
-            Some(Difference::Fields(_)) | None => Ok(()),
-        }
     }
 
     async fn send_again(

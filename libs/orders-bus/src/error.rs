@@ -1,7 +1,7 @@
 use crate::Difference;
 
-/// What can go wrong on the bus. Everything but [`Connect`](Self::Connect) and [`Drift`](Self::Drift) may be tried
-/// again.
+/// What can go wrong on the bus. Everything but [`Connect`](Self::Connect), [`Drift`](Self::Drift) and
+/// [`Unmigrated`](Self::Unmigrated) may be tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URL is malformed.

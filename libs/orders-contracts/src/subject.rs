@@ -103,10 +103,11 @@ impl Subject {
         ))
     }
 
-    /// The daemon and the tenant that the subject of a dead letter names; `None` for the tenant where it has none.
+    /// The daemon and the tenant that the subject of a dead letter names; `None` for the tenant where it has none, or for
+    /// both where it is no dead letter's.
     pub fn parse_dead_letter(subject: &str) -> Option<(&str, Option<TenantId>)> {
-        let prefix = ORDERS_DLQ.subjects.trim_end_matches('>');
-        let (daemon, tenant) = subject.strip_prefix(prefix)?.split_once('.')?;
+        let rest = subject.strip_prefix(ORDERS_DLQ.subjects.trim_end_matches('>'))?;
+        let (daemon, tenant) = rest.split_once('.').unwrap_or((rest, ""));
         Some((daemon, tenant.parse().ok()))
     }
 
@@ -162,6 +163,9 @@ mod tests {
             let parsed = Subject::parse_dead_letter(subject.as_str());
             assert_eq!(parsed, Some(("writer", tenant)));
         }
+        // Anything may be published to the stream.
+        let stray = Subject::parse_dead_letter("orders.dlq.x");
+        assert_eq!(stray, Some(("x", None)));
         assert_eq!(Subject::parse_dead_letter("orders.evt.t-1.created"), None);
     }
 

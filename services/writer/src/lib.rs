@@ -22,12 +22,13 @@ use tracing::error;
 pub use crate::config::Config;
 use crate::{create::Create, settle::Settle};
 
-/// The streams the writer reads or writes.
-const STREAMS: [streams::Stream; 4] = [
+/// The streams the writer reads or writes, and the audit, which an operator needs when something is broken already.
+const STREAMS: [streams::Stream; 5] = [
     streams::ORDERS_COMMANDS,
     streams::PAYMENTS,
     streams::ORDERS_EVENTS,
     streams::ORDERS_DLQ,
+    streams::ORDERS_AUDIT,
 ];
 
 /// Runs the writer until `daemon` is told to stop.
