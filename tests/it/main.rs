@@ -9,6 +9,7 @@ mod cancel;
 mod crash;
 mod idempotency;
 mod lists;
+mod orderctl;
 mod outage;
 mod pipeline;
 mod processes;

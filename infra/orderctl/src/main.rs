@@ -2,10 +2,6 @@
 //!
 //! Each command is a module. It works through the same two libraries as the daemons, `orders-bus` and `orders-store`,
 //! changes nothing before it was told to, and can be interrupted at any time and run again.
-#![expect(
-    clippy::print_stdout,
-    reason = "talking to the operator is what this program does"
-)]
 
 mod dlq;
 mod doctor;

@@ -3,6 +3,7 @@
 use std::{fmt::Display, io::Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use orders_contracts::Timestamp;
 use serde::Serialize;
 
 /// Prints results to stdout; progress goes to stderr.
@@ -40,5 +41,50 @@ impl Output {
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         bar.set_message(what);
         bar
+    }
+}
+
+/// Text from messages, which may be anybody's, without what would command the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(harmless).collect()
+}
+
+/// A moment as an operator names it: RFC 3339, or how long ago (`2h`, `2h ago`).
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(moment) = text.parse() {
+        return Ok(moment);
+    }
+    let ago = text.trim().trim_end_matches("ago").trim_end();
+    humantime::parse_duration(ago)
+        .ok()
+        .and_then(|ago| i64::try_from(ago.as_millis()).ok())
+        .and_then(|ago| Timestamp::from_millis(Timestamp::now().millis().checked_sub(ago)?))
+        .ok_or_else(|| "must be like 2025-08-26T09:00:00Z, or a time ago like 2h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_instants_or_times_ago() {
+        let instant = moment("2025-08-26T11:00:00+02:00").unwrap();
+        assert_eq!(instant.to_string(), "2025-08-26T09:00:00.000Z");
+        for ago in ["2h", "2h ago", "1h 60m ago"] {
+            let since = Timestamp::now().since(moment(ago).unwrap());
+            assert!((7_200..7_210).contains(&since.as_secs()), "{ago}");
+        }
+        for bad in ["", "yesterday", "2025-08-26", "99999999999y"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_messages_say_cannot_command_the_terminal() {
+        assert_eq!(
+            plain("a\u{1b}[31mb\n\u{9b}c"),
+            "a\u{fffd}[31mb\u{fffd}\u{fffd}c"
+        );
     }
 }

@@ -1,14 +1,225 @@
-//! `tap`.
+//! `tap`: what happened to an order or a tenant, as one timeline over all streams.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::Args;
+use futures_util::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{Peekable, select_all},
+};
+use orders_bus::{Bus, Error, Passage, TapFilter};
+use orders_contracts::{
+    OrderId, TenantId, Timestamp,
+    streams::{self, ORDERS_COMMANDS},
+};
+use serde_json::{Value, json};
 
-use crate::{Context, Verdict};
+use crate::{
+    Context, Verdict,
+    output::{Output, plain},
+};
 
 /// Follow one order or tenant across all streams
+///
+/// First what the streams hold, in the order of time, then what comes, until Ctrl-C. A command stays in its stream only
+/// until it is done; of those that come only the passing is seen, so they have no sequence.
 #[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// The order, `ord_...`
+    #[arg(required_unless_present = "tenant", value_name = "ORDER")]
+    order: Option<OrderId>,
+    /// The tenant; together with an order it makes the search quick
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    /// End after what the streams hold
+    #[arg(long)]
+    no_follow: bool,
+}
 
-pub(crate) async fn run(_context: &Context, _options: Options) -> Result<Verdict> {
-    todo!("not written yet")
+pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
+    let bus = context.bus().await?;
+    let filter = TapFilter {
+        tenant: options.tenant,
+        order: options.order,
+    };
+    let mut timeline = Timeline::new(&context.output);
+    // Opened before the past is read, so that nothing comes between.
+    let commands = bus.passing(&ORDERS_COMMANDS, &filter).await?;
+    let mut ends = Vec::new();
+    for stream in &streams::ALL {
+        let state = bus.stream_state(stream).await?;
+        ends.push((stream, state.map_or(0, |state| state.last)));
+    }
+
+    let past = ends
+        .iter()
+        .map(|(stream, end)| Box::pin(bus.past(stream, &filter, *end).peekable()))
+        .collect();
+    let replayed = timeline.past(past);
+    match context.stop.run_until_cancelled(replayed).await {
+        None => return Ok(Verdict::Interrupted),
+        Some(replayed) => replayed?,
+    }
+    if !options.no_follow {
+        let follow = follow(&bus, &filter, &ends, commands, &mut timeline);
+        // The only way to end it, and so no interruption.
+        context.stop.run_until_cancelled(follow).await;
+    }
+    Ok(Verdict::Fine)
+}
+
+async fn follow(
+    bus: &Bus,
+    filter: &TapFilter,
+    ends: &[(&streams::Stream, u64)],
+    commands: impl Stream<Item = Passage>,
+    timeline: &mut Timeline<'_>,
+) {
+    let kept = ends
+        .iter()
+        .filter(|(stream, _)| **stream != ORDERS_COMMANDS)
+        .map(|(stream, end)| bus.coming(stream, filter, *end).boxed_local());
+    let commands = pin!(commands);
+    let mut live = select_all(kept.chain([commands.boxed_local()]));
+    while let Some(passage) = live.next().await {
+        timeline.live(&passage);
+    }
+}
+
+/// Prints what passes, and how long after the first.
+struct Timeline<'a> {
+    output: &'a Output,
+    first: Option<Timestamp>,
+    /// Commands shown as past, by `ce-id`: their passing may have been heard as well.
+    commands: HashSet<String>,
+}
+
+impl<'a> Timeline<'a> {
+    fn new(output: &'a Output) -> Self {
+        Self {
+            output,
+            first: None,
+            commands: HashSet::new(),
+        }
+    }
+
+    /// Merges the streams, each of which is in the order of time.
+    async fn past<S>(&mut self, mut streams: Vec<Pin<Box<Peekable<S>>>>) -> Result<()>
+    where
+        S: Stream<Item = Result<Passage, Error>>,
+    {
+        loop {
+            let mut earliest: Option<(Timestamp, usize)> = None;
+            for (n, stream) in streams.iter_mut().enumerate() {
+                let time = match stream.as_mut().peek().await {
+                    None => continue,
+                    // An error is taken out first.
+                    Some(Err(_)) => Timestamp::from_millis(0),
+                    Some(Ok(passage)) => Some(passage.time),
+                };
+                let head = time.map(|time| (time, n));
+                earliest = earliest.into_iter().chain(head).min();
+            }
+            let Some((_, n)) = earliest else {
+                return Ok(());
+            };
+            if let Some(passage) = streams[n].try_next().await? {
+                if passage.stream == ORDERS_COMMANDS.name {
+                    self.commands.extend(passage.id.clone());
+                }
+                self.print(&passage);
+            }
+        }
+    }
+
+    fn live(&mut self, passage: &Passage) {
+        let is_known = passage.sequence.is_none()
+            && passage
+                .id
+                .as_ref()
+                .is_some_and(|id| self.commands.contains(id));
+        if !is_known {
+            self.print(passage);
+        }
+    }
+
+    fn print(&mut self, passage: &Passage) {
+        let first = *self.first.get_or_insert(passage.time);
+        let line = Line {
+            passage,
+            since_first: passage.time.since(first),
+            body: serde_json::from_slice(&passage.body).unwrap_or_default(),
+        };
+        self.output.line(&line, &line.json());
+    }
+}
+
+struct Line<'a> {
+    passage: &'a Passage,
+    since_first: Duration,
+    body: Value,
+}
+
+impl Line<'_> {
+    fn status(&self) -> Option<&str> {
+        let row = self.body.get("order").unwrap_or(&self.body);
+        row.get("status")?.as_str()
+    }
+
+    fn version(&self) -> Option<u64> {
+        self.body.get("version")?.as_u64()
+    }
+
+    fn json(&self) -> Value {
+        let passage = self.passage;
+        json!({
+            "time": passage.time,
+            "sinceFirstMs": self.since_first.as_millis() as u64,
+            "stream": passage.stream,
+            "sequence": passage.sequence,
+            "subject": passage.subject,
+            "type": passage.message_type,
+            "id": passage.id,
+            "orderId": passage.order_id,
+            "status": self.status(),
+            "version": self.version(),
+            "reason": passage.reason,
+            "traceId": passage.trace_id,
+        })
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passage = self.passage;
+        let sequence = passage
+            .sequence
+            .map_or_else(|| "-".to_owned(), |sequence| sequence.to_string());
+        let place = format!("{}:{sequence}", passage.stream);
+        let delta = format!("+{:.3}s", self.since_first.as_secs_f64());
+        let version = self
+            .version()
+            .map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
+        let kind = passage.message_type.as_deref().unwrap_or("-");
+        let kind = kind.trim_start_matches("com.example.orders.");
+        write!(
+            f,
+            "{}  {delta:>10}  {place:<24}  {:<18}  {:<9}  {version:<3}  {}  {}",
+            passage.time,
+            plain(kind),
+            plain(self.status().unwrap_or("-")),
+            passage.trace_id.as_deref().unwrap_or("-"),
+            plain(passage.order_id.as_deref().unwrap_or("-")),
+        )?;
+        match &passage.reason {
+            Some(reason) => write!(f, "  given up: {}", plain(reason)),
+            None => Ok(()),
+        }
+    }
 }

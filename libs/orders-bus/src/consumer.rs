@@ -481,9 +481,11 @@ impl Raw {
     ) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         let mut room_for_headers = ORIGINAL_HEADERS;
+        let mut missing = Vec::new();
         for (name, values) in self.headers.iter() {
-            // The server would act on its own headers a second time.
-            if name.to_string().starts_with("Nats-") {
+            // The server would act on its own headers a second time; what is missing is for us to say.
+            let name_text: &str = name.as_ref();
+            if name_text.starts_with("Nats-") || name_text == header::TRUNCATED {
                 continue;
             }
             for value in values {
@@ -491,6 +493,8 @@ impl Raw {
                 if size <= room_for_headers {
                     room_for_headers -= size;
                     headers.append(name.clone(), value.clone());
+                } else {
+                    missing = vec!["headers".to_owned()];
                 }
             }
         }
@@ -508,7 +512,14 @@ impl Raw {
             .server_info()
             .max_payload
             .saturating_sub(16 << 10);
-        let body = self.payload.slice(..self.payload.len().min(room));
+        let size = self.payload.len();
+        let body = self.payload.slice(..size.min(room));
+        if body.len() < size {
+            missing.push(format!("the end of a body of {size} bytes"));
+        }
+        if !missing.is_empty() {
+            headers.insert(header::TRUNCATED, missing.join(", ").as_str());
+        }
         acknowledged(bus.send_raw(subject.to_string(), headers, body).await?).await
     }
 }

@@ -1,5 +1,7 @@
-/// What can go wrong on the bus. Everything but [`Connect`](Self::Connect) and [`Drift`](Self::Drift) may be tried
-/// again.
+use crate::Difference;
+
+/// What can go wrong on the bus. Everything but [`Connect`](Self::Connect), [`Drift`](Self::Drift) and
+/// [`Unmigrated`](Self::Unmigrated) may be tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URL is malformed.
@@ -21,6 +23,14 @@ pub enum Error {
         /// What the server said.
         cause: String,
     },
+    /// The server does not have the stream or consumer as declared, and it is not this process's to change.
+    #[error("{name} {difference}; run `orderctl migrate`, or set ORDERS_AUTO_MIGRATE=true")]
+    Unmigrated {
+        /// The stream, or `STREAM/consumer`.
+        name: String,
+        /// How it differs.
+        difference: Difference,
+    },
     /// The server did not answer, or answered with an error.
     #[error("cannot {what}: {cause}")]
     Api {
@@ -32,6 +42,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a daemon should wait for it to go away. Only what was forbidden to be mended stays as it is.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Unmigrated { .. })
+    }
+
     pub(crate) fn api(what: impl Into<String>, cause: impl ToString) -> Self {
         Self::Api {
             what: what.into(),

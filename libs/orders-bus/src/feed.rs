@@ -1,21 +1,17 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+    task::{Context, Poll, ready},
 };
 
-use async_nats::jetstream::{
-    self,
-    consumer::{self, AckPolicy, DeliverPolicy, pull},
-};
-use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use async_nats::jetstream;
+use futures_util::{Stream, StreamExt};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::{ACK_DEADLINE, Bus, Error};
-
-/// The most entries in one page.
-const PAGE: usize = 256;
+use crate::{
+    Bus, Error,
+    history::{Content, Live},
+};
 
 /// What the feed holds at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,35 +49,18 @@ pub struct FeedPage {
 }
 
 /// The live feed, in order and without a gap. It ends when it must be opened again, after a reconnection for example.
-pub struct Feed {
-    messages: Pin<Box<pull::Ordered>>,
-    /// The server may have forgotten the consumer; the client would make it anew from the start of the stream when no
-    /// message has come yet.
-    reconnected: BoxFuture<'static, ()>,
-}
+pub struct Feed(Live);
 
 impl Stream for Feed {
     type Item = FeedMessage;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedMessage>> {
-        if self.reconnected.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        loop {
-            match self.messages.as_mut().poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(Err(error))) => {
-                    debug!("the feed has to be opened again: {error}");
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Ok(message))) => {
-                    if let Some(message) = read(&message) {
-                        return Poll::Ready(Some(message));
-                    }
-                }
+        while let Some(message) = ready!(self.0.poll_next_unpin(cx)) {
+            if let Some(message) = read(&message) {
+                return Poll::Ready(Some(message));
             }
         }
+        Poll::Ready(None)
     }
 }
 
@@ -104,25 +83,8 @@ impl Bus {
 
     /// The whole feed after the sequence `after`, live.
     pub async fn feed_after(&self, after: u64) -> Result<Feed, Error> {
-        let config = pull::OrderedConfig {
-            deliver_policy: start_after(after),
-            ..Default::default()
-        };
-        let reconnected = self.reconnected().boxed();
-        let open = |error: String| Error::api("open the feed", error);
-        let consumer = self
-            .jetstream
-            .create_consumer_on_stream(config, ORDERS_FEED.name)
-            .await
-            .map_err(|error| open(error.to_string()))?;
-        let messages = consumer
-            .messages()
-            .await
-            .map_err(|error| open(error.to_string()))?;
-        Ok(Feed {
-            messages: Box::pin(messages),
-            reconnected,
-        })
+        let filter = Subject::filter(&ORDERS_FEED, None);
+        self.live(&ORDERS_FEED, &filter, after).await.map(Feed)
     }
 
     /// The next entries of `tenant` after the sequence `after`, up to `up_to` and no further, at most 256 of them.
@@ -132,74 +94,14 @@ impl Bus {
         after: u64,
         up_to: u64,
     ) -> Result<FeedPage, Error> {
-        let config = pull::Config {
-            ack_policy: AckPolicy::None,
-            deliver_policy: start_after(after),
-            filter_subject: Subject::feed_of(tenant).to_string(),
-            memory_storage: true,
-            inactive_threshold: Duration::from_secs(5),
-            ..Default::default()
-        };
-        let read = |error: String| Error::api("read the feed of a tenant", error);
-        let consumer = self
-            .jetstream
-            .create_consumer_on_stream(config, ORDERS_FEED.name)
-            .await
-            .map_err(|error| read(error.to_string()))?;
-        let page = tokio::time::timeout(ACK_DEADLINE, page(&consumer, after, up_to)).await;
-        // By default the server refuses a stream's consumer after the thousandth.
-        let name = &consumer.cached_info().name;
-        let deleted = self
-            .jetstream
-            .delete_consumer_from_stream(name, ORDERS_FEED.name);
-        if let Err(error) = deleted.await {
-            debug!("cannot delete consumer {name}: {error}");
-        }
-        page.unwrap_or_else(|_| Err("no answer".to_owned()))
-            .map_err(read)
-    }
-}
-
-async fn page(
-    consumer: &consumer::Consumer<pull::Config>,
-    after: u64,
-    up_to: u64,
-) -> Result<FeedPage, String> {
-    let mut page = FeedPage {
-        entries: Vec::new(),
-        reached: up_to,
-    };
-    if consumer.cached_info().num_pending == 0 {
-        return Ok(page);
-    }
-    page.reached = after;
-    let mut batch = consumer
-        .fetch()
-        .max_messages(PAGE)
-        .messages()
-        .await
-        .map_err(|error| error.to_string())?;
-    while page.reached < up_to
-        && let Some(message) = batch.next().await
-    {
-        let message = message.map_err(|error| error.to_string())?;
-        let info = message.info().map_err(|error| error.to_string())?;
-        if info.stream_sequence <= up_to {
-            page.entries.extend(read(&message));
-        }
-        let is_last = info.pending == 0 || info.stream_sequence >= up_to;
-        page.reached = if is_last { up_to } else { info.stream_sequence };
-    }
-    if page.reached > after {
-        Ok(page)
-    } else {
-        Err("nothing came".to_owned())
-    }
-}
-
-fn start_after(sequence: u64) -> DeliverPolicy {
-    DeliverPolicy::ByStartSequence {
-        start_sequence: sequence + 1,
+        let filter = Subject::feed_of(tenant);
+        let page = self
+            .page(&ORDERS_FEED, &filter, Content::Whole, after, up_to)
+            .await?;
+        Ok(FeedPage {
+            entries: page.messages.iter().filter_map(read).collect(),
+            reached: page.reached,
+        })
     }
 }
 

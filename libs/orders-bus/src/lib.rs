@@ -5,25 +5,34 @@
 //!   A batch in hand is kept from being delivered again; what is malformed never reaches the caller.
 //! * [`Delivery`] is settled by its owner: acked, or dead-lettered and then terminated.
 //! * [`Feed`] is the live feed for realtime.
+//! * [`DeadLetter`], [`ConsumerState`], [`Difference`] and [`Passage`] are what an operator looks at.
 //!
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
 //! an error of a pull never ends a consumer.
 
 mod consumer;
+mod dead_letters;
 mod error;
 mod feed;
+mod history;
+mod inspect;
 mod publish;
+mod tap;
 mod topology;
 
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
 pub use consumer::{Batch, BatchConsumer, Delivery, Reason, release_all};
+pub use dead_letters::{DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterPage, Settled};
 pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
+pub use inspect::{ConsumerState, Server, StreamState};
 pub use publish::{ACK_DEADLINE, Message};
+pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
+pub use topology::Difference;
 use tracing::{info, warn};
 
 /// How long a readiness probe or the final flush may take.
@@ -37,6 +46,7 @@ pub struct Bus {
     jetstream: jetstream::Context,
     /// Counts the connections made; a change tells pending pulls that the server has forgotten them.
     connections: watch::Receiver<u64>,
+    auto_migrate: bool,
 }
 
 impl Bus {
@@ -84,7 +94,18 @@ impl Bus {
             client,
             jetstream,
             connections,
+            auto_migrate: true,
         })
+    }
+
+    /// Whether this process creates and mends streams and consumers, as it does unless told otherwise. With false a
+    /// difference from the declaration is [`Error::Unmigrated`].
+    #[must_use]
+    pub fn auto_migrate(self, auto_migrate: bool) -> Self {
+        Self {
+            auto_migrate,
+            ..self
+        }
     }
 
     /// Whether the connection is up, as far as is known.

@@ -1,4 +1,4 @@
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use async_nats::jetstream::{
     ErrorCode,
@@ -11,44 +11,135 @@ use tracing::{info, warn};
 
 use crate::{Bus, Error};
 
+/// How the server differs from a declaration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// It has no such stream or consumer.
+    Missing,
+    /// These fields differ; each is named with the server's value and the declared one.
+    Fields(String),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("is missing"),
+            Self::Fields(fields) => write!(f, "differs in {fields}"),
+        }
+    }
+}
+
 impl Bus {
     /// Makes the server's streams what they are declared to be, with `replicas` copies each.
     ///
     /// A difference is reported field by field and mended; fields that are not declared stay as the operator set them.
+    /// Without [`auto_migrate`](Self::auto_migrate) it is [`Error::Unmigrated`] instead.
     pub async fn declare(&self, streams: &[Stream], replicas: usize) -> Result<(), Error> {
         for stream in streams {
-            self.declare_stream(stream, replicas).await?;
+            let (current, difference) = self.compare_stream(stream, replicas).await?;
+            if let Some(difference) = difference {
+                self.may_migrate(stream.name, &difference)?;
+                self.mend_stream(stream, replicas, current, difference)
+                    .await?;
+            }
         }
         Ok(())
     }
 
-    async fn declare_stream(&self, stream: &Stream, replicas: usize) -> Result<(), Error> {
-        let declared = stream_config(stream, replicas);
-        let current = match self.jetstream.get_stream(stream.name).await {
-            Ok(current) => current.cached_info().config.clone(),
-            Err(error) if is_not_found(&error.kind()) => {
-                self.jetstream
-                    .create_stream(declared)
-                    .await
-                    .map_err(|error| Error::api(format!("create stream {}", stream.name), error))?;
-                info!("created stream {}", stream.name);
-                return Ok(());
+    /// How the server's stream differs from its declaration; `None` when it does not.
+    pub async fn stream_difference(
+        &self,
+        stream: &Stream,
+        replicas: usize,
+    ) -> Result<Option<Difference>, Error> {
+        Ok(self.compare_stream(stream, replicas).await?.1)
+    }
+
+    /// How the server's durable consumer differs from its declaration; `None` when it does not.
+    pub async fn consumer_difference(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<Option<Difference>, Error> {
+        Ok(match self.consumer_info(consumer).await? {
+            None => Some(Difference::Missing),
+            Some(current) => {
+                consumer_drift(&current.config, &consumer_config(consumer)).difference()
             }
-            Err(error) => return Err(Error::api(format!("look up stream {}", stream.name), error)),
+        })
+    }
+
+    /// Makes the server's durable consumer what it is declared to be and returns it.
+    pub(crate) async fn declare_consumer(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<consumer::Consumer<pull::Config>, Error> {
+        let name = name_of(consumer);
+        let stream = self.stream_handle(&consumer.stream).await?;
+        let Some(difference) = self.consumer_difference(consumer).await? else {
+            return stream
+                .get_consumer(consumer.durable)
+                .await
+                .map_err(|error| Error::api(format!("look up consumer {name}"), error));
         };
-        let mut drift = Drift::default();
-        drift.field("subjects", &current.subjects, &declared.subjects);
-        drift.field("retention", &current.retention, &declared.retention);
-        drift.field("discard", &current.discard, &declared.discard);
-        drift.field("max_age", &current.max_age, &declared.max_age);
-        drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
-        drift.field("storage", &current.storage, &declared.storage);
-        drift.field(
-            "num_replicas",
-            &current.num_replicas,
-            &declared.num_replicas,
-        );
-        let Some(fields) = drift.report(stream.name) else {
+        self.may_migrate(&name, &difference)?;
+        stream
+            .create_consumer(consumer_config(consumer))
+            .await
+            .map_err(|error| match difference {
+                Difference::Fields(fields) => Error::Drift {
+                    name: name.clone(),
+                    fields,
+                    cause: error.to_string(),
+                },
+                Difference::Missing => Error::api(format!("create consumer {name}"), error),
+            })
+    }
+
+    /// Whether a difference of `name` is ours to mend.
+    fn may_migrate(&self, name: &str, difference: &Difference) -> Result<(), Error> {
+        if !self.auto_migrate {
+            return Err(Error::Unmigrated {
+                name: name.to_owned(),
+                difference: difference.clone(),
+            });
+        }
+        if let Difference::Fields(fields) = difference {
+            warn!("{name} differs in {fields}; updating it");
+        }
+        Ok(())
+    }
+
+    /// The stream as the server has it, and how it differs.
+    async fn compare_stream(
+        &self,
+        stream: &Stream,
+        replicas: usize,
+    ) -> Result<(Option<Config>, Option<Difference>), Error> {
+        match self.jetstream.get_stream(stream.name).await {
+            Ok(current) => {
+                let current = current.cached_info().config.clone();
+                let drift = stream_drift(&current, &stream_config(stream, replicas));
+                Ok((Some(current), drift.difference()))
+            }
+            Err(error) if is_not_found(&error.kind()) => Ok((None, Some(Difference::Missing))),
+            Err(error) => Err(Error::api(format!("look up stream {}", stream.name), error)),
+        }
+    }
+
+    async fn mend_stream(
+        &self,
+        stream: &Stream,
+        replicas: usize,
+        current: Option<Config>,
+        difference: Difference,
+    ) -> Result<(), Error> {
+        let declared = stream_config(stream, replicas);
+        let (Some(current), Difference::Fields(fields)) = (current, difference) else {
+            self.jetstream
+                .create_stream(declared)
+                .await
+                .map_err(|error| Error::api(format!("create stream {}", stream.name), error))?;
+            info!("created stream {}", stream.name);
             return Ok(());
         };
         let updated = Config {
@@ -70,73 +161,59 @@ impl Bus {
             }),
         }
     }
+}
 
-    /// Makes the server's durable consumer what it is declared to be and returns it.
-    pub(crate) async fn declare_consumer(
-        &self,
-        consumer: &Consumer,
-    ) -> Result<consumer::Consumer<pull::Config>, Error> {
-        let declared = consumer_config(consumer);
-        let name = format!("{}/{}", consumer.stream.name, consumer.durable);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(consumer.stream.name)
-            .await
-            .map_err(|error| {
-                Error::api(format!("look up stream {}", consumer.stream.name), error)
-            })?;
-        let current = stream.consumer_info(consumer.durable).await;
-        let mut fields = None;
-        if let Ok(current) = &current {
-            let current = &current.config;
-            let mut drift = Drift::default();
-            drift.field(
-                "filter_subject",
-                &current.filter_subject,
-                &declared.filter_subject,
-            );
-            drift.field("ack_policy", &current.ack_policy, &declared.ack_policy);
-            drift.field("ack_wait", &current.ack_wait, &declared.ack_wait);
-            drift.field(
-                "max_ack_pending",
-                &current.max_ack_pending,
-                &declared.max_ack_pending,
-            );
-            drift.field("max_deliver", &current.max_deliver.max(-1), &-1);
-            drift.field(
-                "filter_subjects",
-                &current.filter_subjects,
-                &declared.filter_subjects,
-            );
-            drift.field(
-                "headers_only",
-                &current.headers_only,
-                &declared.headers_only,
-            );
-            drift.field("max_batch", &current.max_batch, &declared.max_batch);
-            drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
-            drift.field("max_expires", &current.max_expires, &declared.max_expires);
-            drift.field("backoff", &current.backoff, &declared.backoff);
-            fields = drift.report(&name);
-            if fields.is_none() {
-                return stream
-                    .get_consumer(consumer.durable)
-                    .await
-                    .map_err(|error| Error::api(format!("look up consumer {name}"), error));
-            }
-        }
-        stream
-            .create_consumer(declared)
-            .await
-            .map_err(|error| match fields {
-                Some(fields) => Error::Drift {
-                    name: name.clone(),
-                    fields,
-                    cause: error.to_string(),
-                },
-                None => Error::api(format!("create consumer {name}"), error),
-            })
-    }
+/// A consumer's name for people: `ORDERS_EVENTS/projector`.
+fn name_of(consumer: &Consumer) -> String {
+    format!("{}/{}", consumer.stream.name, consumer.durable)
+}
+
+fn stream_drift(current: &Config, declared: &Config) -> Drift {
+    let mut drift = Drift::default();
+    drift.field("subjects", &current.subjects, &declared.subjects);
+    drift.field("retention", &current.retention, &declared.retention);
+    drift.field("discard", &current.discard, &declared.discard);
+    drift.field("max_age", &current.max_age, &declared.max_age);
+    drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
+    drift.field("storage", &current.storage, &declared.storage);
+    drift.field(
+        "num_replicas",
+        &current.num_replicas,
+        &declared.num_replicas,
+    );
+    drift
+}
+
+fn consumer_drift(current: &consumer::Config, declared: &pull::Config) -> Drift {
+    let mut drift = Drift::default();
+    drift.field(
+        "filter_subject",
+        &current.filter_subject,
+        &declared.filter_subject,
+    );
+    drift.field("ack_policy", &current.ack_policy, &declared.ack_policy);
+    drift.field("ack_wait", &current.ack_wait, &declared.ack_wait);
+    drift.field(
+        "max_ack_pending",
+        &current.max_ack_pending,
+        &declared.max_ack_pending,
+    );
+    drift.field("max_deliver", &current.max_deliver.max(-1), &-1);
+    drift.field(
+        "filter_subjects",
+        &current.filter_subjects,
+        &declared.filter_subjects,
+    );
+    drift.field(
+        "headers_only",
+        &current.headers_only,
+        &declared.headers_only,
+    );
+    drift.field("max_batch", &current.max_batch, &declared.max_batch);
+    drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
+    drift.field("max_expires", &current.max_expires, &declared.max_expires);
+    drift.field("backoff", &current.backoff, &declared.backoff);
+    drift
 }
 
 fn stream_config(stream: &Stream, replicas: usize) -> Config {
@@ -175,7 +252,7 @@ fn consumer_config(consumer: &Consumer) -> pull::Config {
     }
 }
 
-fn is_not_found(kind: &GetStreamErrorKind) -> bool {
+pub(crate) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
@@ -191,13 +268,7 @@ impl Drift {
         }
     }
 
-    /// Logs the differences of `name`; `None` when there are none.
-    fn report(self, name: &str) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let fields = self.0.join(", ");
-        warn!("{name} differs in {fields}; updating it");
-        Some(fields)
+    fn difference(self) -> Option<Difference> {
+        (!self.0.is_empty()).then(|| Difference::Fields(self.0.join(", ")))
     }
 }

@@ -30,6 +30,8 @@ pub mod header {
     pub const ORIGINAL_POSITION: &str = "Orders-Original-Position";
     /// Dead letters: how often the message had been delivered.
     pub const DELIVERIES: &str = "Orders-Deliveries";
+    /// Dead letters: what of the message is missing because it did not fit; without it the dead letter is complete.
+    pub const TRUNCATED: &str = "Orders-Truncated";
 }
 
 /// The header part of a message: CloudEvents 1.0 context attributes in binary mode, trace context, and the reply

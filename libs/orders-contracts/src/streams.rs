@@ -83,13 +83,24 @@ pub const ORDERS_DLQ: Stream = Stream {
     max_bytes: 512 * MIB,
 };
 
+/// What operators did to dead letters. It outlives them, and a flood of them cannot push it out.
+pub const ORDERS_AUDIT: Stream = Stream {
+    name: "ORDERS_AUDIT",
+    subjects: "orders.audit.>",
+    retention: Retention::Limits {
+        max_age: DAY.saturating_mul(365),
+    },
+    max_bytes: 64 * MIB,
+};
+
 /// Every stream of the pipeline.
-pub const ALL: [Stream; 5] = [
+pub const ALL: [Stream; 6] = [
     ORDERS_COMMANDS,
     ORDERS_EVENTS,
     PAYMENTS,
     ORDERS_FEED,
     ORDERS_DLQ,
+    ORDERS_AUDIT,
 ];
 
 /// The declaration of a durable pull consumer; it is named after its daemon.
@@ -139,4 +150,14 @@ pub const fn payment_simulator(delay: Duration) -> Consumer {
         max_ack_pending: 50_000,
         is_held: true,
     }
+}
+
+/// Every durable consumer of the pipeline, where payments go through after `payment_delay`.
+pub const fn consumers(payment_delay: Duration) -> [Consumer; 4] {
+    [
+        WRITER_COMMANDS,
+        WRITER_PAYMENTS,
+        PROJECTOR,
+        payment_simulator(payment_delay),
+    ]
 }

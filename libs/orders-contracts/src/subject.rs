@@ -1,6 +1,9 @@
 use std::fmt;
 
-use crate::TenantId;
+use crate::{
+    TenantId,
+    streams::{ORDERS_DLQ, Stream},
+};
 
 /// A NATS subject of this pipeline. It can be made only from typed parts, so client text never becomes a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,6 +103,34 @@ impl Subject {
         ))
     }
 
+    /// The daemon and the tenant that the subject of a dead letter names; `None` for the tenant where it has none, or for
+    /// both where it is no dead letter's.
+    pub fn parse_dead_letter(subject: &str) -> Option<(&str, Option<TenantId>)> {
+        let rest = subject.strip_prefix(ORDERS_DLQ.subjects.trim_end_matches('>'))?;
+        let (daemon, tenant) = rest.split_once('.').unwrap_or((rest, ""));
+        Some((daemon, tenant.parse().ok()))
+    }
+
+    /// Where it is written down that an operator did `action` to a message: `orders.audit.{tenant}.{action}`.
+    ///
+    /// Without a valid tenant its token is `~`.
+    pub fn audit(action: &'static str, tenant: Option<&TenantId>) -> Self {
+        Self(format!(
+            "orders.audit.{}.{action}",
+            tenant.map_or("~", TenantId::as_str)
+        ))
+    }
+
+    /// The filter for all that `stream` holds of one tenant, or of all.
+    pub fn filter(stream: &Stream, tenant: Option<&TenantId>) -> Self {
+        let prefix = stream.subjects.trim_end_matches('>');
+        Self(match tenant {
+            None => stream.subjects.to_owned(),
+            Some(tenant) if *stream == ORDERS_DLQ => format!("{prefix}*.{tenant}"),
+            Some(tenant) => format!("{prefix}{tenant}.*"),
+        })
+    }
+
     /// The subject as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -115,6 +146,28 @@ impl fmt::Display for Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_and_dead_letters_name_the_tenant() {
+        let tenant: TenantId = "t-1".parse().unwrap();
+        for (stream, filter) in [
+            (crate::streams::ORDERS_EVENTS, "orders.evt.t-1.*"),
+            (crate::streams::PAYMENTS, "payments.evt.t-1.*"),
+            (ORDERS_DLQ, "orders.dlq.*.t-1"),
+        ] {
+            assert_eq!(Subject::filter(&stream, Some(&tenant)).as_str(), filter);
+            assert_eq!(Subject::filter(&stream, None).as_str(), stream.subjects);
+        }
+        for tenant in [Some(tenant), None] {
+            let subject = Subject::dead_letter("writer", tenant.as_ref());
+            let parsed = Subject::parse_dead_letter(subject.as_str());
+            assert_eq!(parsed, Some(("writer", tenant)));
+        }
+        // Anything may be published to the stream.
+        let stray = Subject::parse_dead_letter("orders.dlq.x");
+        assert_eq!(stray, Some(("x", None)));
+        assert_eq!(Subject::parse_dead_letter("orders.evt.t-1.created"), None);
+    }
 
     #[test]
     fn subjects_name_their_channel_and_tenant_and_nothing_else_parses() {

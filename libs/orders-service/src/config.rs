@@ -21,7 +21,8 @@ mod tests;
 pub trait Settings: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The meaning of each key, as `("payment.delay", "time until a payment settles")`, for `--help`.
     ///
-    /// Not needed for the keys that daemons share: `port`, `log`, `streams`, `nats_url`, `mongo_url` and `cors_origin`.
+    /// Not needed for the keys that daemons share: `port`, `log`, `streams`, `auto_migrate`, `nats_url`, `mongo_url` and
+    /// `cors_origin`.
     const HELP: &'static [(&'static str, &'static str)] = &[];
 
     /// The port of the HTTP server; 0 for any free one.
@@ -274,7 +275,7 @@ fn defaults<C: Settings>() -> BTreeMap<String, Value> {
 }
 
 fn meaning<C: Settings>(key: &str) -> Option<&'static str> {
-    const COMMON: [(&str, &str); 7] = [
+    const COMMON: [(&str, &str); 8] = [
         ("port", "port of the HTTP server, 0 for any free one"),
         ("nats_url", "NATS servers, separated by commas"),
         ("mongo_url", "MongoDB and the database in it"),
@@ -282,6 +283,10 @@ fn meaning<C: Settings>(key: &str) -> Option<&'static str> {
         (
             "streams.replicas",
             "how many NATS servers keep a copy of each stream",
+        ),
+        (
+            "auto_migrate",
+            "whether to create and mend streams, consumers and indexes; if not, a difference ends the daemon",
         ),
         ("log.filter", "which lines to log; RUST_LOG wins over it"),
         ("log.format", "text or json"),

@@ -1,5 +1,7 @@
 use mongodb::error::{ErrorKind, InsertManyError, WriteFailure};
 
+use crate::IndexDifference;
+
 /// Why an operation failed. For the log only: its text is not meant for clients. It holds no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -9,6 +11,9 @@ pub enum Error {
     /// The same operation will never succeed.
     #[error("the database refuses: {0}")]
     Refused(String),
+    /// An index is not as declared, and it is not this process's to change.
+    #[error("{0}; run `orderctl migrate`, or set ORDERS_AUTO_MIGRATE=true")]
+    Unmigrated(IndexDifference),
 }
 
 impl Error {
@@ -17,11 +22,17 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether a daemon that starts should wait for it to go away. Only what was forbidden to be mended stays as it is.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Unmigrated(_))
+    }
+
     /// The same error, saying what it is about.
     pub(crate) fn about(self, what: &str) -> Self {
         match self {
             Self::Unavailable(why) => Self::Unavailable(format!("{what}: {why}")),
             Self::Refused(why) => Self::Refused(format!("{what}: {why}")),
+            unmigrated @ Self::Unmigrated(_) => unmigrated,
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod document;
 mod error;
+mod index;
 mod operation;
 mod read_model;
 mod write_model;
@@ -23,6 +24,7 @@ use mongodb::{
 };
 
 pub use error::Error;
+pub use index::IndexDifference;
 pub use read_model::{ListOrders, OrderPage, ReadModel};
 pub use write_model::WriteModel;
 
@@ -39,6 +41,7 @@ const MAJORITY_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
+    auto_migrate: bool,
 }
 
 impl Store {
@@ -63,6 +66,34 @@ impl Store {
         let client = Client::with_options(options)?;
         Ok(Self {
             database: client.database(database.as_deref().unwrap_or(DEFAULT_DATABASE)),
+            auto_migrate: true,
+        })
+    }
+
+    /// Whether this process creates indexes, as it does unless told otherwise. With false a difference from the
+    /// declaration is [`Error::Unmigrated`].
+    #[must_use]
+    pub fn auto_migrate(self, auto_migrate: bool) -> Self {
+        Self {
+            auto_migrate,
+            ..self
+        }
+    }
+
+    /// The version of the server, and which engine it is if it says that it is not MongoDB itself.
+    pub async fn server_version(&self) -> Result<String, Error> {
+        let info = operation::within(
+            operation::DEADLINE,
+            self.database.run_command(doc! { "buildInfo": 1 }),
+        )
+        .await?;
+        let version = info.get_str("version").unwrap_or("unknown");
+        let ferretdb = info
+            .get_document("ferretdb")
+            .and_then(|engine| engine.get_str("version"));
+        Ok(match ferretdb {
+            Ok(engine) => format!("{version} (FerretDB {engine})"),
+            Err(_) => version.to_owned(),
         })
     }
 
@@ -88,12 +119,12 @@ impl Store {
 
     /// The write model.
     pub fn orders(&self) -> WriteModel {
-        WriteModel::new(self.collection("orders_write"))
+        WriteModel::new(self.collection("orders_write"), self.auto_migrate)
     }
 
     /// The read model.
     pub fn rows(&self) -> ReadModel {
-        ReadModel::new(self.collection("orders_read"))
+        ReadModel::new(self.collection("orders_read"), self.auto_migrate)
     }
 
     fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {

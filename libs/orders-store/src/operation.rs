@@ -3,11 +3,10 @@
 use std::{fmt, time::Duration};
 
 use mongodb::{
-    Collection, IndexModel,
+    Collection,
     action::Find,
-    bson::{Document, RawDeserializer, RawDocument},
+    bson::{RawDeserializer, RawDocument},
     error::{ErrorKind, InsertManyError},
-    options::IndexOptions,
 };
 use orders_contracts::OrderId;
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,8 +16,6 @@ use crate::error::{DUPLICATE_KEY, Error};
 
 /// How long a read or a write may take; after it the outcome is unknown.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
-/// How long an index may take to build over what is stored.
-const INDEX_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Runs `operation` for at most `deadline`. The driver itself has no limit for an answer that never comes.
 pub(crate) async fn within<T, E>(
@@ -119,51 +116,4 @@ pub(crate) fn decode<T: DeserializeOwned>(raw: &RawDocument) -> Result<T, Error>
 /// Ids as a filter wants them.
 pub(crate) fn texts(ids: &[OrderId]) -> Vec<&str> {
     ids.iter().map(OrderId::as_str).collect()
-}
-
-/// An index, named after its keys as MongoDB itself would.
-pub(crate) struct Index {
-    pub(crate) keys: &'static [(&'static str, i32)],
-    pub(crate) unique: bool,
-}
-
-impl Index {
-    /// The keys as the driver wants them.
-    pub(crate) fn document(&self) -> Document {
-        self.keys
-            .iter()
-            .map(|(field, order)| ((*field).to_owned(), (*order).into()))
-            .collect()
-    }
-}
-
-impl fmt::Display for Index {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (field, order)) in self.keys.iter().enumerate() {
-            let separator = if n == 0 { "" } else { "_" };
-            write!(f, "{separator}{field}_{order}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Creates the indexes that are missing, one by one so that an error can name the one it is about.
-pub(crate) async fn ensure_indexes<T: Send + Sync>(
-    collection: &Collection<T>,
-    indexes: &[Index],
-) -> Result<(), Error> {
-    for index in indexes {
-        let options = IndexOptions::builder()
-            .name(index.to_string())
-            .unique(index.unique.then_some(true))
-            .build();
-        let model = IndexModel::builder()
-            .keys(index.document())
-            .options(options)
-            .build();
-        within(INDEX_DEADLINE, collection.create_index(model))
-            .await
-            .map_err(|error| error.about(&format!("index {index} of {}", collection.name())))?;
-    }
-    Ok(())
 }

@@ -8,9 +8,10 @@ use mongodb::{
 use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
 
 use crate::{
-    Error,
+    Error, IndexDifference,
     document::{RowDocument, VersionDocument},
-    operation::{DEADLINE, Index, ensure_indexes, insert_new, read, texts, within},
+    index::{Index, ensure_indexes, index_differences},
+    operation::{DEADLINE, insert_new, read, texts, within},
 };
 
 /// Each index ends like the sort of the list, so that a page is read off it.
@@ -41,6 +42,7 @@ const BY_TIME: Index = Index {
 #[derive(Debug, Clone)]
 pub struct ReadModel {
     rows: Collection<RowDocument>,
+    auto_migrate: bool,
 }
 
 /// Which rows to list, newest first.
@@ -72,13 +74,25 @@ pub struct OrderPage {
 }
 
 impl ReadModel {
-    pub(crate) fn new(rows: Collection<RowDocument>) -> Self {
-        Self { rows }
+    pub(crate) fn new(rows: Collection<RowDocument>, auto_migrate: bool) -> Self {
+        Self { rows, auto_migrate }
     }
 
-    /// Creates the indexes that are missing.
+    /// Creates the indexes that are missing. Where the store was told not to
+    /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        ensure_indexes(&self.rows, &[BY_STATUS, BY_BUYER, BY_TIME]).await
+        if self.auto_migrate {
+            return ensure_indexes(&self.rows, &[BY_STATUS, BY_BUYER, BY_TIME]).await;
+        }
+        match self.index_differences().await?.pop() {
+            None => Ok(()),
+            Some(difference) => Err(Error::Unmigrated(difference)),
+        }
+    }
+
+    /// The indexes that the server does not have as they are declared.
+    pub async fn index_differences(&self) -> Result<Vec<IndexDifference>, Error> {
+        index_differences(&self.rows, &[BY_STATUS, BY_BUYER, BY_TIME]).await
     }
 
     /// Stores the row of each event whose order has none yet, at the event's version. In the order of the input: true

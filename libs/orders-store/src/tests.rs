@@ -587,6 +587,18 @@ async fn indexes_can_be_ensured_again_and_a_differing_one_is_named() {
             .options(IndexOptions::builder().name(name).build())
             .build();
         orders.create_index(not_unique).await.unwrap();
+        let careful = store.clone().auto_migrate(false).orders();
+        let error = careful.ensure_indexes().await.unwrap_err();
+        assert!(!error.may_pass(), "{error}");
+        let differences = careful.index_differences().await.unwrap();
+        let told: Vec<_> = differences.iter().map(ToString::to_string).collect();
+        let expected = [
+            "index tenantId_1_requestId_1 of orders_write differs in unique (server false, declared true)",
+            "index tenantId_1_orderId_1 of orders_write is missing",
+            "index status_1 of orders_write is missing",
+        ];
+        assert_eq!(told, expected);
+
         let error = store.orders().ensure_indexes().await.unwrap_err();
         assert!(!error.is_transient(), "{error}");
         let named = "index tenantId_1_requestId_1 of orders_write";

@@ -8,9 +8,10 @@ use orders_contracts::{OrderId, Status, Timestamp};
 use orders_domain::Order;
 
 use crate::{
-    Error,
+    Error, IndexDifference,
     document::OrderDocument,
-    operation::{DEADLINE, Index, decode, ensure_indexes, insert_new, read, texts, within},
+    index::{Index, ensure_indexes, index_differences},
+    operation::{DEADLINE, decode, insert_new, read, texts, within},
 };
 
 const INDEXES: [Index; 3] = [
@@ -32,16 +33,32 @@ const INDEXES: [Index; 3] = [
 #[derive(Debug, Clone)]
 pub struct WriteModel {
     orders: Collection<OrderDocument>,
+    auto_migrate: bool,
 }
 
 impl WriteModel {
-    pub(crate) fn new(orders: Collection<OrderDocument>) -> Self {
-        Self { orders }
+    pub(crate) fn new(orders: Collection<OrderDocument>, auto_migrate: bool) -> Self {
+        Self {
+            orders,
+            auto_migrate,
+        }
     }
 
-    /// Creates the indexes that are missing.
+    /// Creates the indexes that are missing. Where the store was told not to
+    /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        ensure_indexes(&self.orders, &INDEXES).await
+        if self.auto_migrate {
+            return ensure_indexes(&self.orders, &INDEXES).await;
+        }
+        match self.index_differences().await?.pop() {
+            None => Ok(()),
+            Some(difference) => Err(Error::Unmigrated(difference)),
+        }
+    }
+
+    /// The indexes that the server does not have as they are declared.
+    pub async fn index_differences(&self) -> Result<Vec<IndexDifference>, Error> {
+        index_differences(&self.orders, &INDEXES).await
     }
 
     /// Stores the orders that are not there yet. In the order of the input: true for one that this call stored, false

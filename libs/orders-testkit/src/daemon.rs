@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::{environment, eventually, free_port};
+use crate::{LIMIT, environment, eventually, free_port};
 
 /// A daemon and its environment before it is started.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ impl Daemon {
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn status(&mut self) -> Option<ExitStatus> {
         self.process
             .try_wait()
             .expect("the daemon can be waited for")
@@ -149,6 +149,14 @@ impl Daemon {
         self.process
             .wait()
             .await
+            .expect("the daemon can be waited for")
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(LIMIT, self.process.wait())
+            .await
+            .unwrap_or_else(|_| panic!("{} did not end within {LIMIT:?}", self.setup.name))
             .expect("the daemon can be waited for")
     }
 

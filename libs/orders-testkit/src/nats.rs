@@ -12,6 +12,7 @@ use crate::{environment, eventually, free_port};
 #[derive(Debug)]
 pub struct NatsServer {
     port: u16,
+    monitor: u16,
     store: PathBuf,
     log: PathBuf,
     process: Child,
@@ -20,10 +21,12 @@ pub struct NatsServer {
 impl NatsServer {
     /// Starts a server that keeps its files in `folder`.
     pub async fn start(folder: &Path) -> Self {
-        let (port, store, log) = (free_port(), folder.join("nats"), folder.join("nats.log"));
-        let process = spawn(port, &store, &log);
+        let (port, monitor) = (free_port(), free_port());
+        let (store, log) = (folder.join("nats"), folder.join("nats.log"));
+        let process = spawn(port, monitor, &store, &log);
         let server = Self {
             port,
+            monitor,
             store,
             log,
             process,
@@ -37,6 +40,11 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where its monitoring listens.
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.monitor)
+    }
+
     /// Kills it as a crash would.
     pub async fn kill(&mut self) {
         self.process.kill().await.expect("the server can be killed");
@@ -44,7 +52,7 @@ impl NatsServer {
 
     /// Starts it again on the same port and store.
     pub async fn restart(&mut self) {
-        self.process = spawn(self.port, &self.store, &self.log);
+        self.process = spawn(self.port, self.monitor, &self.store, &self.log);
         self.wait().await;
     }
 
@@ -60,7 +68,7 @@ impl NatsServer {
     }
 }
 
-fn spawn(port: u16, store: &Path, log: &Path) -> Child {
+fn spawn(port: u16, monitor: u16, store: &Path, log: &Path) -> Child {
     let log = File::options()
         .create(true)
         .append(true)
@@ -72,7 +80,8 @@ fn spawn(port: u16, store: &Path, log: &Path) -> Child {
     Command::new(environment("ORDERS_TEST_NATS_SERVER"))
         .arg("-c")
         .arg(config)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-m", &monitor.to_string(), "-sd"])
         .arg(store)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

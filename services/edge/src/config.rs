@@ -21,6 +21,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The realtime daemons that `/ws` is passed to.
     pub realtime_urls: Origins,
+    /// Whether to create and mend streams, consumers and indexes.
+    pub auto_migrate: bool,
     /// What a repeated request means.
     pub idempotency: Idempotency,
     /// What the streams need.
@@ -103,6 +105,7 @@ impl Default for Config {
             idempotency: Idempotency {
                 on_mismatch: OnMismatch::Replay,
             },
+            auto_migrate: true,
             streams: Streams::default(),
             log: Log::default(),
         }

@@ -25,10 +25,10 @@ use axum::{
     middleware::from_fn,
     routing::any,
 };
-use orders_bus::Bus;
+use orders_bus::{Bus, Error as BusError};
 use orders_contracts::streams;
 use orders_http::observe;
-use orders_service::{BoxError, Daemon, always, retry};
+use orders_service::{BoxError, Daemon, retry};
 use orders_store::{ReadModel, Store};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -47,7 +47,9 @@ pub use crate::{
 
 /// Runs the edge until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "edge").await?;
+    let bus = Bus::connect(&config.nats_url, "edge")
+        .await?
+        .auto_migrate(config.auto_migrate);
     let store = Store::connect(&config.mongo_url, "edge").await?;
     daemon.health.probe("nats", bus.readiness());
 
@@ -73,7 +75,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let proxy = Arc::new(Proxy::new(&config.realtime_urls, daemon.shutdown.clone()));
     daemon.mount(router(edge, proxy, &config.cors_origin));
 
-    let declare = retry("declare streams", always, async || {
+    let declare = retry("declare streams", BusError::may_pass, async || {
         bus.declare(&[streams::ORDERS_COMMANDS], config.streams.replicas)
             .await
     });

@@ -14,6 +14,8 @@ pub struct Config {
     pub port: u16,
     /// Where NATS is.
     pub nats_url: String,
+    /// Whether to create and mend streams, consumers and indexes.
+    pub auto_migrate: bool,
     /// What the streams need.
     pub streams: Streams,
     /// The simulated payments.
@@ -36,6 +38,7 @@ impl Default for Config {
         Self {
             port: 3301,
             nats_url: "nats://localhost:4222".to_owned(),
+            auto_migrate: true,
             streams: Streams::default(),
             payment: Payments {
                 delay: Duration::from_secs(5),

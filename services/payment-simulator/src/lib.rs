@@ -8,9 +8,9 @@ mod pending;
 
 use std::time::Duration;
 
-use orders_bus::{Batch, Bus, Delivery, Message, release_all};
+use orders_bus::{Batch, Bus, Delivery, Error as BusError, Message, release_all};
 use orders_contracts::{Channel, FieldError, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
-use orders_service::{BoxError, Daemon, always, failpoint, retry};
+use orders_service::{BoxError, Daemon, failpoint, retry};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -32,17 +32,22 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the payment-simulator until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "payment-simulator").await?;
+    let bus = Bus::connect(&config.nats_url, "payment-simulator")
+        .await?
+        .auto_migrate(config.auto_migrate);
     daemon.health.probe("nats", bus.readiness());
 
     let delay = config.payment.delay;
     let open = async {
-        retry("declare streams", always, || {
+        retry("declare streams", BusError::may_pass, || {
             bus.declare(&STREAMS, config.streams.replicas)
         })
         .await?;
         let consumer = streams::payment_simulator(delay);
-        retry("open created orders", always, || bus.consume(&consumer)).await
+        retry("open created orders", BusError::may_pass, || {
+            bus.consume(&consumer)
+        })
+        .await
     };
     let Some(created) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());

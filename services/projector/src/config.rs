@@ -14,6 +14,8 @@ pub struct Config {
     pub nats_url: String,
     /// Where the database is; the path names the database.
     pub mongo_url: String,
+    /// Whether to create and mend streams, consumers and indexes.
+    pub auto_migrate: bool,
     /// What the streams need.
     pub streams: Streams,
     /// What is logged, and how.
@@ -26,6 +28,7 @@ impl Default for Config {
             port: 3201,
             nats_url: "nats://localhost:4222".to_owned(),
             mongo_url: "mongodb://localhost:27017/orders".to_owned(),
+            auto_migrate: true,
             streams: Streams::default(),
             log: Log::default(),
         }

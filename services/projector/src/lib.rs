@@ -6,10 +6,10 @@
 mod config;
 mod project;
 
-use orders_bus::Bus;
+use orders_bus::{Bus, Error as BusError};
 use orders_contracts::streams;
-use orders_service::{BoxError, Daemon, always, retry};
-use orders_store::{ReadModel, Store};
+use orders_service::{BoxError, Daemon, retry};
+use orders_store::{Error as StoreError, ReadModel, Store};
 
 pub use crate::config::Config;
 
@@ -22,19 +22,31 @@ const STREAMS: [streams::Stream; 3] = [
 
 /// Runs the projector until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "projector").await?;
-    let store = Store::connect(&config.mongo_url, "projector").await?;
+    let bus = Bus::connect(&config.nats_url, "projector")
+        .await?
+        .auto_migrate(config.auto_migrate);
+    let store = Store::connect(&config.mongo_url, "projector")
+        .await?
+        .auto_migrate(config.auto_migrate);
     let rows = store.rows();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = async {
-        retry("declare streams", always, || {
+        retry("declare streams", BusError::may_pass, || {
             bus.declare(&STREAMS, config.streams.replicas)
         })
         .await?;
-        retry("make indexes", always, || rows.ensure_indexes()).await?;
-        Ok::<_, BoxError>(retry("open events", always, || bus.consume(&streams::PROJECTOR)).await?)
+        retry("make indexes", StoreError::may_pass, || {
+            rows.ensure_indexes()
+        })
+        .await?;
+        Ok::<_, BoxError>(
+            retry("open events", BusError::may_pass, || {
+                bus.consume(&streams::PROJECTOR)
+            })
+            .await?,
+        )
     };
     let Some(events) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());

@@ -16,6 +16,8 @@ pub struct Config {
     pub nats_url: String,
     /// The origins whose pages may connect, separated by commas.
     pub cors_origin: String,
+    /// Whether to create and mend streams, consumers and indexes.
+    pub auto_migrate: bool,
     /// What the streams need.
     pub streams: Streams,
     /// What is logged, and how.
@@ -28,6 +30,7 @@ impl Default for Config {
             port: 3401,
             nats_url: "nats://localhost:4222".to_owned(),
             cors_origin: "http://localhost:3000".to_owned(),
+            auto_migrate: true,
             streams: Streams::default(),
             log: Log::default(),
         }

@@ -22,8 +22,8 @@ mod sockets;
 
 use std::{sync::Arc, time::Duration};
 
-use orders_bus::Bus;
-use orders_service::{BoxError, Daemon, always, retry};
+use orders_bus::{Bus, Error as BusError};
+use orders_service::{BoxError, Daemon, retry};
 use tokio_util::task::TaskTracker;
 
 pub use crate::config::Config;
@@ -38,7 +38,9 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     metric_definitions::describe();
     let origins = Origins::parse(&config.cors_origin)?;
-    let bus = Bus::connect(&config.nats_url, "realtime").await?;
+    let bus = Bus::connect(&config.nats_url, "realtime")
+        .await?
+        .auto_migrate(config.auto_migrate);
     let reading = Reading::default();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("feed", {
@@ -47,7 +49,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     });
 
     let replicas = config.streams.replicas;
-    let open = retry("open the feed", always, async || {
+    let open = retry("open the feed", BusError::may_pass, async || {
         feed::open(&bus, replicas).await
     });
     let Some(bounds) = daemon.shutdown.run_until_cancelled(open).await else {

@@ -16,6 +16,8 @@ pub struct Config {
     pub nats_url: String,
     /// Where the database is; the path names the database.
     pub mongo_url: String,
+    /// Whether to create and mend streams, consumers and indexes.
+    pub auto_migrate: bool,
     /// What the streams need.
     pub streams: Streams,
     /// The search for orders whose event was lost.
@@ -42,6 +44,7 @@ impl Default for Config {
             port: 3101,
             nats_url: "nats://localhost:4222".to_owned(),
             mongo_url: "mongodb://localhost:27017/orders".to_owned(),
+            auto_migrate: true,
             streams: Streams::default(),
             heal: Heal {
                 every: Duration::from_secs(300),

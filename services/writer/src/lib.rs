@@ -10,45 +10,53 @@ mod settle;
 
 use std::collections::HashMap;
 
-use orders_bus::{Batch, Bus, Delivery, Message};
+use orders_bus::{Batch, Bus, Delivery, Error as BusError, Message};
 use orders_contracts::{
     Channel, FieldError, Metadata, OrderEvent, OrderId, Reply, Timestamp, streams,
 };
 use orders_domain::Order;
-use orders_service::{BoxError, Daemon, always, retry};
+use orders_service::{BoxError, Daemon, retry};
 use orders_store::{Error as StoreError, Store, WriteModel};
 use tracing::error;
 
 pub use crate::config::Config;
 use crate::{create::Create, settle::Settle};
 
-/// The streams the writer reads or writes.
-const STREAMS: [streams::Stream; 4] = [
+/// The streams the writer reads or writes, and the audit, which an operator needs when something is broken already.
+const STREAMS: [streams::Stream; 5] = [
     streams::ORDERS_COMMANDS,
     streams::PAYMENTS,
     streams::ORDERS_EVENTS,
     streams::ORDERS_DLQ,
+    streams::ORDERS_AUDIT,
 ];
 
 /// Runs the writer until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "writer").await?;
-    let store = Store::connect(&config.mongo_url, "writer").await?;
+    let bus = Bus::connect(&config.nats_url, "writer")
+        .await?
+        .auto_migrate(config.auto_migrate);
+    let store = Store::connect(&config.mongo_url, "writer")
+        .await?
+        .auto_migrate(config.auto_migrate);
     let orders = store.orders();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {
-        retry("declare streams", always, || {
+        retry("declare streams", BusError::may_pass, || {
             bus.declare(&STREAMS, config.streams.replicas)
         })
         .await?;
-        retry("make indexes", always, || orders.ensure_indexes()).await?;
-        let commands = retry("open commands", always, || {
+        retry("make indexes", StoreError::may_pass, || {
+            orders.ensure_indexes()
+        })
+        .await?;
+        let commands = retry("open commands", BusError::may_pass, || {
             bus.consume(&streams::WRITER_COMMANDS)
         })
         .await?;
-        let payments = retry("open payments", always, || {
+        let payments = retry("open payments", BusError::may_pass, || {
             bus.consume(&streams::WRITER_PAYMENTS)
         })
         .await?;

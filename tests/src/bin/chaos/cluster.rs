@@ -131,7 +131,7 @@ impl Cluster {
         self.instances
             .iter_mut()
             .filter_map(|instance| {
-                let status = instance.daemon.ended()?;
+                let status = instance.daemon.status()?;
                 Some(format!(
                     "{} ended by itself: {status}",
                     instance.daemon.name()

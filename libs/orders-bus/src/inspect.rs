@@ -1,0 +1,187 @@
+//! What an operator wants to know of the server and its streams and consumers.
+
+use async_nats::jetstream::{
+    consumer,
+    message::StreamMessage,
+    stream::{LastRawMessageErrorKind, RawMessageError},
+};
+use orders_contracts::{
+    Subject, Timestamp,
+    streams::{Consumer, Stream},
+};
+
+use crate::{Bus, Error, topology::is_not_found};
+
+/// The server that the bus is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its own id, as its monitoring has it.
+    pub id: String,
+    /// Its version, such as `2.12.0`.
+    pub version: String,
+}
+
+/// What a stream holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    /// How many messages.
+    pub messages: u64,
+    /// The sequence of its newest message; 0 when it never had one.
+    pub last: u64,
+}
+
+/// How far a durable consumer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerState {
+    /// Messages that were not yet delivered.
+    pub pending: u64,
+    /// Messages that were delivered and are not acked.
+    pub ack_pending: u64,
+    /// Pulls that wait for messages: somebody reads it.
+    pub waiting: u64,
+    /// The sequence up to which all is acked.
+    pub ack_floor: u64,
+    /// When the oldest message that is not acked was stored.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Bus {
+    /// The server that the bus is connected to.
+    pub fn server(&self) -> Server {
+        let info = self.client.server_info();
+        Server {
+            id: info.server_id,
+            version: info.version,
+        }
+    }
+
+    /// What `stream` holds; `None` when there is no such stream.
+    pub async fn stream_state(&self, stream: &Stream) -> Result<Option<StreamState>, Error> {
+        match self.jetstream.get_stream(stream.name).await {
+            Ok(found) => {
+                let state = &found.cached_info().state;
+                Ok(Some(StreamState {
+                    messages: state.messages,
+                    last: state.last_sequence,
+                }))
+            }
+            Err(error) if is_not_found(&error.kind()) => Ok(None),
+            Err(error) => Err(Error::api(format!("look up stream {}", stream.name), error)),
+        }
+    }
+
+    /// How far `consumer` is; `None` when there is no such consumer.
+    pub async fn consumer_state(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<Option<ConsumerState>, Error> {
+        let Some(info) = self.consumer_info(consumer).await? else {
+            return Ok(None);
+        };
+        let ack_floor = info.ack_floor.stream_sequence;
+        let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
+        let oldest = if is_idle {
+            None
+        } else {
+            self.oldest_unacked(consumer, ack_floor).await?
+        };
+        Ok(Some(ConsumerState {
+            pending: info.num_pending,
+            ack_pending: info.num_ack_pending as u64,
+            waiting: info.num_waiting as u64,
+            ack_floor,
+            oldest,
+        }))
+    }
+
+    async fn oldest_unacked(
+        &self,
+        consumer: &Consumer,
+        ack_floor: u64,
+    ) -> Result<Option<Timestamp>, Error> {
+        let filter = consumer.filter.map_or_else(
+            || Subject::filter(&consumer.stream, None),
+            |channel| channel.of_all_tenants(),
+        );
+        let oldest = self
+            .first_stored(&consumer.stream, &filter, ack_floor + 1)
+            .await?;
+        Ok(oldest.map(|message| timestamp(message.time.unix_timestamp_nanos())))
+    }
+
+    /// The consumer as the server has it.
+    pub(crate) async fn consumer_info(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<Option<consumer::Info>, Error> {
+        use async_nats::jetstream::context::ConsumerInfoErrorKind::{NotFound, StreamNotFound};
+        let stream = self.stream_handle(&consumer.stream).await?;
+        match stream.consumer_info(consumer.durable).await {
+            Ok(info) => Ok(Some(info)),
+            Err(error) if matches!(error.kind(), NotFound | StreamNotFound) => Ok(None),
+            Err(error) => Err(Error::api(
+                format!(
+                    "look up consumer {}/{}",
+                    consumer.stream.name, consumer.durable
+                ),
+                error,
+            )),
+        }
+    }
+
+    /// The message of `stream` at `sequence`.
+    pub(crate) async fn stored(
+        &self,
+        stream: &Stream,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
+        let handle = self.stream_handle(stream).await?;
+        found(stream, handle.get_raw_message(sequence).await)
+    }
+
+    /// The first message of `stream` under `filter` at `from` or later. Unlike a consumer it reads a work queue as well.
+    pub(crate) async fn first_stored(
+        &self,
+        stream: &Stream,
+        filter: &Subject,
+        from: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
+        let handle = self.stream_handle(stream).await?;
+        found(
+            stream,
+            handle
+                .get_first_raw_message_by_subject(filter.as_str(), from)
+                .await,
+        )
+    }
+
+    /// The stream, without asking the server for it.
+    pub(crate) async fn stream_handle(
+        &self,
+        stream: &Stream,
+    ) -> Result<async_nats::jetstream::stream::Stream<()>, Error> {
+        self.jetstream
+            .get_stream_no_info(stream.name)
+            .await
+            .map_err(|error| Error::api(format!("look up stream {}", stream.name), error))
+    }
+}
+
+fn found(
+    stream: &Stream,
+    answer: Result<StreamMessage, RawMessageError>,
+) -> Result<Option<StreamMessage>, Error> {
+    match answer {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(error) => Err(Error::api(format!("read {}", stream.name), error)),
+    }
+}
+
+/// A moment as the server has it, in nanoseconds since the Unix epoch.
+pub(crate) fn timestamp(nanos: i128) -> Timestamp {
+    i64::try_from(nanos / 1_000_000)
+        .ok()
+        .and_then(Timestamp::from_millis)
+        .expect("the server's clock is within the calendar")
+}
