@@ -22,7 +22,7 @@ pub use consumer::{Batch, BatchConsumer, Delivery, Reason, release_all};
 pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
-pub use publish::{ACK_DEADLINE, Message};
+pub use publish::{ACK_DEADLINE, Message, PUBLISH_DEADLINE};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
