@@ -10,6 +10,7 @@ mod crash;
 mod idempotency;
 mod lists;
 mod outage;
+mod overload;
 mod pipeline;
 mod processes;
 mod realtime;
