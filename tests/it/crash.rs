@@ -109,6 +109,36 @@ async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
     pipeline.stack.clean_up().await;
 }
 
+/// nats-server can forget how often it has delivered a message, when it is killed: what was done before must be told
+/// all the same, also where it comes as if for the first time.
+#[tokio::test]
+async fn what_was_done_before_is_told_even_when_nats_has_forgotten_that_it_was_delivered() {
+    let mut pipeline = Pipeline::start("500ms").await;
+    let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
+    client.event("connected").await;
+    stop_at(&mut pipeline.writer, "writer.settled").await;
+    let id = pipeline.create("t-1", "r1").await;
+    stopped_at(&pipeline.writer, "writer.settled").await;
+    pipeline.writer.kill().await;
+    forget(&pipeline, "PAYMENTS", "writer").await;
+    stop_at(&mut pipeline.projector, "projector.stored").await;
+    pipeline
+        .writer
+        .restart(|setup| setup.env("ORDERS_FAILPOINT", ""))
+        .await;
+    stopped_at(&pipeline.projector, "projector.stored").await;
+    pipeline.projector.kill().await;
+    forget(&pipeline, "ORDERS_EVENTS", "projector").await;
+    pipeline
+        .projector
+        .restart(|setup| setup.env("ORDERS_FAILPOINT", ""))
+        .await;
+    let updated = client.event("order.updated").await;
+    assert_eq!(updated[0]["orderId"], id.as_str());
+    assert_eq!(updated[0]["status"], "PAID");
+    pipeline.stack.clean_up().await;
+}
+
 #[tokio::test]
 async fn without_a_writer_202_and_the_order_appears_when_it_is_back() {
     let mut pipeline = Pipeline::start("200ms").await;
@@ -238,6 +268,13 @@ async fn stop_at(daemon: &mut Daemon, name: &str) {
     daemon
         .restart(|setup| setup.env("ORDERS_FAILPOINT", name))
         .await;
+}
+
+/// Makes the server deliver everything as if for the first time.
+async fn forget(pipeline: &Pipeline, stream: &str, consumer: &str) {
+    let jetstream = pipeline.stack.jetstream().await;
+    let stream = jetstream.get_stream(stream).await.unwrap();
+    stream.delete_consumer(consumer).await.unwrap();
 }
 
 /// Waits until `daemon` has met the failpoint `name`.

@@ -11,6 +11,7 @@ mod idempotency;
 mod lists;
 mod orderctl;
 mod outage;
+mod overload;
 mod pipeline;
 mod processes;
 mod realtime;

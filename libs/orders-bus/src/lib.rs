@@ -29,7 +29,7 @@ pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use inspect::{ConsumerState, Server, StreamState};
-pub use publish::{ACK_DEADLINE, Message};
+pub use publish::{ACK_DEADLINE, Message, PUBLISH_DEADLINE};
 pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
 pub use topology::Difference;

@@ -17,6 +17,9 @@ use crate::{Bus, Error, backoff};
 /// How long a publisher waits for the ack of JetStream.
 pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long [`Bus::publish`] takes at most, however little NATS takes or answers: somebody waits for it.
+pub const PUBLISH_DEADLINE: Duration = Duration::from_millis(1500);
+
 /// How long a reply or an ack may wait for room on its way to the server; a lost one costs a redelivery at worst.
 pub(crate) const BEST_EFFORT: Duration = Duration::from_millis(500);
 
@@ -67,12 +70,15 @@ impl Message {
 }
 
 impl Bus {
-    /// Publishes `message` and waits until JetStream has stored it, at most [`ACK_DEADLINE`].
+    /// Publishes `message` and waits until JetStream has stored it, at most [`PUBLISH_DEADLINE`].
     ///
     /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
     pub async fn publish(&self, message: Message) -> Result<(), Error> {
-        let ack = self.send(message).await?;
-        acknowledged(ack).await
+        // One deadline for both: a connection that swallows everything would use up one to send and one to be answered.
+        let stored = async { acknowledged(self.send(message).await?).await };
+        timeout(PUBLISH_DEADLINE, stored)
+            .await
+            .unwrap_or_else(|_| Err(Error::Unacknowledged("no answer in time".to_owned())))
     }
 
     /// Publishes `messages` one behind the other without waiting between them; results in the same order.

@@ -3,6 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use futures_util::{Stream, StreamExt};
+use metrics::counter;
 use orders_bus::{Bus, Error, Message};
 use orders_contracts::{
     Channel, CommandId, Metadata, OrderId, Reply, ReplyTo, TenantId, Timestamp, TraceContext,
@@ -48,11 +49,12 @@ pub(crate) enum Outcome {
 }
 
 impl Commands {
-    pub(crate) fn new(bus: Bus, shutdown: CancellationToken) -> Self {
+    /// At most `limit` commands are in flight at once.
+    pub(crate) fn new(bus: Bus, limit: usize, shutdown: CancellationToken) -> Self {
         Self {
             bus,
             edge: Uuid::new_v4(),
-            waiters: Waiters::new(),
+            waiters: Waiters::new(limit),
             shutdown,
         }
     }
@@ -74,12 +76,18 @@ impl Commands {
 
     /// Publishes `command` and waits for the writer's decision, within its deadline. An error means that the command may
     /// be stored or not, and that the client may safely try again.
+    ///
+    /// Beyond the limit it is refused at once: a command more would only make all of them wait longer.
     pub(crate) async fn send<T: Serialize>(
         &self,
         command: Command<'_, T>,
     ) -> Result<Outcome, Problem> {
         let id = CommandId::fresh();
-        let mut waiter = self.waiters.register(&id);
+        let Some(mut waiter) = self.waiters.register(&id) else {
+            counter!("orders_commands_shed_total").increment(1);
+            let detail = "Too many requests are in flight; this one was not accepted, try again";
+            return Err(Problem::unavailable(detail));
+        };
         let deadline = Instant::now() + waiter.patience();
         let metadata = Metadata {
             id: id.to_string(),

@@ -23,6 +23,8 @@ pub struct Config {
     pub realtime_urls: Origins,
     /// Whether to create and mend streams, consumers and indexes.
     pub auto_migrate: bool,
+    /// How many creates and cancels may be in flight at once; what comes on top is refused.
+    pub max_in_flight: usize,
     /// What a repeated request means.
     pub idempotency: Idempotency,
     /// What the streams need.
@@ -102,6 +104,7 @@ impl Default for Config {
             cors_origin: Origins(vec!["http://localhost:3000".to_owned()]),
             public_url: None,
             realtime_urls: Origins(vec!["http://localhost:3401".to_owned()]),
+            max_in_flight: 256,
             idempotency: Idempotency {
                 on_mismatch: OnMismatch::Replay,
             },
@@ -121,6 +124,10 @@ impl Settings for Config {
         (
             "realtime_urls",
             "realtime daemons that serve /ws, separated by commas",
+        ),
+        (
+            "max_in_flight",
+            "creates and cancels in flight at once; what comes on top is answered 503",
         ),
         (
             "idempotency.on_mismatch",
@@ -152,6 +159,9 @@ impl Settings for Config {
                 "realtime_urls",
                 "must be like http://host:port",
             ));
+        }
+        if self.max_in_flight == 0 {
+            return Err(Invalid::new("max_in_flight", "must not be 0"));
         }
         Ok(())
     }

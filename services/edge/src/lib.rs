@@ -54,7 +54,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.probe("nats", bus.readiness());
 
     let edge = Arc::new(Edge {
-        commands: Commands::new(bus.clone(), daemon.shutdown.clone()),
+        commands: Commands::new(bus.clone(), config.max_in_flight, daemon.shutdown.clone()),
         rows: store.rows(),
         public_url: public_url(&config, daemon.port),
         on_mismatch: config.idempotency.on_mismatch,

@@ -25,7 +25,7 @@ async fn edge() -> Router {
         .unwrap();
     let mongo_url = format!("mongodb://{NOWHERE}/?serverSelectionTimeoutMS=50");
     let edge = Arc::new(Edge {
-        commands: Commands::new(bus, shutdown.clone()),
+        commands: Commands::new(bus, config.max_in_flight, shutdown.clone()),
         rows: Store::connect(&mongo_url, "edge").await.unwrap().rows(),
         public_url: public_url(&config, 3001),
         on_mismatch: config.idempotency.on_mismatch,

@@ -19,11 +19,12 @@ const SILENT_DEADLINE: Duration = Duration::from_millis(100);
 /// How long it waits for the list to show what the writer decided.
 pub(crate) const LISTED_DEADLINE: Duration = Duration::from_millis(500);
 
-/// All the waiting requests of this process. Cheap to clone.
+/// All the waiting requests of this process, up to a limit. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Waiters(Arc<Shared>);
 
 struct Shared {
+    limit: usize,
     waiting: Mutex<HashMap<CommandId, mpsc::UnboundedSender<Reply>>>,
     /// How often a writer was heard.
     heard: AtomicU64,
@@ -47,25 +48,30 @@ pub(crate) struct Waiter {
 }
 
 impl Waiters {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self(Arc::new(Shared {
+            limit,
             waiting: Mutex::default(),
             heard: AtomicU64::new(0),
             silent_at: AtomicU64::new(u64::MAX),
         }))
     }
 
-    /// Waits for `command`, which must not have been published yet.
-    pub(crate) fn register(&self, command: &CommandId) -> Waiter {
+    /// Waits for `command`, which must not have been published yet; `None` when as many wait as may.
+    pub(crate) fn register(&self, command: &CommandId) -> Option<Waiter> {
+        let mut waiting = self.0.waiting();
+        if waiting.len() >= self.0.limit {
+            return None;
+        }
         let (sender, replies) = mpsc::unbounded_channel();
-        self.0.waiting().insert(command.clone(), sender);
-        Waiter {
+        waiting.insert(command.clone(), sender);
+        Some(Waiter {
             shared: Arc::clone(&self.0),
             command: command.clone(),
             replies,
             heard: self.0.heard.load(Ordering::Relaxed),
             projected: false,
-        }
+        })
     }
 
     /// Hands `reply` to whoever waits for `command`, if anybody still does.
@@ -145,11 +151,15 @@ mod tests {
         id.parse().unwrap()
     }
 
+    fn register(waiters: &Waiters, id: &str) -> Waiter {
+        waiters.register(&command(id)).unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn decision_and_projection_come_in_either_order() {
         for replies in [[Reply::Created, PROJECTED], [PROJECTED, Reply::Created]] {
-            let waiters = Waiters::new();
-            let mut waiter = waiters.register(&command("c"));
+            let waiters = Waiters::new(8);
+            let mut waiter = register(&waiters, "c");
             replies
                 .into_iter()
                 .for_each(|reply| waiters.deliver(&command("c"), reply));
@@ -160,8 +170,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_redelivered_decision_is_no_projection() {
-        let waiters = Waiters::new();
-        let mut waiter = waiters.register(&command("c"));
+        let waiters = Waiters::new(8);
+        let mut waiter = register(&waiters, "c");
         waiters.deliver(&command("c"), Reply::Created);
         waiters.deliver(&command("c"), Reply::Created);
         assert_eq!(waiter.decision().await, Reply::Created);
@@ -172,9 +182,9 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_gets_their_own_replies_and_nobody_is_left_behind() {
-        let waiters = Waiters::new();
-        let mut first = waiters.register(&command("a"));
-        let mut second = waiters.register(&command("b"));
+        let waiters = Waiters::new(8);
+        let mut first = register(&waiters, "a");
+        let mut second = register(&waiters, "b");
         waiters.deliver(&command("b"), Reply::Replayed { same_body: true });
         waiters.deliver(&command("a"), Reply::Created);
         waiters.deliver(&command("gone"), Reply::Created);
@@ -186,10 +196,10 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_silent_deadline_patience_is_short_until_a_writer_is_heard() {
-        let waiters = Waiters::new();
-        let patience = || waiters.register(&command("next")).patience();
+        let waiters = Waiters::new(8);
+        let patience = || register(&waiters, "next").patience();
         assert_eq!(patience(), DECISION_DEADLINE);
-        waiters.register(&command("a")).give_up();
+        register(&waiters, "a").give_up();
         assert_eq!(patience(), SILENT_DEADLINE);
         waiters.deliver(&command("a"), PROJECTED);
         assert_eq!(
@@ -202,14 +212,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_more_wait_than_may_and_who_leaves_makes_room() {
+        let waiters = Waiters::new(2);
+        let (first, _second) = (register(&waiters, "a"), register(&waiters, "b"));
+        assert!(waiters.register(&command("c")).is_none());
+        drop(first);
+        assert!(waiters.register(&command("c")).is_some());
+    }
+
+    #[tokio::test]
     async fn one_slow_command_does_not_make_the_writer_silent() {
-        let waiters = Waiters::new();
-        let slow = waiters.register(&command("slow"));
+        let waiters = Waiters::new(8);
+        let slow = register(&waiters, "slow");
         waiters.deliver(&command("other"), Reply::Created);
         slow.give_up();
-        assert_eq!(
-            waiters.register(&command("next")).patience(),
-            DECISION_DEADLINE
-        );
+        assert_eq!(register(&waiters, "next").patience(), DECISION_DEADLINE);
     }
 }

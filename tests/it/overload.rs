@@ -1,0 +1,117 @@
+//! More requests than can be served: some are refused at once, so that the others are served as fast as ever.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, future::join_all, stream};
+use mongodb::bson::doc;
+use orders_testkit::Stack;
+use reqwest::{Response, StatusCode};
+
+use crate::pipeline::{Pipeline, order};
+
+/// Nobody decides, so what is in flight stays: exactly the limit is accepted, and all the rest is told at once.
+#[tokio::test]
+async fn beyond_its_limit_the_edge_refuses_at_once_and_publishes_nothing() {
+    const LIMIT: usize = 4;
+    const POSTS: usize = 60;
+    let stack = Stack::start().await;
+    let edge = stack
+        .daemon("edge")
+        .env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string())
+        .start()
+        .await;
+    let http = reqwest::Client::new();
+    let post = async |n: usize| {
+        let start = Instant::now();
+        let url = format!("{}/api/orders", edge.url());
+        let body = order("t-1", &format!("r{n}"));
+        let response = http.post(url).json(&body).send().await.unwrap();
+        (response, start.elapsed())
+    };
+    let answers = join_all((0..POSTS).map(&post)).await;
+
+    let (accepted, refused): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|(response, _)| response.status() == StatusCode::ACCEPTED);
+    assert_eq!(accepted.len(), LIMIT);
+    for (response, elapsed) in refused {
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "1");
+        // The accepted ones take three seconds to hear that no writer answers.
+        assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    }
+    let jetstream = stack.jetstream().await;
+    let commands = jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+    assert_eq!(commands.cached_info().state.messages, LIMIT as u64);
+    let metrics = reqwest::get(format!("{}/metrics", edge.url()))
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let shed = metrics
+        .lines()
+        .find(|line| line.starts_with("orders_commands_shed_total"))
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    assert_eq!(shed, Some(POSTS - LIMIT), "{metrics}");
+
+    // Who was answered makes room.
+    assert_eq!(post(POSTS).await.0.status(), StatusCode::ACCEPTED);
+}
+
+/// A crowd of sixteen times the limit: each is served in the end, and who is served is served as fast as without it.
+#[tokio::test]
+async fn in_a_crowd_the_accepted_keep_their_latency() {
+    const LIMIT: usize = 16;
+    const CROWD: usize = 16 * LIMIT;
+    let limited =
+        |edge: orders_testkit::Setup| edge.env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string());
+    let pipeline = Pipeline::start_with("1h", limited).await;
+    let try_once = async |request: String| {
+        let start = Instant::now();
+        let response = pipeline.post("/api/orders", &order("t-1", &request)).await;
+        (response, start.elapsed())
+    };
+    let calm = stream::iter(0..CROWD).map(|n| try_once(format!("calm-{n}")));
+    let calm: Vec<_> = calm.buffer_unordered(LIMIT).collect().await;
+    assert!(
+        calm.iter()
+            .all(|(response, _)| response.status() == StatusCode::CREATED)
+    );
+    let calm = median(calm.into_iter().map(|(_, elapsed)| elapsed));
+
+    let insist = async |n: usize| {
+        let mut refusals = 0;
+        loop {
+            let (response, elapsed) = try_once(format!("crowd-{n}")).await;
+            if response.status() == StatusCode::CREATED {
+                return (elapsed, refusals);
+            }
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            refusals += 1;
+            tokio::time::sleep(retry_after(&response)).await;
+        }
+    };
+    let crowd = join_all((0..CROWD).map(insist)).await;
+    let refusals: usize = crowd.iter().map(|(_, refusals)| refusals).sum();
+    let accepted = median(crowd.into_iter().map(|(elapsed, _)| elapsed));
+    assert!(refusals > 0, "the crowd was too small");
+    assert!(
+        accepted < 4 * calm + Duration::from_millis(50),
+        "{accepted:?} in the crowd, {calm:?} without it, {refusals} refusals"
+    );
+    assert_eq!(
+        pipeline.stack.count("orders_write", doc! {}).await,
+        2 * CROWD as u64
+    );
+    pipeline.stack.clean_up().await;
+}
+
+fn retry_after(response: &Response) -> Duration {
+    let seconds = response.headers()["retry-after"].to_str().unwrap();
+    Duration::from_secs(seconds.parse().unwrap())
+}
+
+fn median(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
