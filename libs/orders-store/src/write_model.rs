@@ -31,7 +31,7 @@ const INDEXES: [Index; 3] = [
 /// The collection `orders_write`: each order as it is.
 #[derive(Debug, Clone)]
 pub struct WriteModel {
-    orders: Collection<OrderDocument>,
+    pub(crate) orders: Collection<OrderDocument>,
 }
 
 impl WriteModel {
