@@ -29,7 +29,7 @@ pub use checkpoint::{Checkpoint, Checkpoints};
 pub use error::Error;
 pub use read_model::{ListOrders, OrderPage, ReadModel};
 pub use scan::{Found, Orphan};
-pub use write_model::WriteModel;
+pub use write_model::{PendingPlace, WriteModel};
 
 /// The database when the URL names none.
 const DEFAULT_DATABASE: &str = "orders";

@@ -27,12 +27,12 @@ pub struct Found<T> {
     pub content: Result<T, Error>,
 }
 
-/// A row that no order has, as it was found: what is to be removed, unless it changed since.
+/// A row that no order has, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// Its `_id`.
     pub id: String,
-    /// Its version, if that can be read.
+    /// Its version; `None` when the row cannot be read.
     pub version: Option<u32>,
 }
 
@@ -101,30 +101,46 @@ impl ReadModel {
         write_all(&self.rows, "update", "updates", statements).await
     }
 
-    /// Removes those of `orphans` that are still as they were found; how many that were.
+    /// Removes those of `orphans` that are still at the version they were found at; how many that were.
     pub async fn remove(&self, orphans: &[Orphan]) -> Result<u64, Error> {
         let statement = |orphan: &Orphan| {
-            let version = match orphan.version {
-                Some(version) => Bson::from(version),
-                None => doc! { "$not": { "$gte": 0 } }.into(),
-            };
-            doc! { "q": { "_id": &orphan.id, "version": version }, "limit": 1 }
+            let mut found = doc! { "_id": &orphan.id };
+            if let Some(version) = orphan.version {
+                found.insert("version", version);
+            }
+            doc! { "q": found, "limit": 1 }
         };
         let statements = orphans.iter().map(statement).collect();
         write_all(&self.rows, "delete", "deletes", statements).await
     }
 
-    /// The `_id`s, as text, of rows whose `_id` is no text and so no order's: nothing of the pipeline writes such a
-    /// row, and the list of its tenant fails on it. At most `limit`.
-    pub async fn strays(&self, limit: u64) -> Result<Vec<String>, Error> {
+    /// The `_id`s, as text, of rows whose `_id` is no text, at most `limit`. They are no order's and nothing of the
+    /// pipeline writes them, but the list of their tenant fails on them; pages by id have none of them.
+    pub async fn strays(
+        &self,
+        tenant: Option<&TenantId>,
+        limit: u64,
+    ) -> Result<Vec<String>, Error> {
         let rows = self.rows.clone_with_type::<Document>();
-        let find = rows
-            .find(doc! { "_id": { "$not": { "$type": "string" } } })
-            .projection(doc! { "_id": 1 });
+        let find = rows.find(stray(tenant)).projection(doc! { "_id": 1 });
         let found = read_within(SCAN_DEADLINE, find, limit).await?;
         let id = |row: &Document| row.get("_id").map_or_else(String::new, Bson::to_string);
         Ok(found.iter().map(id).collect())
     }
+
+    /// Removes all that [`strays`](Self::strays) would find without a limit; how many they were.
+    pub async fn remove_strays(&self, tenant: Option<&TenantId>) -> Result<u64, Error> {
+        let outcome = within(SCAN_DEADLINE, self.rows.delete_many(stray(tenant))).await?;
+        Ok(outcome.deleted_count)
+    }
+}
+
+fn stray(tenant: Option<&TenantId>) -> Document {
+    let mut filter = doc! { "_id": { "$not": { "$type": "string" } } };
+    if let Some(tenant) = tenant {
+        filter.insert("tenantId", tenant.as_str());
+    }
+    filter
 }
 
 async fn page_after<C, D, T>(

@@ -268,20 +268,47 @@ async fn orders_left_pending_are_found_oldest_first() {
             .insert(&[old.clone(), older.clone(), fresh, paid])
             .await
             .unwrap();
+        let pending =
+            async |before, limit| orders.pending_since(at(before), None, limit).await.unwrap();
         assert_eq!(
-            orders.pending_since(at(30), 10).await,
-            Ok(vec![older.clone(), old])
+            pending(30, 10).await,
+            (vec![older.clone(), old.clone()], None)
         );
-        assert_eq!(orders.pending_since(at(30), 1).await, Ok(vec![older]));
-        assert_eq!(orders.pending_since(at(10), 10).await, Ok(vec![]));
-        assert_eq!(orders.pending_since(at(30), 0).await, Ok(vec![]));
+        assert_eq!(pending(10, 10).await, (vec![], None));
+        assert_eq!(pending(30, 0).await, (vec![], None));
+        let (first, place) = pending(30, 1).await;
+        assert_eq!(first, [older.clone()]);
+        assert!(place.is_some());
+        let rest = orders.pending_since(at(30), place.as_ref(), 10).await;
+        assert_eq!(rest, Ok((vec![old.clone()], None)));
+        // Among equal times by id, each once.
+        let twins = ["x", "y", "z"].map(|name| order(name, 5));
+        orders.insert(&twins).await.unwrap();
+        let (mut seen, mut place) = (Vec::new(), None);
+        loop {
+            let (found, next) = orders
+                .pending_since(at(30), place.as_ref(), 2)
+                .await
+                .unwrap();
+            seen.extend(found);
+            let Some(next) = next else { break };
+            place = Some(next);
+        }
+        let mut expected = twins.to_vec();
+        expected.sort_by(|one, other| one.order_id.cmp(&other.order_id));
+        expected.extend([older.clone(), old]);
+        assert_eq!(seen, expected);
+
         let corrupt = doc! { "$set": { "total": "corrupt" } };
         let raw = store.database.collection::<Document>("orders_write");
         raw.update_one(doc! { "requestId": "older" }, corrupt)
             .await
             .unwrap();
-        let found = orders.pending_since(at(30), 10).await.unwrap();
-        assert_eq!(found.len(), 1, "one that cannot be read hides no other");
+        let (found, _) = pending(30, 10).await;
+        assert_eq!(found.len(), 4, "one that cannot be read hides no other");
+        let (found, place) = orders.pending_since(at(11), None, 4).await.unwrap();
+        assert_eq!(found.len(), 3);
+        assert!(place.is_some(), "nor ends the search");
     })
     .await;
 }
@@ -796,7 +823,7 @@ async fn only_an_orphan_that_stayed_as_it_was_is_removed() {
             store.rows(),
             store.database.collection::<Document>("orders_read"),
         );
-        let events = ["same", "moved", "versionless"].map(|name| order(name, 1).created_event());
+        let events = ["same", "moved", "unreadable"].map(|name| order(name, 1).created_event());
         insert_rows(&rows, &events).await;
         let ids = events.clone().map(|event| event.order.order_id.to_string());
         let unset = doc! { "$unset": { "version": 1 } };
@@ -812,20 +839,19 @@ async fn only_an_orphan_that_stayed_as_it_was_is_removed() {
                 .await,
             Ok(1)
         );
-        let found = [
-            orphan(0, Some(1)),
-            orphan(1, Some(1)),
-            orphan(2, None),
-            orphan(1, None),
-        ];
+        let found = [orphan(0, Some(1)), orphan(1, Some(1)), orphan(2, None)];
         assert_eq!(rows.remove(&found).await, Ok(2));
         assert_eq!(raw.count_documents(doc! {}).await.unwrap(), 1);
 
         raw.insert_one(doc! { "tenantId": "t" }).await.unwrap();
         raw.insert_one(doc! { "_id": 5 }).await.unwrap();
-        assert_eq!(rows.strays(10).await.unwrap().len(), 2);
-        assert_eq!(rows.strays(1).await.unwrap().len(), 1);
+        assert_eq!(rows.strays(None, 10).await.unwrap().len(), 2);
+        assert_eq!(rows.strays(None, 1).await.unwrap().len(), 1);
         assert_eq!(rows.page_after("", None, 10).await.unwrap().len(), 1);
+        assert_eq!(rows.remove_strays(Some(&tenant("t"))).await, Ok(1));
+        assert_eq!(rows.strays(None, 10).await.unwrap(), ["5"]);
+        assert_eq!(rows.remove_strays(None).await, Ok(1));
+        assert_eq!(raw.count_documents(doc! {}).await.unwrap(), 1);
     })
     .await;
 }
@@ -847,6 +873,35 @@ async fn a_checkpoint_stays_until_the_work_is_finished() {
         assert_eq!(checkpoints.load("rebuild t").await, Ok(None));
         checkpoints.remove("rebuild").await.unwrap();
         assert_eq!(checkpoints.load("rebuild").await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_by_id_are_read_off_the_index() {
+    on_a_database(|store| async move {
+        let all: Vec<Order> = (0..500).map(|n| order(&format!("r{n}"), n)).collect();
+        store.orders().insert(&all).await.unwrap();
+        for filter in [doc! {}, doc! { "tenantId": "t" }] {
+            let mut filter = filter;
+            filter.insert("_id", doc! { "$gt": all[7].order_id.as_str() });
+            let find = doc! {
+                "find": "orders_write", "filter": filter, "sort": { "_id": 1 }, "hint": { "_id": 1 }, "limit": 100,
+            };
+            let explained = store.database.run_command(doc! { "explain": find }).await.unwrap();
+            let plan = explained.to_string();
+            // As MongoDB says it, and as FerretDB does.
+            assert!(plan.contains("IXSCAN") || plan.contains("Index Scan"), "{plan}");
+            for slow in ["COLLSCAN", "Seq Scan", "Bitmap", "\"SORT\"", "\"Sort\""] {
+                assert!(!plan.contains(slow), "{slow} in {plan}");
+            }
+        }
+        // What was never written to is empty.
+        store.database.drop().await.unwrap();
+        assert_eq!(store.orders().page_after("", None, 5).await, Ok(vec![]));
+        assert_eq!(store.orders().count(None).await, Ok(0));
+        assert_eq!(store.rows().page_after("", Some(&tenant("t")), 5).await, Ok(vec![]));
+        assert_eq!(store.rows().strays(None, 5).await, Ok(vec![]));
     })
     .await;
 }
