@@ -7,6 +7,7 @@
     reason = "talking to the operator is what this program does"
 )]
 
+mod comparison;
 mod dlq;
 mod doctor;
 mod migrate;
@@ -50,7 +51,13 @@ struct Cli {
 #[derive(Args, Clone)]
 struct Common {
     /// NATS servers, separated by commas
-    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "NATS_URL",
+        default_value = "nats://localhost:4222",
+        global = true,
+        hide_env_values = true
+    )]
     nats_url: String,
     /// MongoDB and the database in it
     #[arg(
