@@ -12,6 +12,7 @@ mod lists;
 mod outage;
 mod pipeline;
 mod processes;
+mod projection;
 mod realtime;
 mod seed;
 mod web;
