@@ -522,11 +522,93 @@ async fn what_was_lost_is_told_again() {
     // While nobody pays, telling does not help; that is said.
     assert!(pipeline.payments.terminate().await.success());
     let id = pipeline.create("t-1", "waits").await;
+    purge(&pipeline.stack, "ORDERS_EVENTS").await;
     let stack = &pipeline.stack;
     let said = run(stack, &[&lost[..], &["--yes", "--wait", "300ms"]].concat())
         .await
         .expect(1);
     assert_eq!(said.lines[1], json!({ "open": "payment", "orderId": id }));
     assert_eq!(said.last()["open"], 1);
+    pipeline.stack.clean_up().await;
+}
+
+/// A row that is written past the projector is one that no socket hears of, so what waits for it is left alone.
+#[tokio::test]
+async fn what_is_on_its_way_is_left_to_the_daemons() {
+    let mut pipeline = Pipeline::start("1h").await;
+    let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
+    client.event("connected").await;
+    assert!(pipeline.projector.terminate().await.success());
+    let ids = [
+        pipeline.create("t-1", "a").await,
+        pipeline.create("t-1", "b").await,
+    ];
+    for command in ["verify", "rebuild"] {
+        let said = run(&pipeline.stack, &["projection", command, "--settle", "0s"])
+            .await
+            .expect(0);
+        assert_eq!(said.last()["onTheirWay"], 2);
+    }
+    assert_eq!(pipeline.stack.count("orders_read", doc! {}).await, 0);
+    pipeline.projector.restart(|projector| projector).await;
+    for id in &ids {
+        client
+            .event_where("order.created", |event| event[0]["orderId"] == id.as_str())
+            .await;
+    }
+    // Their payments are due in an hour.
+    let lost = ["reconcile", "--pending-for", "0s", "--settle", "0s"];
+    let said = run(&pipeline.stack, &lost).await.expect(0);
+    assert_eq!(
+        (&said.last()["lost"], &said.last()["onTheirWay"]),
+        (&json!(0), &json!(2))
+    );
+
+    // Without NATS only the list can be looked at.
+    pipeline.stack.nats.kill().await;
+    let said = run(&pipeline.stack, &["projection", "verify", "--settle", "0s"])
+        .await
+        .expect(0);
+    assert!(said.errors.contains("without NATS"), "{}", said.errors);
+    run(&pipeline.stack, &lost).await.expect(1);
+    pipeline.stack.clean_up().await;
+}
+
+/// The writer's own search: payments that are late are none that were lost.
+#[tokio::test]
+async fn the_writer_tells_again_of_what_was_lost_and_not_of_what_waits() {
+    let mut pipeline = Pipeline::start("1s").await;
+    assert!(pipeline.payments.terminate().await.success());
+    let lost = pipeline.create("t-1", "lost").await;
+    purge(&pipeline.stack, "ORDERS_EVENTS").await;
+    let orders = collection(&pipeline.stack, "orders_write").await;
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 60_000);
+    set(&orders, &lost, doc! { "createdAt": long_ago }).await;
+    let waits = pipeline.create("t-1", "waits").await;
+    assert!(pipeline.writer.terminate().await.success());
+    let change = |writer: orders_testkit::Setup| {
+        writer
+            .env("ORDERS_HEAL__EVERY", "200ms")
+            .env("ORDERS_HEAL__PENDING_FOR", "0s")
+    };
+    pipeline.writer.restart(change).await;
+
+    let jetstream = pipeline.stack.jetstream().await;
+    let told = eventually("it has told several times", async || {
+        let stream = jetstream.get_stream("ORDERS_EVENTS").await.unwrap();
+        let state = &stream.cached_info().state;
+        let mut told = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            let message = stream.get_raw_message(sequence).await.unwrap();
+            told.push(message.headers.get("ce-subject").unwrap().to_string());
+        }
+        if told.len() > 5 { Ok(told) } else { Err(told) }
+    })
+    .await;
+    let count = |id: &str| told.iter().filter(|told| *told == id).count();
+    assert_eq!(count(&waits), 1);
+    assert_eq!(count(&lost), told.len() - 1);
+    pipeline.payments.restart(|payments| payments).await;
+    until_paid(&pipeline.stack, 2).await;
     pipeline.stack.clean_up().await;
 }

@@ -2,7 +2,8 @@
 //!
 //! The two are read side by side in the order of `_id`, a bounded part at a time. What differs may only be on its way,
 //! so it is looked at again a while later, the row first and then the order: a row is always written after its order,
-//! and an order is never deleted, so what then still differs in the same way is no race.
+//! and an order is never deleted, so what then still differs in the same way is no race. What waits for a daemon that is
+//! behind is on its way too, and left to it: a row written past the projector is one that the sockets never hear of.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +13,8 @@ use std::{
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use orders_contracts::{Status, TenantId, Timestamp};
+use orders_bus::Bus;
+use orders_contracts::{Status, TenantId, Timestamp, streams};
 use orders_domain::{
     Order,
     projection::{Difference, StoredRow, difference},
@@ -27,7 +29,11 @@ use crate::Context;
 const PAGE: u64 = 1_000;
 /// The most ids that wait for the second look; beyond, the scan waits for them.
 const MAX_SUSPECTS: usize = 50_000;
-/// How long the database may be away in the middle of a run.
+/// How long after an order was stored its event is, also when the writer was killed in between.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
+/// How soon to look again at what is on its way, at the earliest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long the database may be away in the middle of a run, and how long to wait for a daemon that is behind.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to compare, and when a difference counts.
@@ -82,6 +88,8 @@ pub(crate) trait Findings {
 pub(crate) struct Scanned {
     pub(crate) orders: u64,
     pub(crate) rows: u64,
+    /// What daemons that are behind have still to do.
+    pub(crate) on_their_way: u64,
     /// Whether that is all there is.
     pub(crate) complete: bool,
 }
@@ -90,6 +98,7 @@ pub(crate) struct Scanned {
 pub(crate) async fn compare(
     context: &Context,
     store: &Store,
+    bus: Option<&Bus>,
     scope: &Scope,
     findings: &mut impl Findings,
 ) -> Result<Scanned> {
@@ -97,6 +106,7 @@ pub(crate) async fn compare(
     let bar = context.output.progress("orders", total);
     let mut scan = Scan {
         store,
+        bus,
         scope,
         place: scope.after.clone(),
         at_end: false,
@@ -116,6 +126,8 @@ pub(crate) async fn compare(
 
 struct Scan<'a> {
     store: &'a Store,
+    /// `None` while NATS is away: then nothing is known of what waits there.
+    bus: Option<&'a Bus>,
     scope: &'a Scope,
     /// The id up to which both collections have been read.
     place: String,
@@ -130,7 +142,29 @@ struct Suspects {
     after: String,
     /// The version of the order, 0 without one, by id.
     versions: BTreeMap<String, u32>,
+    /// How far the daemons were at the last look.
+    backlog: Backlog,
+    first_seen: Instant,
     due: Instant,
+}
+
+/// When the oldest message was stored that has not been through a daemon; `None` for a daemon that is not behind.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+struct Backlog {
+    projector: Option<Timestamp>,
+    payments: Option<Timestamp>,
+}
+
+impl Backlog {
+    /// Whether what `order` lacks may be in it.
+    fn holds(&self, order: &Order, problem: &Problem) -> bool {
+        let oldest = match problem {
+            Problem::Row(Difference::Missing | Difference::Behind(_)) => self.projector,
+            Problem::Pending => self.payments,
+            _ => None,
+        };
+        oldest.is_some_and(|oldest| oldest.since(order.updated_at) <= PUBLISHED_WITHIN)
+    }
 }
 
 /// A part of both collections that has the same bounds in both.
@@ -208,40 +242,73 @@ impl Scan<'_> {
         self.at_end = part.end.is_none();
         let end = part.end.unwrap_or_else(|| self.place.clone());
         let after = mem::replace(&mut self.place, end);
-        self.wait_for(after, versions);
+        let now = Instant::now();
+        self.wait_for(Suspects {
+            after,
+            versions,
+            backlog: Backlog::default(),
+            first_seen: now,
+            due: now + self.scope.settle,
+        });
     }
 
-    fn wait_for(&mut self, after: String, versions: BTreeMap<String, u32>) {
-        if !versions.is_empty() {
-            self.waiting.push_back(Suspects {
-                after,
-                versions,
-                due: Instant::now() + self.scope.settle,
-            });
+    fn wait_for(&mut self, suspects: Suspects) {
+        if !suspects.versions.is_empty() {
+            self.waiting.push_back(suspects);
         }
     }
 
+    async fn backlog(&self) -> Result<Backlog> {
+        let mut backlog = Backlog::default();
+        if let Some(bus) = self.bus {
+            backlog.projector = bus.unsettled_since(&streams::PROJECTOR).await?;
+            if self.scope.pending_before.is_some() {
+                // The delay is none of what the consumer is known by.
+                let payments = streams::payment_simulator(Duration::ZERO);
+                backlog.payments = bus.unsettled_since(&payments).await?;
+            }
+        }
+        Ok(backlog)
+    }
+
     /// Reports what differs still, and lets wait on what has moved since the first look.
-    async fn look_again(&mut self, suspects: Suspects, findings: &mut impl Findings) -> Result<()> {
+    async fn look_again(
+        &mut self,
+        mut suspects: Suspects,
+        findings: &mut impl Findings,
+    ) -> Result<()> {
         let ids: Vec<&str> = suspects.versions.keys().map(String::as_str).collect();
-        // The row first: see above.
+        // What is not in the backlog now is in the rows by then. The row before the order: see above.
+        let backlog = self.backlog().await?;
         let mut rows = patiently(async || self.store.rows().look_up(&ids).await).await?;
         let mut orders = patiently(async || self.store.orders().look_up(&ids).await).await?;
+        // A daemon that has not moved since the last look is not waited for.
+        let may_arrive = backlog != suspects.backlog && suspects.first_seen.elapsed() < PATIENCE;
         let (mut moved, mut found) = (BTreeMap::new(), Vec::new());
-        for (id, seen) in suspects.versions {
+        for (id, seen) in mem::take(&mut suspects.versions) {
             let (order, row) = (orders.remove(&id), rows.remove(&id));
             let Some(problem) = problem(&id, order.as_ref(), row.as_ref(), self.scope) else {
                 continue;
             };
             let version = version(order.as_ref());
-            if version > seen && matches!(problem, Problem::Row(_)) {
+            let order = order.and_then(Result::ok);
+            let is_on_its_way = order
+                .as_ref()
+                .is_some_and(|order| backlog.holds(order, &problem));
+            if version > seen && matches!(problem, Problem::Row(_)) || is_on_its_way && may_arrive {
                 moved.insert(id, version);
+            } else if is_on_its_way {
+                self.scanned.on_their_way += 1;
             } else {
-                let order = order.and_then(Result::ok);
                 found.push(Finding { id, order, problem });
             }
         }
-        self.wait_for(suspects.after, moved);
+        self.wait_for(Suspects {
+            versions: moved,
+            backlog,
+            due: Instant::now() + self.scope.settle.max(SHORTEST_PAUSE),
+            ..suspects
+        });
         if !found.is_empty() {
             findings.found(found).await?;
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use orders_bus::Bus;
 use orders_contracts::{TenantId, Timestamp};
 use orders_domain::{
     Order,
@@ -32,13 +33,15 @@ const ORPHAN: &str = "orphan";
 pub(crate) enum Command {
     /// List every difference between the list and the truth; exit code 1 when there is one
     ///
-    /// Changes nothing, and can run while orders are made: what is only on its way to the list is no difference.
+    /// Changes nothing, and can run while orders are made: what is only on its way to the list, also for a projector that
+    /// is behind, is no difference.
     Verify(Which),
     /// Make the list say what the truth says, in place and while everything runs
     ///
     /// Rows that are missing, behind or wrong are written anew from `orders_write`, and rows without an order removed;
-    /// a row is never set back, and readers see no gap. Sockets hear nothing of it. A run that was cut short goes on
-    /// where it ended. What it cannot mend is listed: exit code 1.
+    /// a row is never set back, and readers see no gap. Sockets hear nothing of it; what they have still to hear of, because
+    /// the projector is behind, is left to the projector. A run that was cut short goes on where it ended. What it cannot
+    /// mend is listed: exit code 1.
     Rebuild {
         #[command(flatten)]
         which: Which,
@@ -53,7 +56,7 @@ pub(crate) struct Which {
     /// Only the orders and rows of this tenant
     #[arg(long)]
     tenant: Option<TenantId>,
-    /// How long a difference must stay to be one; longer than the projector is behind
+    /// How long a difference must stay to be one
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     settle: Duration,
 }
@@ -71,21 +74,36 @@ impl Which {
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<Verdict> {
     let store = context.store().await?;
+    let bus = context
+        .bus()
+        .await
+        .inspect_err(|error| {
+            eprintln!(
+                "going on without NATS, so what is on its way after --settle counts: {error:#}"
+            )
+        })
+        .ok();
+    let bus = bus.as_ref();
     match command {
-        Command::Verify(which) => verify(context, &store, &which).await,
+        Command::Verify(which) => verify(context, &store, bus, &which).await,
         Command::Rebuild { which, from_start } => {
-            rebuild(context, &store, &which, from_start).await
+            rebuild(context, &store, bus, &which, from_start).await
         }
     }
 }
 
-async fn verify(context: &Context, store: &Store, which: &Which) -> Result<Verdict> {
+async fn verify(
+    context: &Context,
+    store: &Store,
+    bus: Option<&Bus>,
+    which: &Which,
+) -> Result<Verdict> {
     let mut verification = Verification {
         output: &context.output,
         counts: Counts::default(),
     };
     let scope = which.scope(String::new());
-    let scanned = compare(context, store, &scope, &mut verification).await?;
+    let scanned = compare(context, store, bus, &scope, &mut verification).await?;
     let mut counts = verification.counts;
     if scanned.complete {
         let tenant = which.tenant.as_ref();
@@ -102,7 +120,8 @@ async fn verify(context: &Context, store: &Store, which: &Which) -> Result<Verdi
     context.output.line(
         format_args!("{}: {total} differences{}", Extent(scanned), List(&counts)),
         &json!({
-            "orders": scanned.orders, "rows": scanned.rows, "complete": scanned.complete,
+            "orders": scanned.orders, "rows": scanned.rows, "onTheirWay": scanned.on_their_way,
+            "complete": scanned.complete,
             "total": total, "differences": counts.0,
         }),
     );
@@ -127,6 +146,7 @@ impl Findings for Verification<'_> {
 async fn rebuild(
     context: &Context,
     store: &Store,
+    bus: Option<&Bus>,
     which: &Which,
     from_start: bool,
 ) -> Result<Verdict> {
@@ -153,7 +173,7 @@ async fn rebuild(
     };
     let after = earlier.map_or_else(String::new, |checkpoint| checkpoint.reached);
     let scope = which.scope(after);
-    let scanned = compare(context, store, &scope, &mut rebuild).await?;
+    let scanned = compare(context, store, bus, &scope, &mut rebuild).await?;
     let Rebuild {
         work,
         mut mended,
@@ -178,7 +198,8 @@ async fn rebuild(
             List(&left),
         ),
         &json!({
-            "orders": scanned.orders, "rows": scanned.rows, "complete": scanned.complete,
+            "orders": scanned.orders, "rows": scanned.rows, "onTheirWay": scanned.on_their_way,
+            "complete": scanned.complete,
             "mended": mended.0, "left": left.0,
         }),
     );
@@ -367,9 +388,17 @@ impl std::fmt::Display for Extent {
         let Scanned {
             orders,
             rows,
+            on_their_way,
             complete,
         } = self.0;
         let so_far = if complete { "" } else { "so far " };
-        write!(f, "{so_far}{orders} orders and {rows} rows")
+        write!(f, "{so_far}{orders} orders and {rows} rows")?;
+        match on_their_way {
+            0 => Ok(()),
+            count => write!(
+                f,
+                ", {count} changes on their way to daemons that are behind"
+            ),
+        }
     }
 }

@@ -37,8 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Find and mend orders whose event, projection or payment never happened
 ///
 /// Their latest event is published again, and the daemons do the rest. Safe to repeat: what an order has been through
-/// is not done twice. Payments that are merely slow are not lost: see with `doctor` whether the payment-simulator keeps
-/// up. Exit code 1 when something is left.
+/// is not done twice. What waits for a daemon that is slow or away is not lost and is left to it. Exit code 1 when
+/// something is left to mend.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only the orders of this tenant
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// How long an order may be PENDING before its payment counts as lost
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pending_for: Duration,
-    /// How long a row must be missing or behind to be lost; longer than the projector is behind
+    /// How long a row must be missing or behind to be lost
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     settle: Duration,
     /// How long to wait until what was told again is mended
@@ -106,7 +106,7 @@ struct Lost {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
-    let store = context.store().await?;
+    let (store, bus) = (context.store().await?, context.bus().await?);
     let pending_for = i64::try_from(options.pending_for.as_millis()).unwrap_or(i64::MAX);
     let before = Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for));
     let scope = Scope {
@@ -120,7 +120,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         lost: Vec::new(),
         others: Counts::default(),
     };
-    let scanned = compare(context, &store, &scope, &mut search).await?;
+    let scanned = compare(context, &store, Some(&bus), &scope, &mut search).await?;
     let Search { lost, others, .. } = search;
     if context.stop.is_cancelled() {
         return Ok(Verdict::Interrupted);
@@ -128,7 +128,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     context.output.line(
         format_args!("{}: {} orders to mend", Extent(scanned), lost.len()),
         &json!({
-            "orders": scanned.orders, "rows": scanned.rows, "complete": scanned.complete,
+            "orders": scanned.orders, "rows": scanned.rows, "onTheirWay": scanned.on_their_way, "complete": scanned.complete,
             "lost": lost.len(), "others": others.0,
         }),
     );
@@ -164,19 +164,19 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     if !options.yes && !confirmed(context, lost.len()).await? {
         return Ok(Verdict::Interrupted);
     }
-    mend(context, &store, lost, options.wait, is_all).await
+    mend(context, &store, &bus, lost, options.wait, is_all).await
 }
 
 /// Tells of all of them again, waits until they are mended, and says what became of each kind.
 async fn mend(
     context: &Context,
     store: &Store,
+    bus: &Bus,
     lost: Vec<Lost>,
     wait: Duration,
     is_all: bool,
 ) -> Result<Verdict> {
-    let bus = context.bus().await?;
-    tell(context, store, &bus, &lost).await?;
+    tell(context, store, bus, &lost).await?;
     let found: Vec<_> = by_kind(&lost).collect();
     let open = open_after(context, store, lost, wait).await?;
     for Lost { id, kind, .. } in &open {

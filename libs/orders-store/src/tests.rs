@@ -277,7 +277,7 @@ async fn orders_left_pending_are_found_oldest_first() {
         assert_eq!(pending(10, 10).await, (vec![], None));
         assert_eq!(pending(30, 0).await, (vec![], None));
         let (first, place) = pending(30, 1).await;
-        assert_eq!(first, [older.clone()]);
+        assert_eq!(first, std::slice::from_ref(&older));
         assert!(place.is_some());
         let rest = orders.pending_since(at(30), place.as_ref(), 10).await;
         assert_eq!(rest, Ok((vec![old.clone()], None)));

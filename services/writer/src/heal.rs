@@ -1,17 +1,17 @@
 //! Self-healing: should NATS lose acknowledged events, orders would stay PENDING for ever. The store knows them.
 //!
-//! Payments may as well be slow, or away for hours, and nothing here can tell. So however many orders wait, a search
-//! tells of a limited number, and the next one goes on behind them: in time each has its turn, also behind thousands
-//! that are never paid.
+//! Payments may as well be slow, or away for hours: orders whose event waits for the payment-simulator are not lost. And
+//! however many are, a search tells of a limited number, and the next one goes on behind them: in time each has its
+//! turn, also behind thousands that are never paid.
 
 use std::time::Duration;
 
 use orders_bus::Message;
-use orders_contracts::{Timestamp, TraceContext};
+use orders_contracts::{Timestamp, TraceContext, streams};
 use orders_domain::Order;
 use orders_service::retry;
 use orders_store::PendingPlace;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{Writer, config::Heal};
 
@@ -19,6 +19,10 @@ use crate::{Writer, config::Heal};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The most orders that one search tells of again.
 const MAX_ORDERS: u64 = 2_000;
+/// How long after an order was stored its event is, also when a writer was killed in between.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
+/// How long an order may wait behind the payment-simulator; whatever keeps that from going on, here it ends.
+const MAX_BACKLOG: Duration = Duration::from_secs(60 * 60);
 
 impl Writer {
     /// Searches for ever, every so often, for orders that have been PENDING for too long, and tells of them again.
@@ -29,7 +33,7 @@ impl Writer {
         loop {
             searches.tick().await;
             let now = Timestamp::now();
-            let Some(before) = earlier(now, config.pending_for) else {
+            let Some(before) = self.lost_before(now, config.pending_for).await else {
                 continue;
             };
             let found = retry(
@@ -46,6 +50,25 @@ impl Writer {
                     self.tell_again(&orders, occasion(now, every)).await;
                 }
                 Err(error) => warn!("cannot search pending orders: {error}"),
+            }
+        }
+    }
+
+    /// An order that was created before this and is PENDING has lost its event, or the payment it brought.
+    async fn lost_before(&self, now: Timestamp, pending_for: Duration) -> Option<Timestamp> {
+        let before = earlier(now, pending_for)?;
+        // The delay is none of what the consumer is known by.
+        let payments = streams::payment_simulator(Duration::ZERO);
+        match self.bus.unsettled_since(&payments).await {
+            Ok(Some(oldest)) => {
+                let waiting = earlier(oldest, PUBLISHED_WITHIN)?.max(earlier(now, MAX_BACKLOG)?);
+                Some(before.min(waiting))
+            }
+            Ok(None) => Some(before),
+            // Nothing can be told now.
+            Err(error) => {
+                debug!("cannot see what waits for its payment: {error}");
+                None
             }
         }
     }
