@@ -14,6 +14,7 @@ mod outage;
 mod overload;
 mod pipeline;
 mod processes;
+mod projection;
 mod realtime;
 mod seed;
 mod web;

@@ -3,6 +3,7 @@
 //! Each command is a module. It works through the same two libraries as the daemons, `orders-bus` and `orders-store`,
 //! changes nothing before it was told to, and can be interrupted at any time and run again.
 
+mod comparison;
 mod dlq;
 mod doctor;
 mod migrate;

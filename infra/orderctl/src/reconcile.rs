@@ -1,14 +1,341 @@
-//! `reconcile`.
+//! `reconcile`: orders whose event, projection or payment never happened are told of again, so that every daemon that
+//! missed them, and the sockets, hear of them in the ordinary way. Nothing is written past the daemons.
 
-use anyhow::Result;
+use std::{
+    io::{IsTerminal, stdin},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use orders_bus::{Bus, Message};
+use orders_contracts::{Status, TenantId, Timestamp, TraceContext};
+use orders_domain::{Order, projection::Difference};
+use orders_store::Store;
+use serde_json::json;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+use uuid::Uuid;
 
-use crate::{Context, Verdict};
+use crate::{
+    Context, Verdict,
+    comparison::{Finding, Findings, Problem, Scope, compare, patiently},
+    projection::{Counts, Extent, List},
+};
+
+/// The most orders that one run mends.
+const MAX_LOST: usize = 100_000;
+/// How many orders are told of, or looked at, at a time.
+const BATCH: usize = 500;
+/// How long JetStream may take to store one batch.
+const STORED_WITHIN: Duration = Duration::from_secs(30);
+/// How often to look whether orders are mended.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Find and mend orders whose event, projection or payment never happened
+///
+/// Their latest event is published again, and the daemons do the rest. Safe to repeat: what an order has been through
+/// is not done twice. What waits for a daemon that is slow or away is not lost and is left to it. Exit code 1 when
+/// something is left to mend.
 #[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Only the orders of this tenant
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    /// How long an order may be PENDING before its payment counts as lost
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    pending_for: Duration,
+    /// How long a row must be missing or behind to be lost
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    settle: Duration,
+    /// How long to wait until what was told again is mended
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Only say what would be done
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+}
 
-pub(crate) async fn run(_context: &Context, _options: Options) -> Result<Verdict> {
-    todo!("not written yet")
+/// What an order lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nobody heard that it was created: it is PENDING and has no row.
+    Event,
+    /// It went on, and its row does not show it.
+    Projection,
+    /// It is listed and stays PENDING.
+    Payment,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Event, Self::Projection, Self::Payment];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Projection => "projection",
+            Self::Payment => "payment",
+        }
+    }
+
+    /// What was found, and what telling of it again does.
+    const fn explained(self) -> &'static str {
+        match self {
+            Self::Event => {
+                "are PENDING and not listed: `created` again lists them and has them paid"
+            }
+            Self::Projection => {
+                "are not listed as they are: `updated` again brings the list up to them"
+            }
+            Self::Payment => "are PENDING for too long: `created` again has them paid",
+        }
+    }
+}
+
+/// An order to mend.
+struct Lost {
+    id: String,
+    kind: Kind,
+    /// Whether it is mended only when it is no longer PENDING.
+    overdue: bool,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
+    let (store, bus) = (context.store().await?, context.bus().await?);
+    let pending_for = i64::try_from(options.pending_for.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for));
+    let scope = Scope {
+        tenant: options.tenant,
+        settle: options.settle,
+        pending_before: before,
+        after: String::new(),
+    };
+    let mut search = Search {
+        before,
+        lost: Vec::new(),
+        others: Counts::default(),
+    };
+    let scanned = compare(context, &store, Some(&bus), &scope, &mut search).await?;
+    let Search { lost, others, .. } = search;
+    if context.stop.is_cancelled() {
+        return Ok(Verdict::Interrupted);
+    }
+    context.output.line(
+        format_args!("{}: {} orders to mend", Extent(scanned), lost.len()),
+        &json!({
+            "orders": scanned.orders, "rows": scanned.rows, "onTheirWay": scanned.on_their_way, "complete": scanned.complete,
+            "lost": lost.len(), "others": others.0,
+        }),
+    );
+    for (kind, count) in by_kind(&lost) {
+        context
+            .output
+            .remark(format_args!("  {count} {}", kind.explained()));
+    }
+    if others.total() > 0 {
+        let hint = "for `projection verify` and `rebuild`";
+        context.output.remark(format_args!(
+            "  {} other differences{}, {hint}",
+            others.total(),
+            List(&others)
+        ));
+    }
+    if !scanned.complete {
+        context
+            .output
+            .remark("  these are only the first; run it again for the others");
+    }
+    let is_all = scanned.complete && others.total() == 0;
+    if lost.is_empty() {
+        return Ok(if is_all {
+            Verdict::Fine
+        } else {
+            Verdict::Found
+        });
+    }
+    if options.dry_run {
+        return Ok(Verdict::Found);
+    }
+    if !options.yes && !confirmed(context, lost.len()).await? {
+        return Ok(Verdict::Interrupted);
+    }
+    mend(context, &store, &bus, lost, options.wait, is_all).await
+}
+
+/// Tells of all of them again, waits until they are mended, and says what became of each kind.
+async fn mend(
+    context: &Context,
+    store: &Store,
+    bus: &Bus,
+    lost: Vec<Lost>,
+    wait: Duration,
+    is_all: bool,
+) -> Result<Verdict> {
+    tell(context, store, bus, &lost).await?;
+    let found: Vec<_> = by_kind(&lost).collect();
+    let open = open_after(context, store, lost, wait).await?;
+    for Lost { id, kind, .. } in &open {
+        let kind = kind.as_str();
+        context.output.line(
+            format_args!("{id}: still without its {kind}"),
+            &json!({ "open": kind, "orderId": id }),
+        );
+    }
+    for (kind, found) in found {
+        let open = open.iter().filter(|lost| lost.kind == kind).count();
+        let (mended, kind) = (found - open, kind.as_str());
+        context.output.line(
+            format_args!("{kind}: found {found}, mended {mended}, open {open}"),
+            &json!({ "kind": kind, "found": found, "mended": mended, "open": open }),
+        );
+    }
+    Ok(match (open.is_empty(), is_all) {
+        (false, _) if context.stop.is_cancelled() => Verdict::Interrupted,
+        (true, true) => Verdict::Fine,
+        _ => Verdict::Found,
+    })
+}
+
+fn by_kind(lost: &[Lost]) -> impl Iterator<Item = (Kind, usize)> {
+    Kind::ALL
+        .into_iter()
+        .map(|kind| (kind, lost.iter().filter(|lost| lost.kind == kind).count()))
+        .filter(|(_, count)| *count > 0)
+}
+
+struct Search {
+    before: Option<Timestamp>,
+    lost: Vec<Lost>,
+    /// What telling again does not mend.
+    others: Counts,
+}
+
+impl Findings for Search {
+    async fn found(&mut self, findings: Vec<Finding>) -> Result<()> {
+        for finding in findings {
+            let kind = match (&finding.problem, &finding.order) {
+                (Problem::Pending, _) => Kind::Payment,
+                (Problem::Row(Difference::Missing), Some(order))
+                    if order.status == Status::Pending =>
+                {
+                    Kind::Event
+                }
+                (Problem::Row(Difference::Missing | Difference::Behind(_)), _) => Kind::Projection,
+                _ => {
+                    self.others.add(finding.kind(), 1);
+                    continue;
+                }
+            };
+            let is_overdue = |order: &Order| {
+                order.status == Status::Pending
+                    && self.before.is_some_and(|before| order.created_at < before)
+            };
+            self.lost.push(Lost {
+                overdue: finding.order.as_ref().is_some_and(is_overdue),
+                id: finding.id,
+                kind,
+            });
+        }
+        Ok(())
+    }
+
+    fn wants_more(&self) -> bool {
+        self.lost.len() < MAX_LOST
+    }
+}
+
+/// Asks on the terminal; without one nothing may happen unasked.
+async fn confirmed(context: &Context, count: usize) -> Result<bool> {
+    if !stdin().is_terminal() {
+        bail!(
+            "there is no terminal to ask on: say --yes to tell of {count} orders again, or --dry-run"
+        );
+    }
+    eprint!("tell of {count} orders again? [y/N] ");
+    let (answer, answered) = oneshot::channel();
+    // A thread of its own: a read of the terminal cannot be given up, and must not hold up the exit.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = stdin().read_line(&mut line);
+        let _ = answer.send(line);
+    });
+    match context.stop.run_until_cancelled(answered).await {
+        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Ok(true),
+        Some(_) => bail!("nothing was done"),
+        None => Ok(false),
+    }
+}
+
+/// Publishes the latest event of each order again, until the operator stops it.
+async fn tell(context: &Context, store: &Store, bus: &Bus, lost: &[Lost]) -> Result<()> {
+    let bar = context.output.progress("told again", lost.len() as u64);
+    for batch in lost.chunks(BATCH) {
+        if context.stop.is_cancelled() {
+            break;
+        }
+        let ids: Vec<&str> = batch.iter().map(|lost| lost.id.as_str()).collect();
+        let orders = patiently(async || store.orders().look_up(&ids).await).await?;
+        let latest = |order: &Order| {
+            Message::of_event(&order.latest_event(), TraceContext::root(), None).on(Uuid::new_v4())
+        };
+        let events = orders.values().flatten().map(latest).collect();
+        timeout(STORED_WITHIN, bus.publish_until_stored(events))
+            .await
+            .context("JetStream does not store the events; run it again to go on")?;
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Those that are not mended when `wait` is over.
+async fn open_after(
+    context: &Context,
+    store: &Store,
+    lost: Vec<Lost>,
+    wait: Duration,
+) -> Result<Vec<Lost>> {
+    let deadline = Instant::now() + wait;
+    let bar = context.output.progress("mended", lost.len() as u64);
+    let mut open = lost;
+    loop {
+        let before = open.len();
+        open = still_open(store, open).await?;
+        bar.inc((before - open.len()) as u64);
+        if open.is_empty() || context.stop.is_cancelled() || Instant::now() >= deadline {
+            bar.finish_and_clear();
+            return Ok(open);
+        }
+        context.stop.run_until_cancelled(sleep(LOOK_EVERY)).await;
+    }
+}
+
+async fn still_open(store: &Store, lost: Vec<Lost>) -> Result<Vec<Lost>> {
+    let mut open = Vec::new();
+    let mut rest = lost.into_iter().peekable();
+    while rest.peek().is_some() {
+        let batch: Vec<Lost> = rest.by_ref().take(BATCH).collect();
+        let ids: Vec<&str> = batch.iter().map(|lost| lost.id.as_str()).collect();
+        let rows = patiently(async || store.rows().look_up(&ids).await).await?;
+        let orders = patiently(async || store.orders().look_up(&ids).await).await?;
+        let is_mended = |lost: &Lost| match (orders.get(&lost.id), rows.get(&lost.id)) {
+            (Some(Ok(order)), Some(Ok(row))) => {
+                row.version >= order.version && !(lost.overdue && order.status == Status::Pending)
+            }
+            _ => false,
+        };
+        let mended: Vec<bool> = batch.iter().map(is_mended).collect();
+        let batch = batch.into_iter().zip(mended);
+        open.extend(
+            batch
+                .filter(|(_, is_mended)| !is_mended)
+                .map(|(lost, _)| lost),
+        );
+    }
+    Ok(open)
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -6,7 +6,9 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::join_all};
-use orders_contracts::{Channel, CommandId, Metadata, Reply, ReplyTo, TenantId};
+use orders_contracts::{
+    Channel, CommandId, Metadata, OrderEvent, Reply, ReplyTo, TenantId, TraceContext,
+};
 use serde::Serialize;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -53,6 +55,33 @@ impl Message {
             message_id: metadata.id.clone(),
             metadata,
             body: body.into(),
+        }
+    }
+
+    /// The message by which the writer tells of `event`: the same id and bytes whenever it is made, and by whomever.
+    pub fn of_event(event: &OrderEvent, trace: TraceContext, reply_to: Option<ReplyTo>) -> Self {
+        let channel = match event.version {
+            1 => Channel::OrderCreated,
+            _ => Channel::OrderUpdated,
+        };
+        let metadata = Metadata {
+            id: format!("{}:{}", event.order.order_id, event.version),
+            source: "/orders/writer".to_owned(),
+            order_id: event.order.order_id.clone(),
+            time: event.occurred_at,
+            trace,
+            reply_to,
+        };
+        Self::new(channel, &event.tenant_id, metadata, event)
+    }
+
+    /// The same message on another `occasion`: the stream does not take it for one that it has had, such as one that was
+    /// lost, and stores it once if several publish it on the same occasion.
+    #[must_use]
+    pub fn on(self, occasion: impl Display) -> Self {
+        Self {
+            message_id: format!("{}@{occasion}", self.metadata.id),
+            ..self
         }
     }
 

@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 
-use orders_contracts::{OrderEvent, OrderId};
+use orders_contracts::{AttachmentRef, OrderEvent, OrderId, OrderRow, TenantId};
+
+use crate::Order;
 
 /// What an event is to the row as stored, of which only the version counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +46,111 @@ pub fn newest<'a>(
     newest
 }
 
+/// A row as the read model has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRow {
+    /// In whose list it is.
+    pub tenant_id: TenantId,
+    /// Its version.
+    pub version: u32,
+    /// What the list shows.
+    pub row: OrderRow,
+}
+
+impl From<OrderEvent> for StoredRow {
+    fn from(event: OrderEvent) -> Self {
+        Self {
+            tenant_id: event.tenant_id,
+            version: event.version,
+            row: event.order,
+        }
+    }
+}
+
+/// How the read model differs from an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// The order has no row.
+    Missing,
+    /// The row is at this version, and the order further on.
+    Behind(u32),
+    /// The row is at this version, which the order never had.
+    Ahead(u32),
+    /// The row is at the order's version and has other values.
+    Values(Vec<FieldDifference>),
+}
+
+/// A field of a row that is not what the order says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldDifference {
+    /// The field's name in the store.
+    pub field: &'static str,
+    /// What the row has.
+    pub row: String,
+    /// What the order has.
+    pub order: String,
+}
+
+/// How `row` differs from what the order's latest event makes of it; `None` when it does not.
+pub fn difference(row: Option<&StoredRow>, order: &Order) -> Option<Difference> {
+    let Some(row) = row else {
+        return Some(Difference::Missing);
+    };
+    if row.version < order.version {
+        return Some(Difference::Behind(row.version));
+    }
+    if row.version > order.version {
+        return Some(Difference::Ahead(row.version));
+    }
+    let fields = differing_fields(row, &order.latest_event().into());
+    (!fields.is_empty()).then_some(Difference::Values(fields))
+}
+
+fn differing_fields(row: &StoredRow, order: &StoredRow) -> Vec<FieldDifference> {
+    texts(row)
+        .into_iter()
+        .zip(texts(order))
+        .filter(|((_, row), (_, order))| row != order)
+        .map(|((field, row), (_, order))| FieldDifference { field, row, order })
+        .collect()
+}
+
+/// Every field of a row as text. Without `..`, so that a new field is not forgotten here.
+fn texts(stored: &StoredRow) -> [(&'static str, String); 7] {
+    let StoredRow {
+        tenant_id,
+        version: _,
+        row:
+            OrderRow {
+                order_id,
+                status,
+                created_at,
+                buyer_email,
+                total,
+                attachment,
+            },
+    } = stored;
+    let file = attachment.as_ref().map_or_else(
+        || "none".to_owned(),
+        |AttachmentRef {
+             filename,
+             storage_key,
+         }| format!("{filename:?} at {storage_key:?}"),
+    );
+    [
+        ("orderId", order_id.to_string()),
+        ("tenantId", tenant_id.to_string()),
+        ("status", status.as_str().to_owned()),
+        ("createdAt", created_at.to_string()),
+        ("buyerEmail", buyer_email.clone()),
+        ("total", total.to_string()),
+        ("attachment", file),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
-    use orders_contracts::{CreateOrder, OrderRow, Status, Timestamp};
+    use orders_contracts::{CreateOrder, Status, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -116,6 +220,82 @@ mod tests {
                 rows.apply(batch);
             }
             prop_assert_eq!(rows, expected);
+        }
+    }
+    fn paid() -> Order {
+        let body = r#"{"requestId":"r","tenantId":"t","buyer":{"email":"a@b.cc","name":"A"},"items":[{"sku":"S","qty":1,"price":5}],
+            "attachment":{"filename":"f.pdf","contentType":"application/pdf","size":1,"storageKey":"k/f.pdf"}}"#;
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
+        Order::create(command, "c".parse().unwrap(), at(1_000)).moved(Status::Paid, at(2_000))
+    }
+
+    #[test]
+    fn a_row_differs_by_presence_version_and_every_field() {
+        let order = paid();
+        let row = StoredRow::from(order.latest_event());
+        assert_eq!(difference(Some(&row), &order), None);
+        assert_eq!(difference(None, &order), Some(Difference::Missing));
+        let at = |version| StoredRow {
+            version,
+            ..row.clone()
+        };
+        assert_eq!(
+            difference(Some(&at(1)), &order),
+            Some(Difference::Behind(1))
+        );
+        assert_eq!(difference(Some(&at(3)), &order), Some(Difference::Ahead(3)));
+
+        type Damage = (&'static str, fn(&mut StoredRow));
+        let damages: [Damage; 8] = [
+            ("orderId", |stored| {
+                stored.row.order_id = format!("ord_{}", "a".repeat(26)).parse().unwrap()
+            }),
+            ("tenantId", |stored| {
+                stored.tenant_id = "other".parse().unwrap()
+            }),
+            ("status", |stored| stored.row.status = Status::Pending),
+            ("createdAt", |stored| {
+                stored.row.created_at = Timestamp::from_millis(1_001).unwrap()
+            }),
+            ("buyerEmail", |stored| stored.row.buyer_email.push('x')),
+            ("total", |stored| stored.row.total = "5.01".parse().unwrap()),
+            ("attachment", |stored| stored.row.attachment = None),
+            ("attachment", |stored| {
+                stored
+                    .row
+                    .attachment
+                    .as_mut()
+                    .unwrap()
+                    .storage_key
+                    .push('x')
+            }),
+        ];
+        for (name, damage) in damages {
+            let mut damaged = row.clone();
+            damage(&mut damaged);
+            let Some(Difference::Values(fields)) = difference(Some(&damaged), &order) else {
+                panic!("{name} is not seen");
+            };
+            assert_eq!(
+                fields.iter().map(|field| field.field).collect::<Vec<_>>(),
+                [name]
+            );
+        }
+    }
+
+    proptest! {
+        /// Whatever the history: the rows that the projector makes of it are no difference, and any older one is.
+        #[test]
+        fn only_the_latest_event_is_no_difference(seen in 0u32..3, moved: bool) {
+            let order = if moved { paid() } else { Order { status: Status::Pending, version: 1, ..paid() } };
+            let row = match seen {
+                0 => None,
+                1 => Some(StoredRow::from(order.created_event())),
+                _ => Some(StoredRow::from(order.latest_event())),
+            };
+            let reached = row.as_ref().map_or(0, |row| row.version);
+            prop_assert_eq!(difference(row.as_ref(), &order).is_none(), reached == order.version);
         }
     }
 }

@@ -5,7 +5,7 @@ use orders_contracts::{
     Attachment, AttachmentRef, Buyer, CommandId, Item, Money, OrderEvent, OrderId, OrderRow,
     RequestId, Status, TenantId, Timestamp,
 };
-use orders_domain::Order;
+use orders_domain::{Order, projection::StoredRow};
 use serde::{Deserialize, Serialize};
 
 /// A document of `orders_write`.
@@ -168,6 +168,19 @@ impl From<&OrderEvent> for RowDocument {
     }
 }
 
+/// The row as it is stored, with the field `orderId` and not the `_id`: they may differ where somebody changed them.
+impl From<RowDocument> for StoredRow {
+    fn from(document: RowDocument) -> Self {
+        let (order_id, tenant_id) = (document.order_id.clone(), document.tenant_id.clone());
+        let (version, row) = document.into();
+        Self {
+            tenant_id,
+            version,
+            row: OrderRow { order_id, ..row },
+        }
+    }
+}
+
 /// The row and its version.
 impl From<RowDocument> for (u32, OrderRow) {
     fn from(document: RowDocument) -> Self {
@@ -212,16 +225,16 @@ mod decimal {
 }
 
 /// A moment as a date; both have milliseconds.
-mod date {
+pub(crate) mod date {
     use mongodb::bson::DateTime;
     use orders_contracts::Timestamp;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         DateTime::from_millis(moment.millis()).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
         let millis = DateTime::deserialize(from)?.timestamp_millis();
         Timestamp::from_millis(millis).ok_or_else(|| de::Error::custom("must be a date in range"))
     }

@@ -2,16 +2,19 @@
 //!
 //! * [`WriteModel`] is `orders_write`, the truth: an order is inserted once and moved once.
 //! * [`ReadModel`] is `orders_read`: one row per order, at a version that only rises, and the list over them.
+//! * [`Checkpoints`] is `orders_checkpoints`: how far an operator's long work over the two has got.
 //!
 //! It asks for single-document atomicity, unique indexes and unordered inserts only: no transactions, change streams
 //! or update pipelines. So it runs on a standalone server, a replica set, a sharded cluster or a compatible engine.
 //! Every write is idempotent by `_id` and version, so whoever gets [`Error::Unavailable`] may simply try again.
 
+mod checkpoint;
 mod document;
 mod error;
 mod index;
 mod operation;
 mod read_model;
+mod scan;
 mod write_model;
 
 use std::time::Duration;
@@ -23,10 +26,12 @@ use mongodb::{
     options::{Acknowledgment, ClientOptions, CollectionOptions, WriteConcern},
 };
 
+pub use checkpoint::{Checkpoint, Checkpoints};
 pub use error::Error;
 pub use index::IndexDifference;
 pub use read_model::{ListOrders, OrderPage, ReadModel};
-pub use write_model::WriteModel;
+pub use scan::{Found, Orphan};
+pub use write_model::{PendingPlace, WriteModel};
 
 /// The database when the URL names none.
 const DEFAULT_DATABASE: &str = "orders";
@@ -125,6 +130,11 @@ impl Store {
     /// The read model.
     pub fn rows(&self) -> ReadModel {
         ReadModel::new(self.collection("orders_read"), self.auto_migrate)
+    }
+
+    /// The checkpoints of an operator's work.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.collection("orders_checkpoints"))
     }
 
     fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {

@@ -5,7 +5,10 @@ use std::{fmt, time::Duration};
 use mongodb::{
     Collection,
     action::Find,
-    bson::{RawDeserializer, RawDocument},
+    bson::{
+        Bson, Document, RawDeserializer, RawDocument, deserialize_from_document, doc,
+        serialize_to_bson,
+    },
     error::{ErrorKind, InsertManyError},
 };
 use orders_contracts::OrderId;
@@ -16,6 +19,8 @@ use crate::error::{DUPLICATE_KEY, Error};
 
 /// How long a read or a write may take; after it the outcome is unknown.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a page may take of which only a few documents fit the filter: it may read most of the collection.
+pub(crate) const SCAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs `operation` for at most `deadline`. The driver itself has no limit for an answer that never comes.
 pub(crate) async fn within<T, E>(
@@ -82,11 +87,23 @@ pub(crate) async fn read<T>(find: Find<'_, T>, limit: u64) -> Result<Vec<T>, Err
 where
     T: DeserializeOwned + Send + Sync,
 {
+    read_within(DEADLINE, find, limit).await
+}
+
+/// Reads at most `limit` documents in one batch, for at most `deadline`.
+pub(crate) async fn read_within<T>(
+    deadline: Duration,
+    find: Find<'_, T>,
+    limit: u64,
+) -> Result<Vec<T>, Error>
+where
+    T: DeserializeOwned + Send + Sync,
+{
     // A limit of 0 would mean none.
     if limit == 0 {
         return Ok(Vec::new());
     }
-    within(DEADLINE, async {
+    within(deadline, async {
         let mut cursor = find
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .batch_size(i32::try_from(limit).unwrap_or(i32::MAX).unsigned_abs())
@@ -98,6 +115,40 @@ where
         Ok::<_, Error>(found)
     })
     .await
+}
+
+/// Carries out `statements` with one unordered command of that `name`; how many documents they changed.
+///
+/// The driver's own bulk write is a command that compatible engines do not have.
+pub(crate) async fn write_all<T: Send + Sync>(
+    collection: &Collection<T>,
+    name: &str,
+    field: &str,
+    statements: Vec<Document>,
+) -> Result<u64, Error> {
+    if statements.is_empty() {
+        return Ok(0);
+    }
+    let mut command = doc! { name: collection.name(), field: statements, "ordered": false };
+    // The driver adds none to a command that it does not know.
+    if let Some(concern) = collection.write_concern() {
+        let concern = serialize_to_bson(concern).map_err(|e| Error::Refused(e.to_string()))?;
+        command.insert("writeConcern", concern);
+    }
+    let database = collection.client().database(&collection.namespace().db);
+    let answer = within(DEADLINE, database.run_command(command)).await?;
+    // The same shape as that of an insert: what failed, by statement.
+    let failed: InsertManyError = deserialize_from_document(answer.clone())
+        .map_err(|error| Error::Unavailable(format!("cannot read the answer: {error}")))?;
+    if failed.write_errors.is_some() || failed.write_concern_error.is_some() {
+        return Err(failed.into());
+    }
+    let changed = answer.get("n").and_then(|n| match n {
+        Bson::Int32(n) => u64::try_from(*n).ok(),
+        Bson::Int64(n) => u64::try_from(*n).ok(),
+        _ => None,
+    });
+    changed.ok_or_else(|| Error::Unavailable("the answer has no count".to_owned()))
 }
 
 /// Reads one document; one that is not a `T` is an error that names the order and the field.

@@ -41,7 +41,7 @@ const BY_TIME: Index = Index {
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
 pub struct ReadModel {
-    rows: Collection<RowDocument>,
+    pub(crate) rows: Collection<RowDocument>,
     auto_migrate: bool,
 }
 

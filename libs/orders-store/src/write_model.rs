@@ -32,8 +32,15 @@ const INDEXES: [Index; 3] = [
 /// The collection `orders_write`: each order as it is.
 #[derive(Debug, Clone)]
 pub struct WriteModel {
-    orders: Collection<OrderDocument>,
+    pub(crate) orders: Collection<OrderDocument>,
     auto_migrate: bool,
+}
+
+/// How far a search for pending orders has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingPlace {
+    created_at: DateTime,
+    id: String,
 }
 
 impl WriteModel {
@@ -101,20 +108,37 @@ impl WriteModel {
         Ok(outcome.modified_count)
     }
 
-    /// At most `limit` of the orders that are PENDING since before `before`, oldest first.
-    pub async fn pending_since(&self, before: Timestamp, limit: i64) -> Result<Vec<Order>, Error> {
+    /// At most `limit` of the orders that are PENDING since before `before`, oldest first, behind the place `after`; and
+    /// the place to go on from, `None` when there are no more.
+    pub async fn pending_since(
+        &self,
+        before: Timestamp,
+        after: Option<&PendingPlace>,
+        limit: u64,
+    ) -> Result<(Vec<Order>, Option<PendingPlace>), Error> {
         let orders = self.orders.clone_with_type::<RawDocumentBuf>();
-        let find = orders
-            .find(doc! {
-                "status": Status::Pending.as_str(),
-                "createdAt": { "$lt": DateTime::from_millis(before.millis()) },
+        let mut filter = doc! {
+            "status": Status::Pending.as_str(),
+            "createdAt": { "$lt": DateTime::from_millis(before.millis()) },
+        };
+        if let Some(PendingPlace { created_at, id }) = after {
+            let later = doc! { "createdAt": { "$gt": created_at } };
+            let same_time = doc! { "createdAt": created_at, "_id": { "$gt": id } };
+            filter.insert("$or", [later, same_time]);
+        }
+        let find = orders.find(filter).sort(doc! { "createdAt": 1, "_id": 1 });
+        let found = read(find, limit).await?;
+        let is_full = found.len() as u64 == limit;
+        let place = found.last().filter(|_| is_full).and_then(|last| {
+            Some(PendingPlace {
+                created_at: last.get_datetime("createdAt").ok()?,
+                id: last.get_str("_id").ok()?.to_owned(),
             })
-            .sort(doc! { "createdAt": 1, "_id": 1 });
-        let found = read(find, u64::try_from(limit).unwrap_or(0)).await?;
+        });
         // One that this version cannot read must not hide the others.
         let readable = found
             .iter()
             .filter_map(|raw| decode::<OrderDocument>(raw).ok());
-        Ok(readable.map(Order::from).collect())
+        Ok((readable.map(Order::from).collect(), place))
     }
 }

@@ -140,7 +140,7 @@ async fn pay(bus: Bus, payment: Payment) {
     let order_id = delivery.metadata.order_id.clone();
     let now = Timestamp::now();
     let metadata = Metadata {
-        // One id for each order: a second payment of it is dropped by the stream, or found done by the writer.
+        // One id for each order: a second payment of it is found done by the writer.
         id: format!("{order_id}:paid"),
         source: "/orders/payment-simulator".to_owned(),
         order_id: order_id.clone(),
@@ -155,6 +155,9 @@ async fn pay(bus: Bus, payment: Payment) {
         paid_at: now,
     };
     let message = Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid);
+    // One message for each event: told again of an order whose payment was lost, the stream must not take the new one
+    // for a duplicate.
+    let message = message.on(delivery.position());
     failpoint("payment-simulator.due").await;
     bus.publish_until_stored(vec![message]).await;
     failpoint("payment-simulator.paid").await;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use orders_bus::{Delivery, Reason};
-use orders_contracts::{Channel, CreateOrder, FieldError, Invalid, OrderId, Reply, Timestamp};
+use orders_contracts::{CreateOrder, FieldError, Invalid, OrderId, Reply, Timestamp};
 use orders_domain::{Order, Repeat};
 use orders_service::{failpoint, retry};
 use orders_store::Error as StoreError;
@@ -107,11 +107,7 @@ impl Writer {
             };
             self.answer(command.delivery, &reply).await;
             if let Some(order) = order {
-                events.push(Self::event(
-                    Channel::OrderCreated,
-                    command.delivery,
-                    &order.created_event(),
-                ));
+                events.push(Self::event(command.delivery, &order.created_event()));
             }
         }
         failpoint("writer.answered").await;

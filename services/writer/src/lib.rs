@@ -11,9 +11,7 @@ mod settle;
 use std::collections::HashMap;
 
 use orders_bus::{Batch, Bus, Delivery, Error as BusError, Message};
-use orders_contracts::{
-    Channel, FieldError, Metadata, OrderEvent, OrderId, Reply, Timestamp, streams,
-};
+use orders_contracts::{Channel, FieldError, OrderEvent, OrderId, Reply, Timestamp, streams};
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry};
 use orders_store::{Error as StoreError, Store, WriteModel};
@@ -150,16 +148,9 @@ impl Writer {
         }
     }
 
-    /// The message that tells of `event`, caused by `cause`; the same id and bytes whenever it is made.
-    fn event(channel: Channel, cause: &Delivery, event: &OrderEvent) -> Message {
-        let metadata = Metadata {
-            id: format!("{}:{}", event.order.order_id, event.version),
-            source: "/orders/writer".to_owned(),
-            order_id: event.order.order_id.clone(),
-            time: event.occurred_at,
-            trace: cause.metadata.trace.child(),
-            reply_to: cause.metadata.reply_to.clone(),
-        };
-        Message::new(channel, &event.tenant_id, metadata, event)
+    /// The message that tells of `event`, caused by `cause`.
+    fn event(cause: &Delivery, event: &OrderEvent) -> Message {
+        let metadata = &cause.metadata;
+        Message::of_event(event, metadata.trace.child(), metadata.reply_to.clone())
     }
 }

@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use orders_bus::{Delivery, Reason};
 use orders_contracts::{
-    CancelOrder, Channel, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status,
-    Timestamp,
+    CancelOrder, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status, Timestamp,
 };
 use orders_domain::{Order, Transition};
 use orders_service::{failpoint, retry};
@@ -208,9 +207,7 @@ impl Writer {
                 Outcome::Moved(order) | Outcome::Before(order) => Some((wish, order)),
                 _ => None,
             })
-            .map(|(wish, order)| {
-                Self::event(Channel::OrderUpdated, wish.delivery, &order.latest_event())
-            })
+            .map(|(wish, order)| Self::event(wish.delivery, &order.latest_event()))
             .collect();
         if !events.is_empty() {
             failpoint("writer.settled").await;
