@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fmt,
-    io::{IsTerminal, stdin},
     time::Duration,
 };
 
@@ -14,11 +13,11 @@ use indicatif::ProgressBar;
 use orders_bus::{Bus, DeadLetter, DeadLetterContent, DeadLetterFilter, Settled};
 use orders_contracts::{TenantId, Timestamp};
 use serde_json::json;
-use tokio::{sync::oneshot, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
     Context, Verdict,
-    output::{moment, plain},
+    output::{confirmed, moment, plain},
 };
 
 #[derive(Subcommand)]
@@ -163,7 +162,8 @@ async fn handle(
     // With --json they are for the one who answers, and stdout is for programs.
     eprint!("{count}");
     if count.able > 0 {
-        if !handling.yes && !confirmed(context, action, count.able).await? {
+        let question = format!("{action} {} dead letters", count.able);
+        if !handling.yes && !confirmed(&question, &context.stop).await? {
             return Ok(Verdict::Interrupted);
         }
         if !bus.has_audit().await? {
@@ -214,26 +214,6 @@ async fn handle(
 
 fn advance(bar: &ProgressBar, settled: &Settled) {
     bar.inc(settled.done.len() as u64);
-}
-
-/// Asks on the terminal; without one nothing may happen unasked.
-async fn confirmed(context: &Context, action: Action, count: u64) -> Result<bool> {
-    if !stdin().is_terminal() {
-        bail!("there is no terminal to ask on: say --yes to {action} {count} dead letters");
-    }
-    eprint!("{action} {count} dead letters? [y/N] ");
-    let (answer, answered) = oneshot::channel();
-    // A thread of its own: a read of the terminal cannot be given up, and must not hold up the exit.
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let _ = stdin().read_line(&mut line);
-        let _ = answer.send(line);
-    });
-    match context.stop.run_until_cancelled(answered).await {
-        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Ok(true),
-        Some(_) => bail!("nothing was done"),
-        None => Ok(false),
-    }
 }
 
 /// `user@host`, as far as they are known.

@@ -1,10 +1,16 @@
 //! What the operator sees: text for people, or one JSON object a line.
 
-use std::{fmt::Display, io::Write as _};
+use std::{
+    fmt::Display,
+    io::{IsTerminal as _, Write as _, stdin},
+};
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use orders_contracts::Timestamp;
 use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Prints results to stdout; progress goes to stderr.
 pub(crate) struct Output {
@@ -41,6 +47,26 @@ impl Output {
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         bar.set_message(what);
         bar
+    }
+}
+
+/// Asks whether to do it, on the terminal; without one nothing happens unasked. `false` when a signal came first.
+pub(crate) async fn confirmed(question: &str, stop: &CancellationToken) -> anyhow::Result<bool> {
+    if !stdin().is_terminal() {
+        bail!("there is no terminal to ask on: say --yes to {question}");
+    }
+    eprint!("{question}? [y/N] ");
+    let (answer, answered) = oneshot::channel();
+    // A thread of its own: a read of the terminal cannot be given up, and must not hold up the exit.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = stdin().read_line(&mut line);
+        let _ = answer.send(line);
+    });
+    match stop.run_until_cancelled(answered).await {
+        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Ok(true),
+        Some(_) => bail!("nothing was done"),
+        None => Ok(false),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     Context, Verdict,
     comparison::{Finding, Findings, Problem, Scanned, Scope, compare, patiently},
-    output::Output,
+    output::{Output, plain},
 };
 
 /// How many rows one command writes.
@@ -314,7 +314,10 @@ impl Finding {
             Problem::Orphan(_) => "the row has no order".to_owned(),
             Problem::Pending => "the order is pending for too long".to_owned(),
         };
-        output.line(format_args!("{}: {text}", self.id), &self.value());
+        output.line(
+            format_args!("{}: {}", plain(&self.id), plain(&text)),
+            &self.value(),
+        );
     }
 
     fn value(&self) -> Value {

@@ -1,27 +1,22 @@
 //! `reconcile`: orders whose event, projection or payment never happened are told of again, so that every daemon that
 //! missed them, and the sockets, hear of them in the ordinary way. Nothing is written past the daemons.
 
-use std::{
-    io::{IsTerminal, stdin},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use orders_bus::{Bus, Message};
 use orders_contracts::{Status, TenantId, Timestamp, TraceContext};
 use orders_domain::{Order, projection::Difference};
 use orders_store::Store;
 use serde_json::json;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::{
     Context, Verdict,
     comparison::{Finding, Findings, Problem, Scope, compare, patiently},
+    output::confirmed,
     projection::{Counts, Extent, List},
 };
 
@@ -161,7 +156,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     if options.dry_run {
         return Ok(Verdict::Found);
     }
-    if !options.yes && !confirmed(context, lost.len()).await? {
+    let question = format!("tell of {} orders again", lost.len());
+    if !options.yes && !confirmed(&question, &context.stop).await? {
         return Ok(Verdict::Interrupted);
     }
     mend(context, &store, &bus, lost, options.wait, is_all).await
@@ -246,28 +242,6 @@ impl Findings for Search {
 
     fn wants_more(&self) -> bool {
         self.lost.len() < MAX_LOST
-    }
-}
-
-/// Asks on the terminal; without one nothing may happen unasked.
-async fn confirmed(context: &Context, count: usize) -> Result<bool> {
-    if !stdin().is_terminal() {
-        bail!(
-            "there is no terminal to ask on: say --yes to tell of {count} orders again, or --dry-run"
-        );
-    }
-    eprint!("tell of {count} orders again? [y/N] ");
-    let (answer, answered) = oneshot::channel();
-    // A thread of its own: a read of the terminal cannot be given up, and must not hold up the exit.
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let _ = stdin().read_line(&mut line);
-        let _ = answer.send(line);
-    });
-    match context.stop.run_until_cancelled(answered).await {
-        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Ok(true),
-        Some(_) => bail!("nothing was done"),
-        None => Ok(false),
     }
 }
 

@@ -94,6 +94,13 @@ impl Bus {
         }))
     }
 
+    /// When the oldest message was stored that `consumer` has not settled yet; `None` when it has settled all, or does
+    /// not exist. Whatever was stored before that has been through its daemon.
+    pub async fn unsettled_since(&self, consumer: &Consumer) -> Result<Option<Timestamp>, Error> {
+        let state = self.consumer_state(consumer).await?;
+        Ok(state.and_then(|state| state.oldest))
+    }
+
     async fn oldest_unacked(
         &self,
         consumer: &Consumer,

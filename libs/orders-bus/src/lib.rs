@@ -10,7 +10,6 @@
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
 //! an error of a pull never ends a consumer.
 
-mod backlog;
 mod consumer;
 mod dead_letters;
 mod error;
