@@ -6,6 +6,7 @@
 mod bad_input;
 mod bus;
 mod cancel;
+mod conformance;
 mod crash;
 mod idempotency;
 mod lists;

@@ -41,6 +41,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_NATS_SERVER", setup.tools.join("nats-server"));
     tests.env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"));
     tests.env("ORDERS_TEST_TOOLS_DIR", setup.tools);
+    tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // They wait more than they compute.
         tests.env("RUST_TEST_THREADS", "4");
@@ -64,6 +65,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> u8 {
 
 struct Setup {
     tools: PathBuf,
+    python: PathBuf,
     mongo_url: String,
     database: Vec<Vec<Supervisor>>,
 }
@@ -72,6 +74,7 @@ impl Setup {
     async fn new(workspace: &Workspace, folder: &Path) -> Result<Self> {
         tools::for_tests(workspace).await?;
         let tools = tools::go(workspace).await?;
+        let python = tools::python(workspace).await?;
         let given = env::var("ORDERS_TEST_MONGO_URL").ok();
         if given.is_none() {
             database::prepare(workspace).await?;
@@ -86,6 +89,7 @@ impl Setup {
         if let Some(mongo_url) = given {
             return Ok(Self {
                 tools,
+                python,
                 mongo_url,
                 database: Vec::new(),
             });
@@ -95,6 +99,7 @@ impl Setup {
         let database = database::start(workspace, &site, port).await?;
         Ok(Self {
             tools,
+            python,
             mongo_url: format!("mongodb://127.0.0.1:{port}"),
             database,
         })

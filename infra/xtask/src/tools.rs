@@ -69,6 +69,38 @@ pub(crate) async fn postgres(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder.join("usr/lib/postgresql/18/bin"))
 }
 
+/// The folder with a Python environment, as infra/tools/requirements.txt pins it.
+///
+/// Its programs know the folder they were installed in, which is renamed: run `bin/python -m MODULE`.
+pub(crate) async fn python(workspace: &Workspace) -> Result<PathBuf> {
+    let pins = workspace.root().join("infra/tools/requirements.txt");
+    let text = fs::read(&pins).context("reading infra/tools")?;
+    let version = Command::new("python3").arg("--version").output().await;
+    let version = version.context("python3 --version")?.stdout;
+    ensure(
+        "python-tools",
+        &short_hash((text, version)),
+        async |folder| {
+            let mut environment = Command::new("python3");
+            environment.args(["-m", "venv"]).arg(folder);
+            progress::run("making a Python environment", &mut environment).await?;
+            let mut install = Command::new(folder.join("bin/python"));
+            install
+                .args(["-m", "pip", "install", "--require-hashes", "-r"])
+                .arg(&pins);
+            progress::run("fetching schemathesis (first time only)", &mut install).await
+        },
+    )
+    .await
+}
+
+/// Whether there is a Python that can make environments; Debian has that in a package of its own.
+async fn has_python() -> bool {
+    let mut python = Command::new("python3");
+    let found = python.args(["-c", "import ensurepip"]).output().await;
+    found.is_ok_and(|output| output.status.success())
+}
+
 /// What the tests run besides what they build: installs what is missing if it can.
 pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
     const PROGRAMS: [(&str, &str); 7] = [
@@ -80,10 +112,13 @@ pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
         ("npm", "npm"),
         ("tmux", "tmux"),
     ];
-    let missing: Vec<_> = PROGRAMS
+    let mut missing: Vec<_> = PROGRAMS
         .into_iter()
         .filter(|(program, _)| on_path(program).is_none())
         .collect();
+    if !has_python().await {
+        missing.push(("python3", "python3-venv"));
+    }
     if !missing.is_empty() {
         let programs = missing
             .iter()

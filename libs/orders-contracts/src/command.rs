@@ -9,6 +9,12 @@ use crate::{
 /// The most lines one order can have.
 pub const MAX_ITEMS: usize = 1_000;
 
+/// What [`Node::string`] takes, for the schemas: no control characters.
+const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// Printable, with a letter or a digit behind the last folder.
+const FILE_NAME: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f]*[\p{L}\p{N}][^/\\\u0000-\u001f\u007f-\u009f]*$";
+
 const MAX_QTY: u64 = 1_000_000;
 /// The largest single PUT of the object stores that presigned URLs usually point at: 5 GiB.
 const MAX_UPLOAD_BYTES: u64 = 5 << 30;
@@ -40,7 +46,7 @@ pub struct Buyer {
     #[schemars(email, length(max = 254))]
     pub email: String,
     /// The buyer's name, 1 to 200 characters.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = PRINTABLE))]
     pub name: String,
 }
 
@@ -49,12 +55,13 @@ pub struct Buyer {
 #[schemars(deny_unknown_fields)]
 pub struct Item {
     /// The article, 1 to 100 characters.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), regex(pattern = PRINTABLE))]
     pub sku: String,
     /// How many, 1 to 1,000,000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub qty: u32,
     /// The price of one, with at most 6 decimals.
+    #[schemars(extend("maximum" = 999_999_999_999_u64))]
     pub price: Money,
 }
 
@@ -64,7 +71,7 @@ pub struct Item {
 #[schemars(deny_unknown_fields)]
 pub struct Attachment {
     /// The file's name, 1 to 255 characters.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub filename: String,
     /// The media type, such as `application/pdf`.
     #[schemars(
@@ -76,7 +83,7 @@ pub struct Attachment {
     #[schemars(range(max = 5_368_709_120_u64))]
     pub size: u64,
     /// The key that the presigned upload answered, 1 to 1,024 characters.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = PRINTABLE))]
     pub storage_key: String,
 }
 
@@ -165,7 +172,7 @@ pub struct PresignUpload {
     /// Whose file it is.
     pub tenant_id: TenantId,
     /// The file's name, 1 to 255 characters; folders before it are dropped.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = FILE_NAME))]
     pub filename: String,
     /// The media type, such as `application/pdf`.
     #[schemars(

@@ -7,6 +7,9 @@ use crate::problem::Problem;
 
 pub(crate) const HEADER: &str = "idempotency-key";
 
+/// What [`key`] takes, for the documentation.
+pub(crate) const PATTERN: &str = r#"^([!#-+\--~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#;
+
 /// The key, if the client sent one.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
     let mut values = headers.get_all(HEADER).iter();

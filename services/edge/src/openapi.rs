@@ -7,6 +7,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    idempotency,
     problem::{self, PROBLEM_JSON},
     query,
     routes::{
@@ -40,6 +41,7 @@ pub(crate) fn document() -> Value {
         "components": {
             "parameters": parameters(),
             "headers": headers(),
+            "links": links(),
             "responses": responses(),
             "schemas": schemas(),
         },
@@ -87,22 +89,22 @@ fn paths() -> Value {
                     },
                 })),
                 "responses": with_problems(json!({
-                    "201": with_headers(
+                    "201": with_links(with_headers(
                         answer("The order was created", "OrderRef", &json!({ "orderId": ORDER_ID })),
                         &["location", "x-projected"],
-                    ),
-                    "200": with_headers(
+                    )),
+                    "200": with_links(with_headers(
                         answer("The order had been created by an earlier request", "OrderRef", &json!({ "orderId": ORDER_ID })),
                         &["x-idempotent-replayed", "x-idempotency-mismatch", "x-projected"],
-                    ),
-                    "202": with_headers(
+                    )),
+                    "202": with_links(with_headers(
                         answer(
                             "The request is safe, and the order will be stored when the writer is back",
                             "OrderState",
                             &json!({ "orderId": ORDER_ID, "status": "ACCEPTED" }),
                         ),
                         &["location"],
-                    ),
+                    )),
                 }), &["400", "408", "413", "415", "422", "503"]),
             },
         },
@@ -187,6 +189,7 @@ fn paths() -> Value {
                 "responses": with_problems(json!({
                     "101": { "description": "A websocket" },
                     "200": { "description": "Engine.IO packets" },
+                    "400": { "description": "Not a request of Engine.IO" },
                 }), &["502", "503"]),
             },
         },
@@ -225,7 +228,7 @@ fn parameters() -> Value {
         "idempotencyKey": {
             "name": "Idempotency-Key", "in": "header",
             "description": "Stands in for `requestId`; 1 to 255 visible ASCII characters, quoted or not. When both are given they must be the same.",
-            "schema": { "type": "string" }, "example": "\"r1\"",
+            "schema": { "type": "string", "pattern": idempotency::PATTERN }, "example": "\"r1\"",
         },
         "traceparent": {
             "name": "traceparent", "in": "header", "description": "The trace to continue (W3C trace context)",
@@ -249,6 +252,19 @@ fn headers() -> Value {
             "schema": always,
         },
         "retry-after": { "description": "When to try again, in seconds", "schema": { "type": "integer" } },
+    })
+}
+
+/// What can be done with the order that was just created.
+fn links() -> Value {
+    let (order, tenant) = ("$response.body#/orderId", "$request.body#/tenantId");
+    json!({
+        "show": { "operationId": "showOrder", "parameters": { "orderId": order, "tenantId": tenant } },
+        "cancel": {
+            "operationId": "cancelOrder",
+            "parameters": { "orderId": order },
+            "requestBody": { "tenantId": tenant },
+        },
     })
 }
 
@@ -325,10 +341,13 @@ fn schemas() -> Map<String, Value> {
     add::<TenantId>(&mut generator);
     add::<ProblemDetails>(&mut generator);
     let mut schemas = generator.take_definitions(true);
-    // The header Idempotency-Key may stand in for it.
-    if let Some(required) = schemas["CreateOrder"]["required"].as_array_mut() {
+    // The header Idempotency-Key may stand in for it, and null is as good as nothing.
+    let create = &mut schemas["CreateOrder"];
+    if let Some(required) = create["required"].as_array_mut() {
         required.retain(|name| name != "requestId");
     }
+    let request_id = create["properties"]["requestId"].take();
+    create["properties"]["requestId"] = json!({ "anyOf": [request_id, { "type": "null" }] });
     let cancel = json!({
         "type": "object",
         "description": "Whose order to cancel.",
@@ -377,6 +396,13 @@ fn answer(description: &str, schema: &str, example: &Value) -> Value {
 fn with_headers(mut answer: Value, names: &[&str]) -> Value {
     for name in names {
         answer["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
+    }
+    answer
+}
+
+fn with_links(mut answer: Value) -> Value {
+    for name in ["show", "cancel"] {
+        answer["links"][name] = json!({ "$ref": format!("#/components/links/{name}") });
     }
     answer
 }

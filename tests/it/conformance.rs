@@ -1,0 +1,45 @@
+//! The edge does what its OpenAPI document says, as schemathesis sees it.
+
+use std::process::Stdio;
+
+use mongodb::bson::doc;
+use orders_testkit::checkout;
+use tokio::process::Command;
+
+use crate::pipeline::Pipeline;
+
+/// How many requests schemathesis makes up for each operation, in each of its phases: about 1,200 cases in all.
+///
+/// `ORDERS_TEST_EXAMPLES=2000 cargo xtask test -- -p orders-tests --test it -- conformance:: --nocapture` makes more than
+/// 10,000 and shows the report.
+const EXAMPLES: &str = "100";
+
+#[tokio::test]
+async fn the_api_keeps_what_its_document_promises() {
+    let pipeline = Pipeline::start("1s").await;
+    let python = std::env::var("ORDERS_TEST_PYTHON").expect("run `cargo xtask test`");
+    let examples = std::env::var("ORDERS_TEST_EXAMPLES").unwrap_or_else(|_| EXAMPLES.to_owned());
+    let folder = checkout().join("tests/conformance");
+    let output = Command::new(python)
+        .args(["-m", "schemathesis.cli", "--config-file"])
+        .arg(folder.join("schemathesis.toml"))
+        .arg("run")
+        .arg(format!("{}/openapi.json", pipeline.edge.url()))
+        .args(["--max-examples", &examples, "--seed", "1"])
+        .args(["--workers", "2", "--continue-on-failure", "--no-color"])
+        .args(["--generation-database", "none"])
+        .env("SCHEMATHESIS_HOOKS", folder.join("hooks.py"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(pipeline.stack.folder())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("python runs");
+    let report = String::from_utf8_lossy(&output.stdout);
+    eprintln!("{report}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "schemathesis: {}", output.status);
+    // It got through to orders that are there.
+    assert!(pipeline.stack.count("orders_read", doc! {}).await > 0);
+    pipeline.stack.clean_up().await;
+}
