@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | schemas`.
+//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | fuzz | schemas`.
 #![expect(
     clippy::print_stdout,
     reason = "talking to the developer is what this program does"
@@ -6,6 +6,7 @@
 
 mod bench;
 mod database;
+mod fuzz;
 mod leftovers;
 mod lint;
 mod ports;
@@ -57,6 +58,7 @@ enum Command {
     /// Check formatting, clippy, the direction of dependencies, and that schemas/ is up to date
     Lint,
     Bench(bench::Options),
+    Fuzz(fuzz::Options),
     /// Write schemas/ anew from the code
     Schemas,
 }
@@ -87,6 +89,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Bench(options) => return bench::run(&workspace, options).await,
         Command::Down => leftovers::down(&workspace).await.map(Some),
         Command::Reset => leftovers::reset(&workspace).await.map(Some),
+        Command::Fuzz(options) => unless_interrupted(fuzz::run(&workspace, options)).await,
         Command::Lint => unless_interrupted(lint::run(&workspace)).await,
         Command::Schemas => unless_interrupted(schemas::write(&workspace)).await,
     };
