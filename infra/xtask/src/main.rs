@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | chaos | schemas`.
+//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | chaos | fuzz | schemas`.
 #![expect(
     clippy::print_stdout,
     reason = "talking to the developer is what this program does"
@@ -7,6 +7,7 @@
 mod bench;
 mod chaos;
 mod database;
+mod fuzz;
 mod leftovers;
 mod lint;
 mod ports;
@@ -59,6 +60,7 @@ enum Command {
     Lint,
     Bench(bench::Options),
     Chaos(chaos::Options),
+    Fuzz(fuzz::Options),
     /// Write schemas/ anew from the code
     Schemas,
 }
@@ -90,6 +92,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Chaos(options) => return chaos::run(&workspace, options).await,
         Command::Down => leftovers::down(&workspace).await.map(Some),
         Command::Reset => leftovers::reset(&workspace).await.map(Some),
+        Command::Fuzz(options) => unless_interrupted(fuzz::run(&workspace, options)).await,
         Command::Lint => unless_interrupted(lint::run(&workspace)).await,
         Command::Schemas => unless_interrupted(schemas::write(&workspace)).await,
     };

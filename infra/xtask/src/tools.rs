@@ -94,6 +94,20 @@ pub(crate) async fn python(workspace: &Workspace) -> Result<PathBuf> {
     .await
 }
 
+/// The folder with cargo-fuzz, in `bin`.
+pub(crate) async fn cargo_fuzz(workspace: &Workspace) -> Result<PathBuf> {
+    const VERSION: &str = "0.13.2";
+    ensure("cargo-fuzz", VERSION, async |folder| {
+        let mut install = workspace.cargo();
+        install
+            .args(["install", "cargo-fuzz", "--locked", "--version", VERSION])
+            .arg("--root")
+            .arg(folder);
+        progress::run("building cargo-fuzz (first time only)", &mut install).await
+    })
+    .await
+}
+
 /// Whether there is a Python that can make environments; Debian has that in a package of its own.
 async fn has_python() -> bool {
     let mut python = Command::new("python3");

@@ -1,8 +1,13 @@
-use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::InvalidId;
+
+/// The years 0000 to 9999: what RFC 3339 can write. A text's offset may lead out of them.
+const WRITABLE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// A moment in UTC with millisecond precision, the precision of the store.
 ///
@@ -40,9 +45,14 @@ impl fmt::Display for Timestamp {
 }
 
 impl FromStr for Timestamp {
-    type Err = chrono::ParseError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        DateTime::parse_from_rfc3339(text).map(|moment| Self(moment.timestamp_millis()))
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let moment = DateTime::parse_from_rfc3339(text).ok();
+        moment
+            .map(|moment| moment.timestamp_millis())
+            .filter(|millis| WRITABLE.contains(millis))
+            .map(Self)
+            .ok_or(InvalidId("must be an RFC 3339 date and time"))
     }
 }
 
@@ -78,5 +88,19 @@ mod tests {
         let moment: Timestamp = "2025-08-26T11:00:00.0009+02:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2025-08-26T09:00:00.000Z");
         assert_eq!(moment.to_string().parse::<Timestamp>().unwrap(), moment);
+    }
+
+    #[test]
+    fn every_moment_that_is_read_can_be_written() {
+        for edge in ["0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
+            assert_eq!(edge.parse::<Timestamp>().unwrap().to_string(), edge);
+        }
+        for beyond in [
+            "0000-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:60Z",
+        ] {
+            assert!(beyond.parse::<Timestamp>().is_err(), "{beyond}");
+        }
     }
 }
