@@ -7,7 +7,7 @@
 //! * [`Feed`] is the live feed for realtime.
 //!
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
-//! an error of a pull never ends a consumer.
+//! an error of a pull never ends a consumer; a panic while a batch is handled never ends the daemon.
 
 mod consumer;
 mod error;

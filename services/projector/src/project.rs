@@ -81,29 +81,28 @@ impl Projector {
         for delivery in &batch.deliveries {
             match Event::read(delivery) {
                 Ok(event) => events.push(event),
-                Err(errors) => delivery.refuse(&self.bus, errors).await,
+                Err(errors) => delivery.refuse(&self.bus, errors),
             }
         }
         self.project(events, false).await;
     }
 
     /// Projects `events`; an earlier attempt that left open what it had done makes it `uncertain` who wrote a row.
-    async fn project(&self, events: Vec<Event<'_>>, uncertain: bool) {
+    async fn project(&self, mut events: Vec<Event<'_>>, uncertain: bool) {
         let newest = projection::newest(events.iter().map(|event| &event.event));
         match self.apply(newest.into_values().collect(), uncertain).await {
             Ok(applied) => self.tell(&events, &applied).await,
             // The database refuses some row of the batch for ever: find out which.
             Err(_) if events.len() > 1 => {
-                for event in events {
-                    Box::pin(self.project(vec![event], true)).await;
-                }
+                let half = events.split_off(events.len() / 2);
+                Box::pin(self.project(events, true)).await;
+                Box::pin(self.project(half, true)).await;
             }
             Err(error) => {
                 for event in &events {
                     event
                         .delivery
-                        .dead_letter(&self.bus, Reason::Refused, &error.to_string())
-                        .await;
+                        .dead_letter(&self.bus, Reason::Refused, &error.to_string());
                 }
             }
         }
