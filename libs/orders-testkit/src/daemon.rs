@@ -99,6 +99,13 @@ impl Daemon {
         self.setup.port
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process
+            .try_wait()
+            .expect("the daemon can be waited for")
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id().expect("the daemon runs")
@@ -146,11 +153,16 @@ impl Daemon {
         kill_process(pid, signal).expect("the daemon takes signals");
     }
 
-    /// Starts it again, with `change` made to its setup, on the same port.
+    /// Starts it again, with `change` made to its setup, on the same port, and waits until it is ready.
     pub async fn restart(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.respawn(change);
+        self.ready().await;
+    }
+
+    /// Starts it again as [`restart`](Self::restart) does, without waiting for anything.
+    pub fn respawn(&mut self, change: impl FnOnce(Setup) -> Setup) {
         self.setup = change(self.setup.clone());
         self.process = self.setup.start_process();
-        self.ready().await;
     }
 }
 
