@@ -1,9 +1,11 @@
 use std::{
+    any::Any,
     borrow::Borrow,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
+    panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,21 +17,24 @@ use async_nats::{
         self, AckKind,
         consumer::{self, pull},
         message::Acker,
+        publish::PublishAck,
     },
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{FutureExt, StreamExt};
 use orders_contracts::{
-    Channel, FieldError, Metadata, Refusal, Reply, Subject, TenantId, header, streams::Consumer,
+    Channel, FieldError, Metadata, Refusal, Reply, Subject, TenantId, header,
+    streams::{Consumer, ORDERS_DLQ},
 };
-use tokio::{task::AbortHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::{
-    ACK_DEADLINE, Bus, Error, backoff,
-    publish::{BEST_EFFORT, acknowledged},
-};
+use crate::{ACK_DEADLINE, Bus, Error, backoff, publish::BEST_EFFORT};
 
 /// The most messages in one batch.
 const BATCH_MESSAGES: usize = 512;
@@ -39,10 +44,14 @@ const BATCH_BYTES: usize = 8 << 20;
 const ORIGINAL_HEADERS: usize = 8 << 10;
 /// How long one pull waits for a first message.
 const IDLE_PULL: Duration = Duration::from_secs(10);
-/// From here on a message is handled alone: it may be what brought the others down with it.
-const SUSPECT_AFTER: u64 = 10;
-/// From here on a message is given up, provided that others get through.
-const CRASH_LOOP_AFTER: u64 = 20;
+/// From this delivery on, a message that makes its handler panic while it is alone is given up.
+const LAST_PANIC: u64 = 3;
+/// After so many deliveries a message has one last try, provided that others get through.
+const LAST_TRY_AFTER: u64 = 6;
+/// How recently others must have got through.
+const RECENTLY: Duration = Duration::from_secs(10);
+/// What the dead letter of such a message says.
+const TOO_OFTEN: &str = "delivered again and again and never settled";
 
 /// How long a batch in hand may go on after the daemon was told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,6 +67,8 @@ pub enum Reason {
     Refused,
     /// It was delivered again and again and never settled, while others were.
     CrashLoop,
+    /// Its handler panics.
+    Panicked,
 }
 
 impl Reason {
@@ -68,6 +79,7 @@ impl Reason {
             Self::UnknownOrder => "unknown_order",
             Self::Refused => "refused",
             Self::CrashLoop => "crash_loop",
+            Self::Panicked => "panicked",
         }
     }
 }
@@ -78,21 +90,41 @@ pub struct BatchConsumer {
     bus: Bus,
     declaration: Consumer,
     pull: consumer::Consumer<pull::Config>,
-    /// Suspects wait here, each in a batch of its own.
+    /// What is in hand and has to wait for its turn.
     waiting: VecDeque<Batch>,
-    /// Whether this process has settled any message; without that a suspect may be innocent.
-    settled: Arc<AtomicBool>,
+    /// The parts of batches that panicked come back by here.
+    parts: mpsc::UnboundedReceiver<Batch>,
+    part_sender: mpsc::UnboundedSender<Batch>,
+    pulse: Arc<Pulse>,
+}
+
+/// When this process last acked a message. While none gets through, a suspect may be innocent.
+#[derive(Debug, Default)]
+struct Pulse(Mutex<Option<Instant>>);
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < RECENTLY)
+    }
 }
 
 impl Bus {
     /// Opens the durable consumer, creating or mending it first.
     pub async fn consume(&self, declaration: &Consumer) -> Result<BatchConsumer, Error> {
+        let (part_sender, parts) = mpsc::unbounded_channel();
         Ok(BatchConsumer {
             pull: self.declare_consumer(declaration).await?,
             bus: self.clone(),
             declaration: *declaration,
             waiting: VecDeque::new(),
-            settled: Arc::default(),
+            parts,
+            part_sender,
+            pulse: Arc::default(),
         })
     }
 }
@@ -104,14 +136,16 @@ impl BatchConsumer {
     pub async fn next_batch(&mut self, shutdown: &CancellationToken) -> Option<Batch> {
         let mut failures = 0;
         loop {
+            while let Ok(part) = self.parts.try_recv() {
+                self.waiting.push_front(part);
+            }
             if shutdown.is_cancelled() {
-                for batch in self.waiting.drain(..) {
-                    batch.release().await;
-                }
+                let waiting = self.waiting.drain(..);
+                release_all(waiting.flat_map(Batch::into_deliveries)).await;
                 return None;
             }
             if let Some(batch) = self.waiting.pop_front() {
-                if let Some(batch) = self.give_up_crash_loop(batch).await {
+                if let Some(batch) = self.admit(batch).await {
                     metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
                         .record(batch.deliveries.len() as f64);
                     return Some(batch);
@@ -136,26 +170,39 @@ impl BatchConsumer {
                     }
                 }
             }
-            self.sort_out(messages).await;
+            self.sort_out(messages);
         }
     }
 
-    /// A message that was delivered too often is given up if this process has settled another by now: then it is not
-    /// the daemon that fails, but this message.
-    async fn give_up_crash_loop(&self, batch: Batch) -> Option<Batch> {
+    /// Gives out `batch`, unless it is a message whose last try has failed.
+    ///
+    /// The dead letter of a message that was delivered too often is stored before it is tried for the last time, alone,
+    /// and taken back when it gets through. Whoever finds the letter there, the message delivered again, knows how the
+    /// last try ended, though nobody lived to tell; the number of deliveries alone would condemn a message that was
+    /// given back by many shutdowns.
+    async fn admit(&self, mut batch: Batch) -> Option<Batch> {
         let [suspect] = &batch.deliveries[..] else {
             return Some(batch);
         };
         let deliveries = suspect.raw.deliveries;
-        let others_get_through = self.settled.load(Ordering::Relaxed);
-        if self.declaration.is_held || deliveries <= CRASH_LOOP_AFTER || !others_get_through {
+        if self.declaration.is_held || deliveries <= LAST_TRY_AFTER || !self.pulse.is_recent() {
             return Some(batch);
         }
-        let cause = format!("delivered {deliveries} times and never settled");
-        suspect
-            .dead_letter(&self.bus, Reason::CrashLoop, &cause)
-            .await;
-        None
+        let raw = &suspect.raw;
+        match raw
+            .store_dead_letter(&self.bus, Reason::CrashLoop, TOO_OFTEN)
+            .await
+        {
+            Ok(letter) if !letter.duplicate => batch.letter = Some(letter.sequence),
+            Ok(letter) if self.bus.has_letter(letter.sequence).await => {
+                raw.terminate(Reason::CrashLoop, TOO_OFTEN).await;
+                return None;
+            }
+            // An earlier last try was given back.
+            Ok(_) => {}
+            Err(error) => debug!("cannot store a dead letter of {}: {error}", raw.position),
+        }
+        Some(batch)
     }
 
     /// Takes what is there without waiting.
@@ -220,30 +267,53 @@ impl BatchConsumer {
         }
     }
 
-    /// Puts what was received in order: the regular are the next batch, suspects wait for their turn alone, and the
-    /// malformed are dead-lettered.
-    async fn sort_out(&mut self, messages: Vec<jetstream::Message>) {
-        let (mut regular, mut suspects, mut malformed) = (Vec::new(), Vec::new(), Vec::new());
+    /// Puts what was received in order: first what is new, in one batch, then what was delivered before, in smaller ones,
+    /// so that a message that kills its daemon is soon alone. The malformed are dead-lettered.
+    fn sort_out(&mut self, messages: Vec<jetstream::Message>) {
+        let mut by_deliveries: BTreeMap<u64, Vec<Delivery>> = BTreeMap::new();
         for message in messages {
             match self.read(message) {
-                Ok(delivery) if delivery.raw.deliveries > SUSPECT_AFTER => suspects.push(delivery),
-                Ok(delivery) => regular.push(delivery),
-                Err(unreadable) => malformed.push(*unreadable),
+                Ok(delivery) => {
+                    let alike = by_deliveries.entry(delivery.raw.deliveries).or_default();
+                    alike.push(delivery);
+                }
+                Err(unreadable) => {
+                    let (raw, cause) = *unreadable;
+                    raw.refuse(&self.bus, vec![FieldError::of_message(cause)]);
+                }
             }
         }
-        let batches = [regular]
-            .into_iter()
-            .chain(suspects.into_iter().map(|suspect| vec![suspect]));
-        self.waiting.extend(
-            batches
-                .filter(|deliveries| !deliveries.is_empty())
-                .map(|deliveries| Batch::new(deliveries, self.declaration.ack_wait)),
-        );
-        let refuse = async |(raw, cause): (Raw, String)| {
-            raw.refuse(&self.bus, vec![FieldError::of_message(cause)])
-                .await;
-        };
-        join_all(malformed.into_iter().map(refuse)).await;
+        for (deliveries, mut alike) in by_deliveries {
+            let size = self.batch_size(deliveries);
+            // What was behind such a message the last time is before it the next time.
+            if alike.len() > size && deliveries % 2 == 1 {
+                alike.reverse();
+            }
+            let mut alike = alike.into_iter().peekable();
+            while alike.peek().is_some() {
+                let batch = alike.by_ref().take(size).collect();
+                self.waiting.push_back(self.batch(batch));
+            }
+        }
+    }
+
+    /// The most messages in a batch of those that were delivered so often.
+    fn batch_size(&self, deliveries: u64) -> usize {
+        match deliveries {
+            _ if self.declaration.is_held => BATCH_MESSAGES,
+            0 | 1 => BATCH_MESSAGES,
+            2 => 16,
+            _ => 1,
+        }
+    }
+
+    fn batch(&self, deliveries: Vec<Delivery>) -> Batch {
+        Batch::new(
+            deliveries,
+            self.bus.clone(),
+            self.declaration.ack_wait,
+            self.part_sender.clone(),
+        )
     }
 
     fn read(&self, message: jetstream::Message) -> Result<Delivery, Box<(Raw, String)>> {
@@ -261,7 +331,8 @@ impl BatchConsumer {
             payload: message.payload,
             position,
             deliveries,
-            settled: Arc::clone(&self.settled),
+            is_settled: Arc::default(),
+            pulse: Arc::clone(&self.pulse),
         };
         let Some((channel, tenant)) = Channel::parse(&raw.subject) else {
             return Err(Box::new((
@@ -288,6 +359,12 @@ pub struct Batch {
     /// The messages, in the order of the stream.
     pub deliveries: Vec<Delivery>,
     progress: Progress,
+    bus: Bus,
+    ack_wait: Duration,
+    /// Where the parts of a batch that panicked go.
+    parts: mpsc::UnboundedSender<Batch>,
+    /// The dead letter in ORDERS_DLQ of a message that has its last try.
+    letter: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -300,7 +377,12 @@ impl Drop for Progress {
 }
 
 impl Batch {
-    fn new(deliveries: Vec<Delivery>, ack_wait: Duration) -> Self {
+    fn new(
+        deliveries: Vec<Delivery>,
+        bus: Bus,
+        ack_wait: Duration,
+        parts: mpsc::UnboundedSender<Self>,
+    ) -> Self {
         let ackers: Vec<Arc<Acker>> = deliveries
             .iter()
             .map(|delivery| Arc::clone(&delivery.raw.acker))
@@ -317,6 +399,10 @@ impl Batch {
         Self {
             deliveries,
             progress: Progress(task.abort_handle()),
+            bus,
+            ack_wait,
+            parts,
+            letter: None,
         }
     }
 
@@ -327,13 +413,22 @@ impl Batch {
 
     /// Does `work`, which settles the messages. After `shutdown` it has two seconds more; then they are given back,
     /// and whoever gets them next finds out how far it had come.
+    ///
+    /// A panic costs the daemon nothing: what is not settled comes again from
+    /// [`next_batch`](BatchConsumer::next_batch), in halves, until the message that causes it is alone.
     pub async fn finish(&self, shutdown: &CancellationToken, work: impl Future<Output = ()>) {
         let patience = async {
             shutdown.cancelled().await;
             tokio::time::sleep(SHUTDOWN_PATIENCE).await;
         };
         tokio::select! {
-            () = work => {}
+            // What a panic leaves behind is what a crash leaves behind, and that is provided for.
+            ended = AssertUnwindSafe(work).catch_unwind() => {
+                if let Err(panic) = ended {
+                    self.panicked(&one_line(message(&*panic)));
+                }
+                self.end_last_try().await;
+            }
             () = patience => self.release().await,
         }
     }
@@ -342,7 +437,70 @@ impl Batch {
     pub async fn release(&self) {
         self.progress.0.abort();
         release_all(&self.deliveries).await;
+        self.end_last_try().await;
     }
+
+    fn panicked(&self, cause: &str) {
+        let unsettled = |delivery: &&Delivery| !delivery.raw.is_settled();
+        let left: Vec<&Delivery> = self.deliveries.iter().filter(unsettled).collect();
+        warn!(
+            "{} messages are left of a batch that panicked: {cause}",
+            left.len()
+        );
+        if let ([alone], [_]) = (&left[..], &self.deliveries[..]) {
+            if alone.raw.deliveries >= LAST_PANIC {
+                alone.dead_letter(&self.bus, Reason::Panicked, cause);
+            }
+            // Else it comes again after the ack wait: things may have changed by then.
+            return;
+        }
+        for half in left.chunks(left.len().div_ceil(2).max(1)) {
+            let deliveries = half.iter().map(|delivery| (*delivery).clone()).collect();
+            let parts = self.parts.clone();
+            let half = Self::new(deliveries, self.bus.clone(), self.ack_wait, parts);
+            // Without a consumer they come again after the ack wait.
+            let _ = self.parts.send(half);
+        }
+    }
+
+    /// Takes back the dead letter of a message that got through, and terminates one that did not.
+    async fn end_last_try(&self) {
+        let (Some(letter), [delivery]) = (self.letter, &self.deliveries[..]) else {
+            return;
+        };
+        if delivery.raw.is_settled() {
+            self.bus.take_back(letter).await;
+        } else {
+            delivery.raw.terminate(Reason::CrashLoop, TOO_OFTEN).await;
+        }
+    }
+}
+
+impl Bus {
+    async fn has_letter(&self, sequence: u64) -> bool {
+        let letters = self.jetstream.get_stream_no_info(ORDERS_DLQ.name).await;
+        match letters {
+            Ok(letters) => letters.get_raw_message(sequence).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    async fn take_back(&self, sequence: u64) {
+        let delete = async {
+            let letters = self.jetstream.get_stream_no_info(ORDERS_DLQ.name).await;
+            letters.ok()?.delete_message(sequence).await.ok()
+        };
+        if !matches!(timeout(BEST_EFFORT, delete).await, Ok(Some(true))) {
+            warn!("dead letter {sequence} is of a message that got through after all");
+        }
+    }
+}
+
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panicked")
 }
 
 /// Gives messages back, as many as can be told to the server in a moment; the others follow after the ack wait.
@@ -359,7 +517,7 @@ pub async fn release_all(deliveries: impl IntoIterator<Item = impl Borrow<Delive
 
 /// A well-formed message in hand: its subject and headers are valid. It must be settled once: acked, dead-lettered
 /// or released.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Delivery {
     /// What kind of message it is.
     pub channel: Channel,
@@ -383,27 +541,30 @@ impl Delivery {
 
     /// Done: the server forgets it. A lost ack leads to a redelivery.
     pub async fn ack(&self) {
-        self.raw.acknowledge(AckKind::Ack).await;
-        self.raw.settled.store(true, Ordering::Relaxed);
+        self.raw.settle(AckKind::Ack).await;
+        self.raw.pulse.beat();
     }
 
     /// Given back, to be delivered again at once.
     pub async fn release(&self) {
-        self.raw.acknowledge(AckKind::Nak(None)).await;
+        self.raw.settle(AckKind::Nak(None)).await;
     }
 
     /// Given up: stored in ORDERS_DLQ with `reason`, and only then terminated. Where that fails, it comes again.
-    pub async fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
-        self.raw.dead_letter(bus, reason, cause).await;
+    ///
+    /// That goes on in the background: nothing behind it is held up.
+    pub fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
+        self.raw.clone().dead_letter(bus, reason, cause.to_owned());
     }
 
-    /// Given up as [`Reason::Invalid`], and whoever waits for it is told `errors`.
-    pub async fn refuse(&self, bus: &Bus, errors: Vec<FieldError>) {
-        self.raw.refuse(bus, errors).await;
+    /// Given up as [`Reason::Invalid`], in the background, and whoever waits for it is told `errors`.
+    pub fn refuse(&self, bus: &Bus, errors: Vec<FieldError>) {
+        self.raw.clone().refuse(bus, errors);
     }
 }
 
 /// A message as it came.
+#[derive(Clone)]
 struct Raw {
     acker: Arc<Acker>,
     subject: String,
@@ -411,7 +572,8 @@ struct Raw {
     payload: Bytes,
     position: String,
     deliveries: u64,
-    settled: Arc<AtomicBool>,
+    is_settled: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
 }
 
 impl fmt::Debug for Raw {
@@ -442,43 +604,62 @@ impl Raw {
         }
     }
 
-    async fn refuse(&self, bus: &Bus, errors: Vec<FieldError>) {
-        let cause = errors
-            .iter()
-            .map(|error| error.message.as_str())
-            .collect::<Vec<_>>()
-            .join("; ");
-        if let Some(reply_to) = Metadata::reply_to_of(|name| self.header(name)) {
-            bus.reply(&reply_to, &Reply::Refused(Refusal::Invalid { errors }))
-                .await;
-        }
-        self.dead_letter(bus, Reason::Invalid, &cause).await;
+    fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
     }
 
-    async fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
-        let tenant = Channel::parse(&self.subject).map(|(_, tenant)| tenant);
-        let subject = Subject::dead_letter(bus.daemon, tenant.as_ref());
-        if let Err(error) = self.store_dead_letter(bus, &subject, reason, cause).await {
-            // It comes again after the ack wait, and nothing behind it is held up.
-            return warn!("cannot store a dead letter of {}: {error}", self.position);
+    async fn settle(&self, kind: AckKind) {
+        self.acknowledge(kind).await;
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+
+    fn refuse(self, bus: &Bus, errors: Vec<FieldError>) {
+        let causes: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+        let cause = causes.join("; ");
+        if let Some(reply_to) = Metadata::reply_to_of(|name| self.header(name)) {
+            let bus = bus.clone();
+            tokio::spawn(async move {
+                let reply = Reply::Refused(Refusal::Invalid { errors });
+                bus.reply(&reply_to, &reply).await;
+                self.dead_letter(&bus, Reason::Invalid, cause);
+            });
+        } else {
+            self.dead_letter(bus, Reason::Invalid, cause);
         }
-        self.acknowledge(AckKind::Term).await;
+    }
+
+    fn dead_letter(self, bus: &Bus, reason: Reason, cause: String) {
+        // It is in good hands: nobody else has to see to it.
+        self.is_settled.store(true, Ordering::Relaxed);
+        let bus = bus.clone();
+        tokio::spawn(async move {
+            match self.store_dead_letter(&bus, reason, &cause).await {
+                Ok(_) => self.terminate(reason, &cause).await,
+                // It comes again after the ack wait.
+                Err(error) => warn!("cannot store a dead letter of {}: {error}", self.position),
+            }
+        });
+    }
+
+    /// Gives up the message, whose dead letter is stored.
+    async fn terminate(&self, reason: Reason, cause: &str) {
+        self.settle(AckKind::Term).await;
         metrics::counter!("orders_dead_letters_total", "reason" => reason.as_str()).increment(1);
         error!(
             dead_letter.reason = reason.as_str(),
             position = self.position,
-            "gave up {} to {subject}: {cause}",
-            self.position
+            "gave up {} as {}: {cause}",
+            self.position,
+            reason.as_str()
         );
     }
 
     async fn store_dead_letter(
         &self,
         bus: &Bus,
-        subject: &Subject,
         reason: Reason,
         cause: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<PublishAck, Error> {
         let mut headers = HeaderMap::new();
         let mut room_for_headers = ORIGINAL_HEADERS;
         let mut missing = Vec::new();
@@ -498,8 +679,8 @@ impl Raw {
                 }
             }
         }
-        // Several daemons may give up the same message.
-        let message_id = format!("{}:{}", bus.daemon, self.position);
+        // Several daemons may give up the same message, and one daemon for several reasons.
+        let message_id = format!("{}:{}:{}", bus.daemon, self.position, reason.as_str());
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         headers.insert(header::REASON, reason.as_str());
         headers.insert(header::ERROR, one_line(cause).as_str());
@@ -520,7 +701,12 @@ impl Raw {
         if !missing.is_empty() {
             headers.insert(header::TRUNCATED, missing.join(", ").as_str());
         }
-        acknowledged(bus.send_raw(subject.to_string(), headers, body).await?).await
+        let tenant = Channel::parse(&self.subject).map(|(_, tenant)| tenant);
+        let subject = Subject::dead_letter(bus.daemon, tenant.as_ref());
+        let stored = bus.send_raw(subject.to_string(), headers, body).await?;
+        stored
+            .await
+            .map_err(|error| Error::Unacknowledged(error.to_string()))
     }
 }
 

@@ -8,7 +8,7 @@
 //! * [`DeadLetter`], [`ConsumerState`], [`Difference`] and [`Passage`] are what an operator looks at.
 //!
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
-//! an error of a pull never ends a consumer.
+//! an error of a pull never ends a consumer; a panic while a batch is handled never ends the daemon.
 
 mod consumer;
 mod dead_letters;

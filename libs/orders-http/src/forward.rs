@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection to a service waits for its next request: less than the service itself waits, which would
+/// close it under a request.
+const IDLE: Duration = Duration::from_secs(5);
 /// How long a client may take nothing of what is sent to it.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -66,7 +69,9 @@ impl Forward {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .build(connector),
             shutdown,
         }
     }

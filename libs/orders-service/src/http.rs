@@ -1,19 +1,29 @@
 //! The HTTP server of a daemon: health and metrics always, an API once the service has mounted one.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use std::{future::IntoFuture as _, io};
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
+use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
@@ -21,6 +31,10 @@ use crate::Health;
 
 /// How long requests may take to finish after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long a client may take for the head of its next request, and how long it may take nothing of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head; also how much is buffered of what comes and goes.
+const MAX_HEAD: usize = 64 << 10;
 
 /// The routes of a service, absent until it has started far enough to answer.
 pub(crate) type Api = Arc<OnceLock<Router>>;
@@ -94,24 +108,57 @@ async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> R
 }
 
 /// Serves until `stop`, then finishes the requests in hand for at most [`DRAIN`]. Idle connections are closed at once.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("no TCP_NODELAY: {error}");
-        }
+pub(crate) async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    while let Some((stream, peer)) = stop
+        .run_until_cancelled(Listener::accept(&mut listener))
+        .await
+    {
+        connections.spawn(converse(stream, peer, router.clone(), stop.clone()));
+    }
+    drop(listener);
+    connections.close();
+    if timeout(DRAIN, connections.wait()).await.is_err() {
+        warn!("requests still open after {DRAIN:?}, dropping them");
+    }
+}
+
+/// Serves one connection. `axum::serve` would wait for ever for a client that stops half-way.
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+    // To hyper, a connection on which nothing was asked yet is busy: it would hold up the stop.
+    let asked = timeout(PATIENCE, stream.readable());
+    if !matches!(stop.run_until_cancelled(asked).await, Some(Ok(Ok(())))) {
+        return;
+    }
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("no TCP_NODELAY: {error}");
+    }
+    // A write fails only when the kernel's buffer is full, which holds megabytes: the kernel itself has to lose patience.
+    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, PATIENCE.as_millis() as u32) {
+        debug!("no TCP_USER_TIMEOUT: {error}");
+    }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(PATIENCE));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
     });
-    let server = axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(stop.clone().cancelled_owned())
-    .into_future();
-    let overrun = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
-    tokio::select! {
-        _ = server => {}
-        () = overrun => warn!("requests still open after {DRAIN:?}, dropping them"),
+    if let Err(error) = served {
+        debug!("a connection of {peer} broke: {error}");
     }
 }

@@ -16,6 +16,7 @@ mod daemon;
 mod failpoint;
 mod health;
 mod http;
+mod poison;
 mod retry;
 mod telemetry;
 
@@ -25,4 +26,5 @@ pub use config::{Invalid, Settings, redact};
 pub use daemon::{BoxError, Daemon, GRACE, Outcome, main};
 pub use failpoint::failpoint;
 pub use health::Health;
+pub use poison::poison;
 pub use retry::{always, retry};

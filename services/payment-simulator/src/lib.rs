@@ -112,16 +112,12 @@ async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Durat
         Ok(event) => event,
         Err(error) => {
             let cause = format!("body is no order event: {error}");
-            return delivery
-                .refuse(bus, vec![FieldError::of_message(cause)])
-                .await;
+            return delivery.refuse(bus, vec![FieldError::of_message(cause)]);
         }
     };
     if event.tenant_id != delivery.tenant || event.order.order_id != delivery.metadata.order_id {
         let cause = "body, subject and headers differ";
-        return delivery
-            .refuse(bus, vec![FieldError::of_message(cause)])
-            .await;
+        return delivery.refuse(bus, vec![FieldError::of_message(cause)]);
     }
     let waited = Timestamp::now().since(event.order.created_at);
     let payment = Payment {

@@ -71,13 +71,13 @@ impl Projector {
         for delivery in &batch.deliveries {
             match Event::read(delivery) {
                 Ok(event) => events.push(event),
-                Err(errors) => delivery.refuse(&self.bus, errors).await,
+                Err(errors) => delivery.refuse(&self.bus, errors),
             }
         }
         self.project(events).await;
     }
 
-    async fn project(&self, events: Vec<Event<'_>>) {
+    async fn project(&self, mut events: Vec<Event<'_>>) {
         failpoint("projector.pulled").await;
         let newest = projection::newest(events.iter().map(|event| &event.event));
         match self.apply(newest.into_values().collect()).await {
@@ -87,16 +87,15 @@ impl Projector {
             }
             // The database refuses some row of the batch for ever: find out which.
             Err(_) if events.len() > 1 => {
-                for event in events {
-                    Box::pin(self.project(vec![event])).await;
-                }
+                let half = events.split_off(events.len() / 2);
+                Box::pin(self.project(events)).await;
+                Box::pin(self.project(half)).await;
             }
             Err(error) => {
                 for event in &events {
                     event
                         .delivery
-                        .dead_letter(&self.bus, Reason::Refused, &error.to_string())
-                        .await;
+                        .dead_letter(&self.bus, Reason::Refused, &error.to_string());
                 }
             }
         }

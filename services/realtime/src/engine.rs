@@ -9,20 +9,22 @@ mod line;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{self, StatusCode, Uri, request::Parts},
-    response::Response,
+    http::{self, Method, StatusCode, Uri, request::Parts},
+    response::{IntoResponse, Response},
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use socketioxide::{
     SocketIo, SocketIoBuilder, extract::SocketRef, service::SocketIoService, socket::Sid,
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
@@ -30,6 +32,8 @@ use self::line::Line;
 
 /// The path of the server.
 pub(crate) const PATH: &str = "/ws";
+/// How long a client on polling may take to send what it has to say.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Cancelled when a WebSocket is over, or to end it.
 type Link = CancellationToken;
@@ -56,7 +60,16 @@ impl Engine {
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head.clone(), body);
-        let Ok(response) = self.service.clone().oneshot(request).await;
+        let answer = self.service.clone().oneshot(request);
+        let Ok(response) = if head.method == Method::POST {
+            // The library would wait for ever for the rest of a body.
+            match timeout(BODY_DEADLINE, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+            }
+        } else {
+            answer.await
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             tokio::spawn(self.clone().attach(upgrade, head));
         }

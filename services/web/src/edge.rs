@@ -13,6 +13,8 @@ use tracing::warn;
 
 /// The edge answers within a few seconds whatever is away behind it.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// Less than the edge itself waits for the next request on a connection.
+const IDLE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MISMATCH: HeaderName = HeaderName::from_static("x-idempotency-mismatch");
 
@@ -43,6 +45,7 @@ impl Edge {
         let http = reqwest::Client::builder()
             .timeout(DEADLINE)
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE)
             .no_proxy()
             .build()?;
         Ok(Self {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use orders_bus::{Delivery, Reason};
 use orders_contracts::{CreateOrder, FieldError, Invalid, OrderId, Reply, Timestamp};
 use orders_domain::{Order, Repeat};
-use orders_service::{failpoint, retry};
+use orders_service::{failpoint, poison, retry};
 use orders_store::Error as StoreError;
 use tracing::debug;
 
@@ -46,10 +46,13 @@ impl<'a> Create<'a> {
 
 impl Writer {
     /// Carries out the create commands of a batch with one bulk insert.
-    pub(crate) async fn create(&self, commands: Vec<Create<'_>>) {
+    pub(crate) async fn create(&self, mut commands: Vec<Create<'_>>) {
         if commands.is_empty() {
             return;
         }
+        commands
+            .iter()
+            .for_each(|command| poison(command.order.request_id.as_str()));
         let orders: Vec<Order> = commands
             .iter()
             .map(|command| command.order.clone())
@@ -66,21 +69,19 @@ impl Writer {
             }
             // The database refuses some document of the batch for ever: find out which.
             Err(_) if commands.len() > 1 => {
-                for command in commands {
-                    Box::pin(self.create(vec![command])).await;
-                }
+                let half = commands.split_off(commands.len() / 2);
+                Box::pin(self.create(commands)).await;
+                Box::pin(self.create(half)).await;
             }
             Err(error) => {
                 let delivery = commands[0].delivery;
-                delivery
-                    .dead_letter(&self.bus, Reason::Refused, &error.to_string())
-                    .await;
+                delivery.dead_letter(&self.bus, Reason::Refused, &error.to_string());
             }
         }
     }
 
     /// Tells, publishes and acks what an insert came to: `true` where it stored the order.
-    async fn created(&self, commands: Vec<(Create<'_>, bool)>) {
+    async fn created(&self, mut commands: Vec<(Create<'_>, bool)>) {
         let existing: Vec<_> = commands
             .iter()
             .filter(|(_, stored)| !stored)
@@ -89,9 +90,9 @@ impl Writer {
         let Some(existing) = self.load(&existing).await else {
             // One of them cannot be read: the others must not wait for it.
             if commands.len() > 1 {
-                for command in commands {
-                    Box::pin(self.created(vec![command])).await;
-                }
+                let half = commands.split_off(commands.len() / 2);
+                Box::pin(self.created(commands)).await;
+                Box::pin(self.created(half)).await;
             }
             return;
         };

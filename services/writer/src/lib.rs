@@ -105,7 +105,7 @@ impl Writer {
                 }
                 _ => Settle::read_cancel(delivery).map(|command| cancels.push(command)),
             };
-            self.refuse(delivery, read).await;
+            self.refuse(delivery, read);
         }
         self.create(creates).await;
         self.cancel(cancels).await;
@@ -116,14 +116,14 @@ impl Writer {
         let mut payments = Vec::new();
         for delivery in &batch.deliveries {
             let read = Settle::read_payment(delivery).map(|payment| payments.push(payment));
-            self.refuse(delivery, read).await;
+            self.refuse(delivery, read);
         }
         self.pay(payments).await;
     }
 
-    async fn refuse(&self, delivery: &Delivery, read: Result<(), Vec<FieldError>>) {
+    fn refuse(&self, delivery: &Delivery, read: Result<(), Vec<FieldError>>) {
         if let Err(errors) = read {
-            delivery.refuse(&self.bus, errors).await;
+            delivery.refuse(&self.bus, errors);
         }
     }
 

@@ -85,13 +85,13 @@ enum Outcome {
 
 impl Writer {
     /// Carries out the cancel commands of a batch with one bulk update.
-    pub(crate) async fn cancel(&self, commands: Vec<Settle<'_>>) {
+    pub(crate) async fn cancel(&self, mut commands: Vec<Settle<'_>>) {
         let Some(settled) = self.settle(&commands, Status::Cancelled).await else {
             // One of them cannot be read: the others must not wait for it.
             if commands.len() > 1 {
-                for command in commands {
-                    Box::pin(self.cancel(vec![command])).await;
-                }
+                let half = commands.split_off(commands.len() / 2);
+                Box::pin(self.cancel(commands)).await;
+                Box::pin(self.cancel(half)).await;
             }
             return;
         };
@@ -114,12 +114,12 @@ impl Writer {
     }
 
     /// Carries out the payments of a batch with one bulk update.
-    pub(crate) async fn pay(&self, payments: Vec<Settle<'_>>) {
+    pub(crate) async fn pay(&self, mut payments: Vec<Settle<'_>>) {
         let Some(settled) = self.settle(&payments, Status::Paid).await else {
             if payments.len() > 1 {
-                for payment in payments {
-                    Box::pin(self.pay(vec![payment])).await;
-                }
+                let half = payments.split_off(payments.len() / 2);
+                Box::pin(self.pay(payments)).await;
+                Box::pin(self.pay(half)).await;
             }
             return;
         };
@@ -130,8 +130,7 @@ impl Writer {
                     let cause = "the tenant has no such order";
                     payment
                         .delivery
-                        .dead_letter(&self.bus, Reason::UnknownOrder, cause)
-                        .await;
+                        .dead_letter(&self.bus, Reason::UnknownOrder, cause);
                 }
                 Outcome::Undone => {}
                 Outcome::Conflict(_) => {

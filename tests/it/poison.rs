@@ -1,0 +1,458 @@
+//! Messages that cannot be handled, or kill whoever tries: they end as dead letters, nothing else does, and nothing else
+//! waits for them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use async_nats::{
+    Client, HeaderMap,
+    jetstream::{self, AckKind, consumer::pull, message::StreamMessage},
+};
+use futures_util::StreamExt;
+use mongodb::bson::doc;
+use orders_contracts::{OrderId, RequestId, TenantId};
+use orders_testkit::{Daemon, Gate, Stack, eventually};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::pipeline::order;
+
+const TENANT: &str = "t-1";
+
+/// Publishes commands as the edge does, and takes the time until their events.
+struct Flow {
+    client: Client,
+    jetstream: jetstream::Context,
+    published: Mutex<HashMap<String, Instant>>,
+    taken: Mutex<Vec<Duration>>,
+}
+
+impl Flow {
+    async fn start(stack: &Stack) -> Self {
+        Self {
+            client: async_nats::connect(stack.nats.url()).await.unwrap(),
+            jetstream: stack.jetstream().await,
+            published: Mutex::default(),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// Publishes a command that is as it should be; returns the order's id.
+    async fn create(&self, request: &str) -> String {
+        let tenant: TenantId = TENANT.parse().unwrap();
+        let id = OrderId::derive(&tenant, &request.parse::<RequestId>().unwrap()).to_string();
+        self.published
+            .lock()
+            .unwrap()
+            .insert(id.clone(), Instant::now());
+        self.publish(&id, &order(TENANT, request).to_string()).await;
+        id
+    }
+
+    async fn publish(&self, order_id: &str, body: &str) {
+        let mut headers = HeaderMap::new();
+        headers.insert("ce-specversion", "1.0");
+        headers.insert("ce-id", format!("c-{order_id}"));
+        headers.insert("ce-type", "com.example.orders.order.create.v1");
+        headers.insert("ce-source", "/test");
+        headers.insert("ce-subject", order_id);
+        headers.insert("ce-time", "2025-08-26T09:00:00Z");
+        let subject = format!("orders.cmd.{TENANT}.create");
+        let sent = self
+            .client
+            .publish_with_headers(subject, headers, body.to_owned().into());
+        sent.await.unwrap();
+    }
+
+    /// Takes the time of each event, for ever.
+    async fn listen(&self) {
+        let mut events = self.client.subscribe("orders.evt.>").await.unwrap();
+        while let Some(event) = events.next().await {
+            let id = event
+                .headers
+                .unwrap()
+                .get("ce-subject")
+                .unwrap()
+                .to_string();
+            // An event may come twice.
+            if let Some(published) = self.published.lock().unwrap().remove(&id) {
+                self.taken.lock().unwrap().push(published.elapsed());
+            }
+        }
+    }
+
+    /// Waits until all but `but` of what was published has its event.
+    async fn until_all(&self, but: usize) -> Delays {
+        eventually("all good commands have their events", async || {
+            let left = self.published.lock().unwrap().len();
+            if left == but { Ok(()) } else { Err(left) }
+        })
+        .await;
+        let mut taken = self.taken.lock().unwrap().clone();
+        taken.sort();
+        Delays {
+            orders: taken.len(),
+            p50: taken[taken.len() / 2],
+            p99: taken[taken.len() * 99 / 100],
+            max: taken[taken.len() - 1],
+            late: taken
+                .iter()
+                .filter(|taken| **taken > Duration::from_secs(1))
+                .count(),
+        }
+    }
+
+    /// All dead letters there are, by the position of the original.
+    async fn letters(&self) -> BTreeMap<String, StreamMessage> {
+        let stream = self.jetstream.get_stream("ORDERS_DLQ").await.unwrap();
+        let mut letters = BTreeMap::new();
+        for sequence in 1..=stream.cached_info().state.last_sequence {
+            if let Ok(letter) = stream.get_raw_message(sequence).await {
+                letters.insert(header(&letter, "Orders-Original-Position"), letter);
+            }
+        }
+        letters
+    }
+
+    /// Waits for the one dead letter, of an original that is terminated.
+    async fn only_letter(&self) -> StreamMessage {
+        eventually(
+            "it is a dead letter, and nothing else is left",
+            async || {
+                let mut letters = self.letters().await;
+                let commands = self.jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+                let left = commands.cached_info().state.messages;
+                match (letters.len(), left) {
+                    (1, 0) => Ok(letters.pop_first().unwrap().1),
+                    both => Err(both),
+                }
+            },
+        )
+        .await
+    }
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "printed")]
+struct Delays {
+    orders: usize,
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+    late: usize,
+}
+
+fn header(letter: &StreamMessage, name: &str) -> String {
+    letter
+        .headers
+        .get(name)
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+/// Starts `daemon` again whenever it ends, for ever; counts into `deaths`.
+async fn supervise(daemon: &mut Daemon, deaths: &Mutex<u32>) {
+    loop {
+        if daemon.status().is_some() {
+            *deaths.lock().unwrap() += 1;
+            daemon.respawn(|setup| setup);
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_panics_is_given_up_and_costs_the_others_nothing() {
+    const GOOD: usize = 500;
+    let stack = Stack::start().await;
+    let mut writer = stack
+        .daemon("writer")
+        .env("ORDERS_POISON", "panic:bad")
+        .start()
+        .await;
+    let flow = Flow::start(&stack).await;
+    let work = async {
+        // Stopped, so that they all come in one batch.
+        writer.signal(Signal::STOP);
+        for n in 0..GOOD {
+            if n == GOOD / 2 {
+                flow.create("bad").await;
+            }
+            flow.create(&format!("r{n}")).await;
+        }
+        writer.signal(Signal::CONT);
+        let began = Instant::now();
+        let delays = flow.until_all(1).await;
+        let letter = flow.only_letter().await;
+        eprintln!("a panic: {delays:?}; given up after {:?}", began.elapsed());
+        assert!(
+            delays.max < Duration::from_secs(4),
+            "no ack wait: {delays:?}"
+        );
+        assert_eq!(header(&letter, "Orders-Reason"), "panicked");
+        assert_eq!(header(&letter, "Orders-Error"), "poisoned by bad");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&letter.payload).unwrap(),
+            order(TENANT, "bad")
+        );
+    };
+    tokio::select! { () = work => {}, () = flow.listen() => {} }
+    assert!(writer.status().is_none(), "the daemon lives");
+    stack.clean_up().await;
+}
+
+/// Two writers, each started again whenever it dies, a steady flow, and a message that kills whoever handles it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_its_daemon_is_isolated() {
+    const MATES: usize = 400;
+    let stack = Stack::start().await;
+    let setup = || stack.daemon("writer").env("ORDERS_POISON", "abort:bad");
+    let (mut one, mut other) = (setup().start().await, setup().start().await);
+    let flow = Flow::start(&stack).await;
+    let deaths = Mutex::default();
+    let work = async {
+        let mut began = None;
+        let mut given_up = None;
+        for n in 0.. {
+            if n == 100 {
+                for mate in 0..MATES {
+                    if mate == MATES / 2 {
+                        flow.create("bad").await;
+                    }
+                    flow.create(&format!("mate{mate}")).await;
+                }
+                began = Some(Instant::now());
+            }
+            flow.create(&format!("r{n}")).await;
+            sleep(Duration::from_millis(10)).await;
+            if n > 100 && n % 20 == 0 {
+                let commands = flow.jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+                let letters = flow.letters().await;
+                let first = commands.cached_info().state.first_sequence;
+                // The work queue has moved on past it.
+                if first > 100 + MATES as u64 && letters.len() == 1 && given_up.is_none() {
+                    given_up = began.map(|began| began.elapsed());
+                }
+                if given_up.is_some()
+                    || began.is_some_and(|began| began.elapsed() > Duration::from_secs(120))
+                {
+                    break;
+                }
+            }
+        }
+        let delays = flow.until_all(1).await;
+        let letter = flow.only_letter().await;
+        eprintln!(
+            "an abort: {delays:?}; given up after {given_up:?} and {} deaths",
+            deaths.lock().unwrap()
+        );
+        assert_eq!(header(&letter, "Orders-Reason"), "crash_loop");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&letter.payload).unwrap(),
+            order(TENANT, "bad")
+        );
+        assert!(given_up.is_some());
+        // What was in its batch waits for the ack wait, once or a few times, and nothing else waits.
+        assert!(delays.late <= MATES + 20, "{delays:?}");
+        assert!(delays.max < Duration::from_secs(25), "{delays:?}");
+    };
+    tokio::select! {
+        () = work => {}
+        () = flow.listen() => {}
+        () = supervise(&mut one, &deaths) => {}
+        () = supervise(&mut other, &deaths) => {}
+    }
+    stack.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_good_commands_do_not_wait_for_bad_ones_among_them() {
+    const GOOD: usize = 10_000;
+    let stack = Stack::start().await;
+    let _writer = stack.daemon("writer").start().await;
+    let flow = Flow::start(&stack).await;
+    let terminated = Mutex::new(HashMap::new());
+    let watch = async {
+        let subject = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.ORDERS_COMMANDS.writer";
+        let mut advisories = flow.client.subscribe(subject).await.unwrap();
+        while let Some(advisory) = advisories.next().await {
+            let advisory: Value = serde_json::from_slice(&advisory.payload).unwrap();
+            let position = format!("ORDERS_COMMANDS:{}", advisory["stream_seq"]);
+            let at = advisory["timestamp"].as_str().unwrap().to_owned();
+            terminated.lock().unwrap().insert(position, at);
+        }
+    };
+    let work = async {
+        let mut bad = 0;
+        for n in 0..GOOD {
+            flow.create(&format!("r{n}")).await;
+            if n % 100 == 0 {
+                // Undecodable, then refused: the header is of another order.
+                let raw = flow
+                    .client
+                    .publish(format!("orders.cmd.{TENANT}.create"), "garbage".into());
+                raw.await.unwrap();
+                flow.publish(
+                    &format!("ord_{}", "a".repeat(26)),
+                    &order(TENANT, "other").to_string(),
+                )
+                .await;
+                bad += 2;
+            }
+            if n % 10 == 0 {
+                sleep(Duration::from_millis(15)).await;
+            }
+        }
+        let delays = flow.until_all(0).await;
+        eventually("all originals are terminated", async || {
+            let count = terminated.lock().unwrap().len();
+            if count == bad { Ok(()) } else { Err(count) }
+        })
+        .await;
+        let letters = flow.letters().await;
+        eprintln!("{bad} bad commands among good: {delays:?}");
+        assert_eq!(letters.len(), bad);
+        for (position, letter) in &letters {
+            let terminated = terminated.lock().unwrap()[position].clone();
+            let stored = letter.time.to_string();
+            assert!(
+                before(letter, &terminated),
+                "{position}: stored {stored}, terminated {terminated}"
+            );
+            assert_eq!(header(letter, "Orders-Reason"), "invalid");
+            assert_eq!(
+                header(letter, "Orders-Original-Subject"),
+                "orders.cmd.t-1.create"
+            );
+            if letter.payload == "garbage" {
+                assert_eq!(
+                    header(letter, "Orders-Error"),
+                    "header ce-specversion is missing"
+                );
+            } else {
+                assert_eq!(
+                    header(letter, "ce-subject"),
+                    format!("ord_{}", "a".repeat(26))
+                );
+                assert_eq!(
+                    serde_json::from_slice::<Value>(&letter.payload).unwrap(),
+                    order(TENANT, "other")
+                );
+            }
+        }
+        assert!(delays.max < Duration::from_secs(4), "{delays:?}");
+    };
+    tokio::select! { () = work => {}, () = flow.listen() => {}, () = watch => {} }
+    stack.clean_up().await;
+}
+
+/// Whether the letter was stored before the moment `terminated`, RFC 3339 in UTC.
+fn before(letter: &StreamMessage, terminated: &str) -> bool {
+    let (whole, fraction) = terminated.trim_end_matches('Z').split_once('.').unwrap();
+    let (_, clock) = whole.split_once('T').unwrap();
+    let seconds = clock
+        .split(':')
+        .fold(0, |sum, part| sum * 60 + part.parse::<i64>().unwrap());
+    let nanos: i64 = format!("{fraction:0<9}").parse().unwrap();
+    let stored = letter.time.unix_timestamp().rem_euclid(86_400);
+    (stored, i64::from(letter.time.nanosecond())) <= (seconds, nanos)
+}
+
+/// Given back again and again, as by rolling restarts, is not the same as failed again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_given_back_many_times_is_carried_out() {
+    let stack = Stack::start().await;
+    let mut writer = stack.daemon("writer").start().await;
+    let flow = Flow::start(&stack).await;
+    let work = async {
+        flow.create("first").await;
+        flow.until_all(0).await;
+        assert!(writer.terminate().await.success());
+        for n in 0..5 {
+            flow.create(&format!("innocent{n}")).await;
+        }
+        let commands = flow.jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+        let consumer = commands
+            .get_consumer::<pull::Config>("writer")
+            .await
+            .unwrap();
+        for _ in 0..5 * 30 {
+            let mut batch = consumer.batch().max_messages(1).messages().await.unwrap();
+            let message = batch.next().await.unwrap().unwrap();
+            message.ack_with(AckKind::Nak(None)).await.unwrap();
+        }
+        // Others that get through first, and at the same time.
+        for n in 0..100 {
+            flow.create(&format!("r{n}")).await;
+        }
+        writer.respawn(|setup| setup);
+        flow.until_all(0).await;
+        eventually("no dead letter is left", async || {
+            match flow.letters().await.len() {
+                0 => Ok(()),
+                n => Err(n),
+            }
+        })
+        .await;
+    };
+    tokio::select! { () = work => {}, () = flow.listen() => {} }
+    assert_eq!(stack.count("orders_write", doc! {}).await, 106);
+    stack.clean_up().await;
+}
+
+/// The database and NATS away, and the writers paused for longer than the ack wait, again and again: nothing is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_given_up_for_what_is_away() {
+    let mut stack = Stack::start().await;
+    let (_, rest) = stack.mongo_url.split_once("://").unwrap();
+    let (address, database) = rest.split_once('/').unwrap();
+    let gate = Gate::to(address).await;
+    let direct = stack.mongo_url.clone();
+    stack.mongo_url = format!("mongodb://{}/{database}", gate.address);
+    let (mut one, other) = (
+        stack.daemon("writer").start().await,
+        stack.daemon("writer").start().await,
+    );
+    let flow = Flow::start(&stack).await;
+    gate.close();
+    for n in 0..20 {
+        flow.create(&format!("r{n}")).await;
+    }
+    flow.client.flush().await.unwrap();
+    for round in 0..3 {
+        for writer in [&one, &other] {
+            writer.signal(Signal::STOP);
+            sleep(Duration::from_secs(6)).await;
+            writer.signal(Signal::CONT);
+        }
+        stack.nats.kill().await;
+        stack.nats.restart().await;
+        if round == 1 {
+            one.kill().await;
+            one.respawn(|setup| setup);
+        }
+    }
+    gate.open();
+    stack.mongo_url = direct;
+    eventually("all are stored", async || {
+        match stack.count("orders_write", doc! {}).await {
+            20 => Ok(()),
+            n => Err(n),
+        }
+    })
+    .await;
+    eventually("nothing is left", async || {
+        let commands = flow.jetstream.get_stream("ORDERS_COMMANDS").await;
+        match commands.map(|commands| commands.cached_info().state.messages) {
+            Ok(0) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert_eq!(flow.letters().await.len(), 0);
+    stack.clean_up().await;
+}
