@@ -2,12 +2,17 @@
 // The screenshots are left in the folder that SCREENSHOTS names.
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { AxeBuilder } from '@axe-core/playwright';
 import { WEB, api, create, expect, listed, live, run, stack, status } from './support.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 const LIMIT_BYTES = 60 * 1024;
+const PIECE_BYTES = 100;
+const PIECE_MS = 30;
 
 await run(async (visitors) => {
   visitors.expected = [/40\d \(/];
@@ -68,6 +73,19 @@ await run(async (visitors) => {
     await context.close();
   }
 
+  // A page that comes in pieces moves nothing either.
+  const proxy = await dripping();
+  const slow = await visitors.visitor({ proxy: { server: `http://127.0.0.1:${proxy.address().port}` } });
+  await slow.addInitScript(watchShifts);
+  const dripped = await slow.newPage();
+  for (const [name, path] of Object.entries(pages)) {
+    await dripped.goto(path);
+    await dripped.evaluate(() => new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume))));
+    assert.deepEqual(await dripped.evaluate(() => window.shifts()), [], `${name} in pieces shifts`);
+  }
+  await slow.close();
+  proxy.close();
+
   // A status that flips moves nothing but its own letters.
   const still = await visitors.visitor();
   await still.addInitScript(watchShifts);
@@ -117,6 +135,29 @@ await run(async (visitors) => {
   assert.equal(headers['x-content-type-options'], 'nosniff');
   assert.equal(headers['cache-control'], 'no-store');
 });
+
+/** A forward proxy that gives pages in pieces, some time apart, as a slow network does. */
+async function dripping() {
+  const proxy = http.createServer((request, response) => {
+    request.pipe(http.request(request.url, { method: request.method, headers: request.headers }, async (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      const isPage = answer.headers['content-type']?.startsWith('text/html');
+      for await (const chunk of answer) {
+        for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
+          response.write(chunk.subarray(at, at + PIECE_BYTES));
+          if (isPage) await pause(PIECE_MS);
+        }
+      }
+      response.end();
+    }));
+  });
+  proxy.on('connect', ({ url }, socket) => {
+    const { hostname, port } = new URL(`http://${url}`);
+    const server = net.connect(port, hostname, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+    server.on('error', () => socket.destroy()).pipe(socket).on('error', () => server.destroy()).pipe(server);
+  });
+  return new Promise((resume) => { proxy.listen(0, '127.0.0.1', () => resume(proxy)); });
+}
 
 /** Keeps every layout shift with what moved, for `window.shifts()`. */
 function watchShifts() {
