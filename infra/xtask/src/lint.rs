@@ -65,7 +65,7 @@ const HOMES: [(&str, &[&str]); 5] = [
         &["orders-store", "orders-testkit", "orders-tests"],
     ),
     ("figment", &["orders-service"]),
-    ("socketioxide", &["realtime"]),
+    ("socketioxide", &["realtime", "orders-tests"]),
     ("askama", &["web"]),
 ];
 

@@ -1,0 +1,188 @@
+//! Where everything is, and what its processes use.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
+
+use crate::client::{Connection, GET};
+
+/// The kernel counts CPU time in hundredths of a second for everybody who asks.
+const TICKS_PER_SECOND: f64 = 100.0;
+const PAGE_BYTES: u64 = 4096;
+/// How long a daemon may take to be ready.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// The servers and daemons that `cargo xtask bench` has started.
+pub(crate) struct Site {
+    pub(crate) edge: String,
+    pub(crate) web: String,
+    pub(crate) nats: String,
+    /// The database of the pipeline, with its name.
+    pub(crate) mongo: String,
+    /// The folder with the programs.
+    pub(crate) binaries: PathBuf,
+    /// The folder for what is found out.
+    pub(crate) results: PathBuf,
+}
+
+impl Site {
+    pub(crate) fn from_env() -> Result<Self> {
+        let variable = |name: &str| {
+            std::env::var(name).with_context(|| format!("{name}: run `cargo xtask bench`"))
+        };
+        let program = std::env::current_exe()?;
+        let binaries = program.parent().context("a folder")?.to_owned();
+        let results = binaries.with_file_name("bench");
+        fs::create_dir_all(&results)?;
+        Ok(Self {
+            edge: variable("EDGE_URL")?,
+            web: variable("WEB_URL")?,
+            nats: variable("NATS_URL")?,
+            mongo: variable("MONGO_URL")?,
+            binaries,
+            results,
+        })
+    }
+
+    /// The URL of another database on the same server.
+    pub(crate) fn database(&self, name: &str) -> String {
+        let server = self
+            .mongo
+            .rsplit_once('/')
+            .map_or(&*self.mongo, |(server, _)| server);
+        format!("{server}/{name}")
+    }
+
+    /// Starts one more `program` of ours, on a port of its own, and waits until it is ready; how long that took.
+    pub(crate) async fn start(
+        &self,
+        program: &str,
+        env: &[(&str, &str)],
+    ) -> Result<(Program, Duration)> {
+        let port = orders_testkit::free_port();
+        let began = Instant::now();
+        let child = Command::new(self.binaries.join(program))
+            .env("NATS_URL", &self.nats)
+            .env("MONGO_URL", &self.mongo)
+            .env("ORDERS_LOG__LEVEL", "warn")
+            .envs(env.iter().copied())
+            .env("PORT", port.to_string())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {program}"))?;
+        let started = Program {
+            url: format!("http://127.0.0.1:{port}"),
+            child,
+        };
+        loop {
+            if let Ok(mut connection) = Connection::open(&started.url).await
+                && let Ok(answer) = connection.send(GET, "/readyz", "").await
+                && answer.status == 200
+            {
+                return Ok((started, began.elapsed()));
+            }
+            ensure!(began.elapsed() < START_LIMIT, "{program} is not ready");
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// A program that the benchmark has started itself.
+pub(crate) struct Program {
+    pub(crate) url: String,
+    child: Child,
+}
+
+impl Program {
+    /// The bytes of memory it has now.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let id = self.child.id().context("it has ended")?;
+        Ok(Process::read(id).context("it has ended")?.memory)
+    }
+
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.child.kill().await?;
+        Ok(())
+    }
+}
+
+/// What the processes of one name use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// CPU time since they started.
+    pub(crate) cpu: Duration,
+    /// Resident memory in bytes; what several share is counted for each.
+    pub(crate) memory: u64,
+}
+
+/// What all processes of the site use now, by name: the daemons, the servers, and the benchmark itself.
+pub(crate) fn usage() -> Result<BTreeMap<String, Usage>> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // It may have ended in the meantime.
+        if let Some(process) = Process::read(id) {
+            parents.insert(id, process);
+        }
+    }
+    let root = parents
+        .get(&std::process::id())
+        .context("ourselves")?
+        .parent;
+    let mut usage = BTreeMap::<String, Usage>::new();
+    for process in parents.values() {
+        let mut ancestor = process.parent;
+        while ancestor != root && ancestor > 1 {
+            ancestor = parents.get(&ancestor).map_or(0, |process| process.parent);
+        }
+        if ancestor == root {
+            let sum = usage.entry(process.name.clone()).or_default();
+            sum.cpu += process.cpu;
+            sum.memory += process.memory;
+        }
+    }
+    if usage.is_empty() {
+        bail!("no processes found");
+    }
+    Ok(usage)
+}
+
+struct Process {
+    name: String,
+    parent: u32,
+    cpu: Duration,
+    memory: u64,
+}
+
+impl Process {
+    /// Reads /proc/ID/stat, proc_pid_stat(5).
+    fn read(id: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (start, rest) = stat.rsplit_once(')')?;
+        let (_, name) = start.split_once('(')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let ticks = number(11)? + number(12)?;
+        Some(Self {
+            name: name.to_owned(),
+            parent: u32::try_from(number(1)?).ok()?,
+            cpu: Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND),
+            memory: number(21)? * PAGE_BYTES,
+        })
+    }
+}

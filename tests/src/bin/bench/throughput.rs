@@ -1,0 +1,307 @@
+//! How many orders per second: the ceiling of the database, the baseline, and the pipeline, in alternating rounds.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    ceiling::Ceiling,
+    load::{Run, Target, burst, paced},
+    report::{Line, Report, median, millis},
+    site::{Site, Usage, usage},
+};
+
+/// How many rounds; the medians are reported.
+const ROUNDS: usize = 3;
+const WARM_UP: usize = 2_000;
+const BURST: usize = 20_000;
+/// How long a rate is tried, and how long it must hold.
+const TRIAL: Duration = Duration::from_secs(15);
+const HOLD: Duration = Duration::from_secs(60);
+const STEP: f64 = 1.12;
+const CREATE_LIMIT_MS: f64 = 250.0;
+/// The most that payments may lag behind in the middle, at the end of a load.
+const LAG_LIMIT_MS: f64 = 250.0;
+
+/// What one target can do, for each round.
+#[derive(Default)]
+struct Speed {
+    bursts: Vec<f64>,
+    sustained: Vec<Held>,
+}
+
+/// A rate that was held.
+struct Held {
+    rate: f64,
+    run: Run,
+    /// CPU time for each order, by process.
+    cpu: BTreeMap<String, Duration>,
+}
+
+/// Measures all three.
+pub(crate) async fn measure(
+    site: &Site,
+    report: &mut Report<'_>,
+    baseline: &Target,
+    pipeline: &Target,
+) -> Result<()> {
+    for target in [baseline, pipeline] {
+        eprintln!("warming up the {}", target.name);
+        burst(target, WARM_UP).await?;
+    }
+    let mut ceiling = Ceiling::new(site).await?;
+    let mut ceilings = Vec::new();
+    let mut speeds = [Speed::default(), Speed::default()];
+    for round in 1..=ROUNDS {
+        eprintln!("round {round} of {ROUNDS}: the ceiling");
+        ceilings.push(ceiling.measure().await?);
+        for (target, speed) in [baseline, pipeline].into_iter().zip(&mut speeds) {
+            eprintln!(
+                "round {round} of {ROUNDS}: the {}, {BURST} orders at once",
+                target.name
+            );
+            let run = burst(target, BURST).await?;
+            eprintln!("  {}", brief(&run));
+            speed.bursts.push(run.rate());
+            let start = speed.sustained.last().map(|held| held.rate);
+            let held = match start {
+                Some(rate) => hold(target, rate).await?,
+                None => hold(target, search(target, run.rate() / 3.0).await?).await?,
+            };
+            speed.sustained.push(held);
+        }
+    }
+    tell(report, &ceiling, ceilings, speeds)
+}
+
+/// The highest rate that is held for a short while, beginning with `rate`.
+async fn search(target: &Target, mut rate: f64) -> Result<f64> {
+    let mut held = None;
+    loop {
+        eprintln!(
+            "{}: {rate:.0} orders/s for {} s",
+            target.name,
+            TRIAL.as_secs()
+        );
+        let run = paced(target, rate, TRIAL).await?;
+        eprintln!("  {}", brief(&run));
+        match (broken(&run), held) {
+            (None, _) => {
+                held = Some(rate);
+                rate *= STEP;
+            }
+            (Some(why), Some(held)) => {
+                eprintln!("  {why}");
+                return Ok(held);
+            }
+            (Some(why), None) => {
+                eprintln!("  {why}");
+                rate /= STEP * STEP;
+            }
+        }
+    }
+}
+
+/// The highest rate from `rate` downwards that is held long enough.
+async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
+    loop {
+        eprintln!(
+            "{}: {rate:.0} orders/s for {} s",
+            target.name,
+            HOLD.as_secs()
+        );
+        let before = usage()?;
+        let run = paced(target, rate, HOLD).await?;
+        let after = usage()?;
+        eprintln!("  {}", brief(&run));
+        let Some(why) = broken(&run) else {
+            let cpu = per_order(&before, &after, run.orders);
+            return Ok(Held { rate, run, cpu });
+        };
+        eprintln!("  {why}");
+        rate *= 0.96;
+    }
+}
+
+/// Why a load was too much.
+fn broken(run: &Run) -> Option<String> {
+    let p99 = millis(&run.create, 0.99);
+    let mut last = crate::report::latencies();
+    for [_, event] in run.seconds.iter().rev().take(5) {
+        last.add(event).ok()?;
+    }
+    let lag = millis(&last, 0.5);
+    if run.refused > 0 || run.untold > 0 {
+        Some(format!(
+            "{} refused, {} never told to be paid",
+            run.refused, run.untold
+        ))
+    } else if p99 > CREATE_LIMIT_MS {
+        Some(format!("p99 of creates is {p99:.0} ms"))
+    } else if lag > LAG_LIMIT_MS {
+        Some(format!("payments lag {lag:.0} ms behind"))
+    } else {
+        None
+    }
+}
+
+fn per_order(
+    before: &BTreeMap<String, Usage>,
+    after: &BTreeMap<String, Usage>,
+    orders: usize,
+) -> BTreeMap<String, Duration> {
+    let used = after.iter().map(|(name, usage)| {
+        let earlier = before.get(name).map_or(Duration::ZERO, |usage| usage.cpu);
+        (
+            name.clone(),
+            usage.cpu.saturating_sub(earlier).div_f64(orders as f64),
+        )
+    });
+    used.collect()
+}
+
+/// A run in one line.
+pub(crate) fn brief(run: &Run) -> String {
+    format!(
+        "{:.0}/s, create p50 {:.1} p99 {:.1} ms, payment p50 {:.1} p99 {:.1} ms, sent late p99 {:.1} ms",
+        run.rate(),
+        millis(&run.create, 0.5),
+        millis(&run.create, 0.99),
+        millis(&run.event, 0.5),
+        millis(&run.event, 0.99),
+        millis(&run.late, 0.99),
+    )
+}
+
+fn tell(
+    report: &mut Report<'_>,
+    ceiling: &Ceiling,
+    ceilings: Vec<f64>,
+    speeds: [Speed; 2],
+) -> Result<()> {
+    let [baseline, pipeline] = &speeds;
+    let rates = |speed: &Speed| {
+        speed
+            .sustained
+            .iter()
+            .map(|held| held.rate)
+            .collect::<Vec<_>>()
+    };
+    let most = median(ceilings.clone());
+    let sustained = [median(rates(baseline)), median(rates(pipeline))];
+    let bursts = [
+        median(baseline.bursts.clone()),
+        median(pipeline.bursts.clone()),
+    ];
+    let row = |what: &str, rounds: Vec<f64>| {
+        let mut row = vec![what.to_owned(), format!("{:.0}", median(rounds.clone()))];
+        row.push(
+            rounds
+                .iter()
+                .map(|rate| format!("{rate:.0}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
+        row
+    };
+    let note = format!(
+        "Ceiling: {ceiling}. Sustained: the highest rate held for {} s, every order answered 201, listed, paid and told by Socket.IO, create p99 below {CREATE_LIMIT_MS} ms, payments not falling behind. Burst: {BURST} orders over 256 connections.",
+        HOLD.as_secs()
+    );
+    report.table(
+        "Orders per second",
+        &note,
+        &["what", "median", "rounds"],
+        &[
+            row("ceiling: the raw driver alone", ceilings),
+            row("baseline, sustained", rates(baseline)),
+            row("pipeline, sustained", rates(pipeline)),
+            row("baseline, burst", baseline.bursts.clone()),
+            row("pipeline, burst", pipeline.bursts.clone()),
+        ],
+    )?;
+    report.goal(
+        "sustained, orders/s",
+        "≥ 1,000",
+        format!("{:.0}", sustained[1]),
+        sustained[1] >= 1_000.0,
+    );
+    ratio(
+        report,
+        "sustained, of the ceiling",
+        sustained[1] / most,
+        0.7,
+    );
+    ratio(
+        report,
+        "sustained, of the baseline",
+        sustained[1] / sustained[0],
+        2.5,
+    );
+    report.goal(
+        "burst, creates/s",
+        "≥ 3,000",
+        format!("{:.0}", bursts[1]),
+        bursts[1] >= 3_000.0,
+    );
+    ratio(
+        report,
+        "burst, of the baseline's",
+        bursts[1] / bursts[0],
+        5.0,
+    );
+
+    if let Some(held) = pipeline.sustained.last() {
+        let all: Duration = held.cpu.values().sum();
+        let mut rows: Vec<_> = held.cpu.iter().collect();
+        rows.sort_by(|one, other| other.1.cmp(one.1));
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter(|(_, cpu)| cpu.as_micros() > 0)
+            .map(|(name, cpu)| {
+                let share = cpu.as_secs_f64() / all.as_secs_f64() * 100.0;
+                vec![
+                    name.clone(),
+                    format!("{:.3}", cpu.as_secs_f64() * 1e3),
+                    format!("{share:.0} %"),
+                ]
+            })
+            .collect();
+        let note = format!(
+            "At {:.0} orders/s; `bench` is the load generator.",
+            held.rate
+        );
+        report.table(
+            "CPU milliseconds per order",
+            &note,
+            &["process", "ms", "share"],
+            &rows,
+        )?;
+        let line = |name: &str, which: usize| Line {
+            name: name.to_owned(),
+            points: held
+                .run
+                .seconds
+                .iter()
+                .enumerate()
+                .map(|(second, histograms)| (second as f64, millis(&histograms[which], 0.99)))
+                .collect(),
+        };
+        report.plot(
+            "sustained",
+            &format!("p99 at {:.0} orders/s", held.rate),
+            ["seconds", "ms"],
+            &[line("create", 0), line("payment told, minus 5 s", 1)],
+        )?;
+    }
+    Ok(())
+}
+
+fn ratio(report: &mut Report<'_>, what: &str, got: f64, wanted: f64) {
+    report.goal(
+        what,
+        format!("≥ {wanted}"),
+        format!("{got:.2}"),
+        got >= wanted,
+    );
+}
