@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use mongodb::{
     Client, Collection, Database, IndexModel,
     bson::{DateTime, Decimal128, Document, doc},
@@ -95,10 +95,13 @@ async fn run(database: &Database, count: usize, batch: usize, workers: usize) ->
                 orders.insert_many(numbers().map(order)).ordered(false).await?;
                 rows.insert_many(numbers().map(row)).ordered(false).await?;
                 let ids: Vec<String> = numbers().map(id).collect();
-                let paid = doc! { "$set": { "status": "PAID", "updatedAt": DateTime::now() }, "$inc": { "version": 1 } };
-                orders.update_many(doc! { "_id": { "$in": &ids }, "status": "PENDING" }, paid).await?;
-                let paid = doc! { "$set": { "status": "PAID", "version": 2 } };
-                rows.update_many(doc! { "_id": { "$in": &ids }, "version": { "$lt": 2 } }, paid).await?;
+                let set = doc! { "$set": { "status": "PAID", "updatedAt": DateTime::now() }, "$inc": { "version": 1 } };
+                let pending = doc! { "_id": { "$in": &ids }, "status": "PENDING" };
+                let paid = orders.update_many(pending, set).await?.modified_count;
+                let set = doc! { "$set": { "status": "PAID", "version": 2 } };
+                let older = doc! { "_id": { "$in": &ids }, "version": { "$lt": 2 } };
+                let shown = rows.update_many(older, set).await?.modified_count;
+                ensure!([paid, shown] == [ids.len() as u64; 2], "{paid} and {shown} of {} were updated", ids.len());
             }
         });
     }

@@ -24,6 +24,12 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// Measure nothing but the pipeline at this many orders per second, for a profiler to look at
+    #[arg(long, conflicts_with = "only")]
+    rate: Option<f64>,
+    /// How long that goes on, in seconds
+    #[arg(long, default_value_t = 30, requires = "rate")]
+    seconds: u64,
 }
 
 /// A part of the benchmark.
@@ -41,15 +47,18 @@ async fn main() -> Result<()> {
     let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
     let site = Site::from_env()?;
     let mut report = Report::new(&site.results);
+    let pipeline = Target {
+        name: "pipeline",
+        url: site.edge.clone(),
+    };
+    if let Some(rate) = options.rate {
+        return throughput::profile(&mut report, &pipeline, rate, options.seconds).await;
+    }
     let database = site.database("bench_baseline");
     let (program, _) = site.start("baseline", &[("MONGO_URL", &database)]).await?;
     let baseline = Target {
         name: "baseline",
         url: program.url.clone(),
-    };
-    let pipeline = Target {
-        name: "pipeline",
-        url: site.edge.clone(),
     };
 
     if wanted(Part::Latency) {

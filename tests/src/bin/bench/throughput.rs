@@ -74,6 +74,19 @@ pub(crate) async fn measure(
     tell(report, &ceiling, ceilings, speeds)
 }
 
+/// One load of `target`, and where its time goes.
+pub(crate) async fn profile(
+    report: &mut Report<'_>,
+    target: &Target,
+    rate: f64,
+    seconds: u64,
+) -> Result<()> {
+    burst(target, WARM_UP).await?;
+    let held = load(target, rate, Duration::from_secs(seconds)).await?;
+    eprintln!("  {}", brief(&held.run));
+    tell_cpu(report, &held)
+}
+
 /// The highest rate that is held for a short while, beginning with `rate`.
 async fn search(target: &Target, mut rate: f64) -> Result<f64> {
     let mut held = None;
@@ -110,17 +123,21 @@ async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
             target.name,
             HOLD.as_secs()
         );
-        let before = usage()?;
-        let run = paced(target, rate, HOLD).await?;
-        let after = usage()?;
-        eprintln!("  {}", brief(&run));
-        let Some(why) = broken(&run) else {
-            let cpu = per_order(&before, &after, run.orders);
-            return Ok(Held { rate, run, cpu });
+        let held = load(target, rate, HOLD).await?;
+        eprintln!("  {}", brief(&held.run));
+        let Some(why) = broken(&held.run) else {
+            return Ok(held);
         };
         eprintln!("  {why}");
         rate *= 0.96;
     }
+}
+
+async fn load(target: &Target, rate: f64, length: Duration) -> Result<Held> {
+    let before = usage()?;
+    let run = paced(target, rate, length).await?;
+    let cpu = per_order(&before, &usage()?, run.orders);
+    Ok(Held { rate, run, cpu })
 }
 
 /// Why a load was too much.
@@ -252,31 +269,7 @@ fn tell(
     );
 
     if let Some(held) = pipeline.sustained.last() {
-        let all: Duration = held.cpu.values().sum();
-        let mut rows: Vec<_> = held.cpu.iter().collect();
-        rows.sort_by(|one, other| other.1.cmp(one.1));
-        let rows: Vec<_> = rows
-            .into_iter()
-            .filter(|(_, cpu)| cpu.as_micros() > 0)
-            .map(|(name, cpu)| {
-                let share = cpu.as_secs_f64() / all.as_secs_f64() * 100.0;
-                vec![
-                    name.clone(),
-                    format!("{:.3}", cpu.as_secs_f64() * 1e3),
-                    format!("{share:.0} %"),
-                ]
-            })
-            .collect();
-        let note = format!(
-            "At {:.0} orders/s; `bench` is the load generator.",
-            held.rate
-        );
-        report.table(
-            "CPU milliseconds per order",
-            &note,
-            &["process", "ms", "share"],
-            &rows,
-        )?;
+        tell_cpu(report, held)?;
         let line = |name: &str, which: usize| Line {
             name: name.to_owned(),
             points: held
@@ -295,6 +288,34 @@ fn tell(
         )?;
     }
     Ok(())
+}
+
+fn tell_cpu(report: &mut Report<'_>, held: &Held) -> Result<()> {
+    let all: Duration = held.cpu.values().sum();
+    let mut rows: Vec<_> = held.cpu.iter().collect();
+    rows.sort_by(|one, other| other.1.cmp(one.1));
+    let rows: Vec<_> = rows
+        .into_iter()
+        .filter(|(_, cpu)| cpu.as_micros() > 0)
+        .map(|(name, cpu)| {
+            let share = cpu.as_secs_f64() / all.as_secs_f64() * 100.0;
+            vec![
+                name.clone(),
+                format!("{:.3}", cpu.as_secs_f64() * 1e3),
+                format!("{share:.0} %"),
+            ]
+        })
+        .collect();
+    let note = format!(
+        "At {:.0} orders/s; `bench` is the load generator.",
+        held.rate
+    );
+    report.table(
+        "CPU milliseconds per order",
+        &note,
+        &["process", "ms", "share"],
+        &rows,
+    )
 }
 
 fn ratio(report: &mut Report<'_>, what: &str, got: f64, wanted: f64) {
