@@ -1,11 +1,12 @@
 //! What each daemon takes: time to start, memory, disk.
 
-use std::{fs, time::Duration};
+use std::{convert::Infallible, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{process::Command, time::sleep};
 
 use crate::{
+    client::{Connection, GET},
     load::{Target, paced},
     report::{Report, median},
     site::{Site, usage},
@@ -24,6 +25,8 @@ const STARTS: usize = 5;
 const REST: Duration = Duration::from_secs(3);
 const ORDERS_PER_SECOND: f64 = 500.0;
 const LENGTH: Duration = Duration::from_secs(10);
+/// The list of the pages is looked at about twenty times a second meanwhile.
+const BETWEEN_PAGES: Duration = Duration::from_millis(50);
 const MEMORY_GOAL_MIB: f64 = 30.0;
 const START_GOAL_MS: f64 = 1_000.0;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -46,7 +49,10 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Tar
         found.push(look_at(site, name).await?);
     }
     eprintln!("{ORDERS_PER_SECOND} orders/s for {} s", LENGTH.as_secs());
-    let run = paced(pipeline, ORDERS_PER_SECOND, LENGTH).await?;
+    let run = tokio::select! {
+        run = paced(pipeline, ORDERS_PER_SECOND, LENGTH) => run?,
+        ended = visit(&site.web) => match ended? {},
+    };
     ensure!(
         run.refused + run.untold == 0,
         "orders were refused or not paid"
@@ -58,6 +64,16 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Tar
         footprint.loaded_mib = used.memory as f64 / MIB;
     }
     tell(report, &found)
+}
+
+/// Looks at the list of the pages again and again.
+async fn visit(web: &str) -> Result<Infallible> {
+    let mut connection = Connection::open(web).await?;
+    loop {
+        let page = connection.send(GET, "/orders?tenantId=bench-0", "").await?;
+        ensure!(page.status == 200, "a page is answered {}", page.status);
+        sleep(BETWEEN_PAGES).await;
+    }
 }
 
 async fn look_at(site: &Site, name: &'static str) -> Result<Footprint> {
@@ -111,7 +127,7 @@ fn tell(report: &mut Report<'_>, found: &[Footprint]) -> Result<()> {
         })
         .collect();
     let note = format!(
-        "From the start of the process until `/readyz` is 200, median of {STARTS}, while the servers and the other daemons run. Resident memory in MiB: {} s after the start, and in the daemons that have run all along after {ORDERS_PER_SECOND} orders/s for {} s (nobody looks at pages meanwhile). Binaries in MiB, as built and without symbols.",
+        "From the start of the process until `/readyz` is 200, median of {STARTS}, while the servers and the other daemons run. Resident memory in MiB: {} s after the start, and in the daemons that have run all along after {ORDERS_PER_SECOND} orders/s for {} s and twenty pages/s. Binaries in MiB, as built and without symbols.",
         REST.as_secs(),
         LENGTH.as_secs()
     );

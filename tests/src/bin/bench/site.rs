@@ -85,7 +85,7 @@ impl Site {
         let child = Command::new(self.binaries.join(program))
             .env("NATS_URL", &self.nats)
             .env("MONGO_URL", &self.mongo)
-            .env("ORDERS_LOG__LEVEL", "warn")
+            .env("ORDERS_LOG__FILTER", "warn")
             .envs(env.iter().copied())
             .env("PORT", port.to_string())
             .kill_on_drop(true)
