@@ -113,7 +113,7 @@ fn identity(n: usize) -> (String, DateTime) {
     let mut random = Rng::with_seed(n as u64);
     let mut letter = || char::from(BASE32[random.usize(..BASE32.len())]);
     let id = (0..26).map(|_| letter()).collect::<String>();
-    let age = random.i64(..YEAR_IN_MILLIS);
+    let age = random.i64(0..YEAR_IN_MILLIS);
     let created = DateTime::from_millis(DateTime::now().timestamp_millis() - age);
     (format!("ord_{id}"), created)
 }
