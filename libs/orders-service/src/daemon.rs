@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{self, Wanted};
 use crate::config::{Loaded, Settings};
-use crate::{About, Health, http, telemetry};
+use crate::{About, Health, http, limits, telemetry};
 
 /// How long a shutdown may take. Process managers kill after 5 s.
 pub const GRACE: Duration = Duration::from_millis(3500);
@@ -141,6 +141,7 @@ where
         }
     };
     telemetry::logs(loaded.config.log());
+    limits::allow_many_files();
     let metrics = telemetry::metrics(&about);
     let instance = env()
         .find(|(key, value)| key == "PS" && !value.is_empty())

@@ -16,6 +16,7 @@ mod daemon;
 mod failpoint;
 mod health;
 mod http;
+mod limits;
 mod poison;
 mod retry;
 mod telemetry;

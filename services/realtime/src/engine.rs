@@ -16,7 +16,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{self, Method, StatusCode, Uri, request::Parts},
+    http::{self, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use hyper::upgrade::OnUpgrade;
@@ -58,10 +58,9 @@ impl Engine {
     pub(crate) async fn serve(&self, mut request: Request) -> Response {
         // Without it the service answers as ever, but leaves the WebSocket alone.
         let upgrade = hyper::upgrade::on(&mut request);
-        let (head, body) = request.into_parts();
-        let request = Request::from_parts(head.clone(), body);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let answer = self.service.clone().oneshot(request);
-        let Ok(response) = if head.method == Method::POST {
+        let Ok(response) = if method == Method::POST {
             // The library would wait for ever for the rest of a body.
             match timeout(BODY_DEADLINE, answer).await {
                 Ok(answer) => answer,
@@ -71,7 +70,7 @@ impl Engine {
             answer.await
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            tokio::spawn(self.clone().attach(upgrade, head));
+            tokio::spawn(self.clone().attach(upgrade, own(&uri)));
         }
         response.map(Body::new)
     }
@@ -85,23 +84,21 @@ impl Engine {
         tokio::spawn(self.clone().end_polling(socket.id));
     }
 
-    async fn attach(self, upgrade: OnUpgrade, mut head: Parts) {
+    async fn attach(self, upgrade: OnUpgrade, uri: Uri) {
         let Ok(connection) = upgrade.await else {
             return;
         };
-        let sid = sid(&head.uri);
+        let sid = sid(&uri);
         let link = match sid {
             Some(sid) => self.upgraded().entry(sid).or_default().clone(),
             None => Link::new(),
         };
-        head.extensions.insert(link.clone());
         let line = Line::new(TokioIo::new(connection), link.clone());
-        // The request was found valid before.
-        let _ = self
-            .service
-            .clone()
-            .call((line, http::Request::from_parts(head, ())))
-            .await;
+        // The request was found valid before. All that a session needs of it are its URI and its link.
+        let mut request = http::Request::new(());
+        *request.uri_mut() = uri;
+        request.extensions_mut().insert(link.clone());
+        let _ = self.service.clone().call((line, request)).await;
         if let Some(sid) = sid {
             link.cancelled().await;
             self.upgraded().remove(&sid);
@@ -122,6 +119,13 @@ impl Engine {
     fn upgraded(&self) -> MutexGuard<'_, HashMap<Sid, Link>> {
         self.upgraded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A copy that owns its text. A clone shares the buffer that the whole request was read into, which would last as long
+/// as the session.
+fn own(uri: &Uri) -> Uri {
+    let text = uri.to_string();
+    text.parse().expect("the text of a URI is one")
 }
 
 fn sid(uri: &Uri) -> Option<Sid> {

@@ -35,6 +35,8 @@ use crate::{
 
 /// The largest message of a client, on either transport.
 const MAX_MESSAGE: usize = 64 << 10;
+/// How much is read of a WebSocket at once. Clients send little but pongs, and each socket has a buffer of this size.
+const READ_BUFFER: usize = 1 << 10;
 /// The most events in the buffer of a socket.
 ///
 /// All of them fit into one answer to a poll, which must not change: what is left over of an answer is lost when the
@@ -139,6 +141,7 @@ fn server() -> SocketIoBuilder {
         .ping_timeout(Duration::from_secs(20))
         .max_buffer_size(MAX_BUFFERED)
         .max_payload(MAX_MESSAGE as u64)
+        .ws_read_buffer_size(READ_BUFFER)
         .ws_max_message_size(MAX_MESSAGE)
         .ws_max_frame_size(MAX_MESSAGE)
 }

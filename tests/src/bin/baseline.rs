@@ -2,6 +2,7 @@
 //! for each request, pays each order with a timer of its own, and has Socket.IO in process.
 //!
 //! A baseline for `cargo xtask bench`, nothing to run in earnest: what it has not paid when it ends is never paid.
+//! With `NULL` in its environment it stores and pays nothing at all, which shows what the load generator can do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,6 +66,13 @@ async fn main() -> Result<()> {
     let variable = |name: &str| {
         std::env::var(name).with_context(|| format!("{name}: run `cargo xtask bench`"))
     };
+    let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
+    if variable("NULL").is_ok() {
+        let app = Router::new()
+            .route("/api/orders", post(accept))
+            .route("/readyz", get(async || "ready"));
+        return Ok(axum::serve(listener, app).await?);
+    }
     let client = Client::with_uri_str(variable("MONGO_URL")?).await?;
     let database = client
         .default_database()
@@ -111,9 +119,14 @@ async fn main() -> Result<()> {
         .route("/readyz", get(async || "ready"))
         .with_state(Arc::new(orders))
         .layer(sockets);
-    let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+/// Answers as if the order were stored.
+async fn accept(Json(_): Json<CreateOrder>) -> Response {
+    let id = format!("ord_{}", Uuid::new_v4().simple());
+    (StatusCode::CREATED, Json(json!({ "orderId": id }))).into_response()
 }
 
 async fn create(State(orders): State<Arc<Orders>>, Json(order): Json<CreateOrder>) -> Response {

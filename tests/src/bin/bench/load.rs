@@ -35,14 +35,31 @@ const CONNECTIONS: usize = 256;
 /// How much later than due a payment may be told before it is given up.
 const TOLD_LIMIT: Duration = Duration::from_secs(60);
 
-/// What is measured: the pipeline or the baseline, behind the address of its API.
+/// What is measured, behind the address of its API.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) url: String,
+    /// How many tenants take turns.
+    pub(crate) tenants: usize,
+    /// Whether orders are followed to their payments.
+    pub(crate) pays: bool,
 }
 
-pub(crate) fn tenants() -> Vec<String> {
-    (0..TENANTS).map(|n| format!("bench-{n}")).collect()
+impl Target {
+    /// The pipeline or the baseline.
+    pub(crate) fn new(name: &'static str, url: &str) -> Self {
+        Self {
+            name,
+            url: url.to_owned(),
+            tenants: TENANTS,
+            pays: true,
+        }
+    }
+}
+
+/// The names of the first `count` tenants.
+pub(crate) fn tenants(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("bench-{n}")).collect()
 }
 
 /// What became of one order.
@@ -116,8 +133,8 @@ pub(crate) async fn burst(target: &Target, count: usize) -> Result<Run> {
 /// The connections and sockets of a load.
 struct Load {
     connections: Vec<Connection>,
-    told: Told,
-    _listeners: JoinSet<Result<()>>,
+    tenants: usize,
+    told: Option<(Told, JoinSet<Result<()>>)>,
 }
 
 impl Load {
@@ -126,11 +143,14 @@ impl Load {
         for _ in 0..CONNECTIONS {
             connections.push(Connection::open(&target.url).await?);
         }
-        let (told, listeners) = Told::listen(&target.url, &tenants()).await?;
+        let told = match target.pays {
+            true => Some(Told::listen(&target.url, &tenants(target.tenants)).await?),
+            false => None,
+        };
         Ok(Self {
             connections,
+            tenants: target.tenants,
             told,
-            _listeners: listeners,
         })
     }
 
@@ -142,13 +162,14 @@ impl Load {
         let mut workers = JoinSet::new();
         for mut connection in self.connections {
             let (queue, run, numbers) = (Arc::clone(&queue), run.clone(), Arc::clone(&numbers));
+            let tenants = self.tenants;
             workers.spawn(async move {
                 let mut samples = Vec::new();
                 loop {
                     let Some(due) = queue.lock().await.recv().await else {
                         return Ok::<_, anyhow::Error>(samples);
                     };
-                    let body = order(&run, numbers.fetch_add(1, Ordering::Relaxed));
+                    let body = order(&run, tenants, numbers.fetch_add(1, Ordering::Relaxed));
                     let sent = Instant::now();
                     let answer = connection.send(POST, "/api/orders", body).await?;
                     samples.push(Sample {
@@ -174,18 +195,24 @@ impl Load {
             .map(|sample| sample.due)
             .min()
             .unwrap_or(start);
-        Ok(evaluate(samples, begun, last.duration_since(begun), &self.told).await)
+        let told = self.told.as_ref().map(|(told, _listeners)| told);
+        Ok(evaluate(samples, begun, last.duration_since(begun), told).await)
     }
 }
 
-/// Waits until everything is paid, and sums up.
-async fn evaluate(samples: Vec<Sample>, begun: Instant, elapsed: Duration, told: &Told) -> Run {
+/// Waits until everything is paid, if that is told, and sums up.
+async fn evaluate(
+    samples: Vec<Sample>,
+    begun: Instant,
+    elapsed: Duration,
+    told: Option<&Told>,
+) -> Run {
     let created = samples
         .iter()
         .filter(|sample| sample.order.is_some())
         .count();
     let deadline = Instant::now() + DELAY + TOLD_LIMIT;
-    while told.count() < created && Instant::now() < deadline {
+    while told.is_some_and(|told| told.count() < created) && Instant::now() < deadline {
         sleep(Duration::from_millis(20)).await;
     }
     let mut run = Run {
@@ -208,7 +235,9 @@ async fn evaluate(samples: Vec<Sample>, begun: Instant, elapsed: Duration, told:
         record(&mut run.create, latency);
         record(create, latency);
         record(&mut run.late, sample.sent.duration_since(sample.due));
-        let Some(order) = sample.order else { continue };
+        let (Some(order), Some(told)) = (sample.order, told) else {
+            continue;
+        };
         match told.take(&order) {
             Some(told) => {
                 // The delay runs from when the order was stored, which is a little before its 201.
@@ -223,8 +252,8 @@ async fn evaluate(samples: Vec<Sample>, begun: Instant, elapsed: Duration, told:
 }
 
 /// An order of three items.
-fn order(run: &str, n: usize) -> String {
-    let tenant = n % TENANTS;
+fn order(run: &str, tenants: usize, n: usize) -> String {
+    let tenant = n % tenants;
     format!(
         r#"{{"requestId":"{run}-{n}","tenantId":"bench-{tenant}","buyer":{{"email":"buyer{}@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}},{{"sku":"SKU-2","qty":1,"price":12.5}},{{"sku":"SKU-3","qty":3,"price":0.1}}]}}"#,
         n % 1000

@@ -4,13 +4,19 @@
 //! addresses, is bounded in count and time, and stops by itself.
 #![expect(clippy::print_stdout, reason = "a report is what it makes")]
 
+mod age;
 mod ceiling;
 mod client;
+mod fanout;
+mod footprint;
+mod generator;
 mod latency;
+mod lists;
 mod load;
 mod report;
 mod site;
 mod sockets;
+mod stock;
 mod throughput;
 
 use anyhow::Result;
@@ -30,6 +36,20 @@ struct Options {
     /// How long that goes on, in seconds
     #[arg(long, default_value_t = 30, requires = "rate")]
     seconds: u64,
+    /// How many orders the longest list has
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000, value_parser = at_least_a_thousand)]
+    list_rows: usize,
+    /// How many orders are stored before the pipeline is measured as an old one
+    #[arg(long, value_name = "COUNT", default_value_t = 500_000)]
+    age_orders: usize,
+}
+
+/// A hundredth of it must be some pages.
+fn at_least_a_thousand(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count >= 1_000 => Ok(count),
+        _ => Err("a number from 1000".to_owned()),
+    }
 }
 
 /// A part of the benchmark.
@@ -39,33 +59,54 @@ enum Part {
     Throughput,
     /// From request to answer, and from answer to event, at low rates
     Latency,
+    /// What the load generator can do by itself
+    Generator,
+    /// Start-up, memory and size of each daemon
+    Footprint,
+    /// 5,000 sockets: memory, and how soon they are told
+    Fanout,
+    /// Orders per second with an empty database and with a full one; searches and holds rates twice
+    Age,
+    /// Lists of up to a million orders, which it loads first
+    Lists,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
+    site::allow_many_files();
     let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
     let site = Site::from_env()?;
     let mut report = Report::new(&site.results);
-    let pipeline = Target {
-        name: "pipeline",
-        url: site.edge.clone(),
-    };
+    let pipeline = Target::new("pipeline", &site.edge);
     if let Some(rate) = options.rate {
         return throughput::profile(&mut report, &pipeline, rate, options.seconds).await;
     }
     let database = site.database("bench_baseline");
     let (program, _) = site.start("baseline", &[("MONGO_URL", &database)]).await?;
-    let baseline = Target {
-        name: "baseline",
-        url: program.url.clone(),
-    };
+    let baseline = Target::new("baseline", &program.url);
 
     if wanted(Part::Latency) {
         latency::measure(&mut report, &baseline, &pipeline).await?;
     }
     if wanted(Part::Throughput) {
         throughput::measure(&site, &mut report, &baseline, &pipeline).await?;
+    }
+    if wanted(Part::Generator) {
+        generator::measure(&site, &mut report).await?;
+    }
+    if wanted(Part::Footprint) {
+        footprint::measure(&site, &mut report, &pipeline).await?;
+    }
+    if wanted(Part::Fanout) {
+        fanout::measure(&site, &mut report).await?;
+    }
+    // They fill the database, so they come last.
+    if wanted(Part::Age) {
+        age::measure(&site, &mut report, &pipeline, options.age_orders).await?;
+    }
+    if wanted(Part::Lists) {
+        lists::measure(&site, &mut report, options.list_rows).await?;
     }
     report.finish()?;
     program.stop().await?;

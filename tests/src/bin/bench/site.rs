@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     process::{Child, Command},
     time::sleep,
@@ -20,6 +21,17 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const PAGE_BYTES: u64 = 4096;
 /// How long a daemon may take to be ready.
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Thousands of sockets need more files than the soft limit, which is low for the sake of programs that use `select`.
+pub(crate) fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Whether it was needed is seen when files run out.
+    let _ = setrlimit(Resource::Nofile, all);
+}
 
 /// The servers and daemons that `cargo xtask bench` has started.
 pub(crate) struct Site {
@@ -73,7 +85,7 @@ impl Site {
         let child = Command::new(self.binaries.join(program))
             .env("NATS_URL", &self.nats)
             .env("MONGO_URL", &self.mongo)
-            .env("ORDERS_LOG__LEVEL", "warn")
+            .env("ORDERS_LOG__FILTER", "warn")
             .envs(env.iter().copied())
             .env("PORT", port.to_string())
             .kill_on_drop(true)

@@ -9,7 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{net::TcpStream, task::JoinSet};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+
+/// Events are small, and there may be thousands of sockets.
+const READ_BUFFER: usize = 2 << 10;
 
 /// A socket that has entered the room of its tenant.
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -19,7 +25,8 @@ impl Socket {
     pub(crate) async fn connect(url: &str, tenant: &str) -> Result<Self> {
         let url = url.replacen("http", "ws", 1);
         let url = format!("{url}/ws/?EIO=4&transport=websocket");
-        let (stream, _) = tokio_tungstenite::connect_async(url).await?;
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let (stream, _) = connect_async_with_config(url, Some(config), true).await?;
         let mut socket = Self(stream);
         ensure!(socket.packet().await?.starts_with('0'), "no handshake");
         let connect = format!(r#"40{{"tenantId":"{tenant}"}}"#);
@@ -56,7 +63,8 @@ impl Socket {
     }
 }
 
-fn between<'t>(text: &'t str, start: &str, end: char) -> Option<&'t str> {
+/// What is in `text` after `start` and before `end`.
+pub(crate) fn between<'t>(text: &'t str, start: &str, end: char) -> Option<&'t str> {
     let (_, rest) = text.split_once(start)?;
     Some(rest.split_once(end)?.0)
 }

@@ -14,7 +14,7 @@ use crate::{
 /// How many rounds; the medians are reported.
 const ROUNDS: usize = 3;
 const WARM_UP: usize = 2_000;
-const BURST: usize = 20_000;
+pub(crate) const BURST: usize = 20_000;
 /// How long a rate is tried, and how long it must hold.
 const TRIAL: Duration = Duration::from_secs(15);
 const HOLD: Duration = Duration::from_secs(60);
@@ -31,8 +31,8 @@ struct Speed {
 }
 
 /// A rate that was held.
-struct Held {
-    rate: f64,
+pub(crate) struct Held {
+    pub(crate) rate: f64,
     run: Run,
     /// CPU time for each order, by process.
     cpu: BTreeMap<String, Duration>,
@@ -88,7 +88,7 @@ pub(crate) async fn profile(
 }
 
 /// The highest rate that is held for a short while, beginning with `rate`.
-async fn search(target: &Target, mut rate: f64) -> Result<f64> {
+pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
     let mut held = None;
     loop {
         eprintln!(
@@ -116,7 +116,7 @@ async fn search(target: &Target, mut rate: f64) -> Result<f64> {
 }
 
 /// The highest rate from `rate` downwards that is held long enough.
-async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
+pub(crate) async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
     loop {
         eprintln!(
             "{}: {rate:.0} orders/s for {} s",

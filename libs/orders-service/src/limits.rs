@@ -1,0 +1,17 @@
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{debug, warn};
+
+/// Lets this process have as many files open as it may at all: each client is one, or two.
+///
+/// The soft limit, often 1,024, is there for programs that use `select`.
+pub(crate) fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, all) {
+        Ok(()) => debug!("at most {:?} open files", all.current),
+        Err(error) => warn!("at most {:?} open files: {error}", limit.current),
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether a list stays fast when it is long.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::{
+    client::{Connection, GET},
+    report::{Line, Report, latencies, millis, record},
+    site::Site,
+    sockets::between,
+    stock::{self, BUYERS, Stock},
+};
+
+const CONNECTIONS: usize = 16;
+const WARM_UP: Duration = Duration::from_secs(1);
+const LENGTH: Duration = Duration::from_secs(5);
+/// As many as the API shows without being asked.
+const PAGE: usize = 10;
+/// How many deep pages take turns.
+const DEEP_PAGES: usize = 8;
+/// What the goals leave out: it has to count all rows before the page.
+const BY_NUMBER: &str = "page in the middle, by number";
+/// How many times the latency in a short list is still the same.
+const SAME: f64 = 1.5;
+/// Orders below this number are those of other parts.
+const FIRST: usize = 1_000_000_000;
+/// A prime above any number of rows: its multiples visit every one of them, one here, one there.
+const STRIDE: usize = 1_000_000_007;
+
+/// What was asked of a list, and how long the answers took.
+struct Asked {
+    latency: Histogram<u64>,
+    /// Answers per second.
+    rate: f64,
+    /// Answers that were not 200.
+    failed: usize,
+}
+
+/// Loads three tenants, each ten times the one before, up to `most` rows, and asks for their lists.
+pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -> Result<()> {
+    let sizes = [most / 100, most / 10, most];
+    load(site, sizes).await?;
+    let mut found = Vec::new();
+    for size in sizes {
+        for (what, paths) in questions(&site.edge, size).await? {
+            let paths = Arc::new(paths);
+            ask(&site.edge, &paths, WARM_UP).await?;
+            let asked = ask(&site.edge, &paths, LENGTH).await?;
+            let p99 = millis(&asked.latency, 0.99);
+            eprintln!("{size} orders, {what}: p99 {p99:.1} ms");
+            found.push((what, size, asked));
+        }
+    }
+    tell(report, sizes, &found)
+}
+
+/// Writes the rows of all three tenants in one go, so that each has rows of the others around its own.
+async fn load(site: &Site, [small, middle, large]: [usize; 3]) -> Result<()> {
+    let count = small + middle + large;
+    let row = move |n| {
+        let place = n * STRIDE % count;
+        let size = match place {
+            _ if place < small => small,
+            _ if place < small + middle => middle,
+            _ => large,
+        };
+        stock::row(&tenant(size), FIRST + n)
+    };
+    stock::fill(&Stock::open(site).await?.rows, count, row).await
+}
+
+fn tenant(size: usize) -> String {
+    format!("list-{size}")
+}
+
+/// What to ask of a list of `size` orders, each with the paths that take turns.
+async fn questions(edge: &str, size: usize) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let list = format!("/api/orders?tenantId={}", tenant(size));
+    let middle = size / PAGE / 2;
+    let deep: Vec<_> = (middle..middle + DEEP_PAGES)
+        .map(|page| format!("{list}&page={page}"))
+        .collect();
+    let buyers = (0..BUYERS).map(|n| format!("{list}&buyerEmail={}", stock::buyer(n)));
+    let mut questions = vec![
+        ("first page", vec![list.clone()]),
+        ("of one status", vec![format!("{list}&status=PAID")]),
+        ("of one buyer", buyers.collect()),
+    ];
+    let mut cursors = Vec::new();
+    for path in &deep {
+        let Some(next) = next(edge, path).await? else {
+            break;
+        };
+        cursors.push(next);
+    }
+    if cursors.is_empty() {
+        eprintln!("the API names no next page, so there is none to ask for by cursor");
+    } else {
+        questions.push(("page in the middle, by cursor", cursors));
+    }
+    questions.push((BY_NUMBER, deep));
+    Ok(questions)
+}
+
+/// The path of the page after the one at `path`, if the answer names it.
+async fn next(edge: &str, path: &str) -> Result<Option<String>> {
+    let answer = Connection::open(edge).await?.send(GET, path, "").await?;
+    let Some(link) = answer.headers.get("link") else {
+        return Ok(None);
+    };
+    let mut links = link.to_str()?.split(',');
+    let next = links.find(|link| link.contains("rel=\"next\""));
+    Ok(next.and_then(|link| Some(between(link, "<", '>')?.to_owned())))
+}
+
+/// Asks for `paths` over all connections for `length`, each time as soon as the last answer is there.
+async fn ask(edge: &str, paths: &Arc<Vec<String>>, length: Duration) -> Result<Asked> {
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for first in 0..CONNECTIONS {
+        let mut connection = Connection::open(edge).await?;
+        let paths = Arc::clone(paths);
+        tasks.spawn(async move {
+            let (mut latency, mut failed) = (latencies(), 0);
+            // Each begins elsewhere, so that they do not all ask for the same.
+            let turns = paths.iter().cycle().skip(first * paths.len() / CONNECTIONS);
+            for path in turns {
+                if start.elapsed() >= length {
+                    break;
+                }
+                let asked = Instant::now();
+                let answer = connection.send(GET, path, "").await?;
+                record(&mut latency, asked.elapsed());
+                failed += usize::from(answer.status != 200);
+            }
+            Ok::<_, anyhow::Error>((latency, failed))
+        });
+    }
+    let (mut latency, mut failed) = (latencies(), 0);
+    while let Some(ended) = tasks.join_next().await {
+        let (of_one, failed_of_one) = ended??;
+        latency.add(of_one)?;
+        failed += failed_of_one;
+    }
+    let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
+    Ok(Asked {
+        latency,
+        rate,
+        failed,
+    })
+}
+
+fn tell(
+    report: &mut Report<'_>,
+    sizes: [usize; 3],
+    found: &[(&'static str, usize, Asked)],
+) -> Result<()> {
+    let rows: Vec<_> = found
+        .iter()
+        .map(|(what, size, asked)| {
+            vec![
+                (*what).to_owned(),
+                size.to_string(),
+                format!("{:.0}", asked.rate),
+                format!("{:.1}", millis(&asked.latency, 0.5)),
+                format!("{:.1}", millis(&asked.latency, 0.99)),
+                asked.failed.to_string(),
+            ]
+        })
+        .collect();
+    let note = format!(
+        "`GET /api/orders` of a tenant with that many orders among {} in the collection, pages of {PAGE}; {CONNECTIONS} connections, each asking again as soon as it is answered, for {} s after {} s of warm-up. Milliseconds from request to answer.",
+        sizes.iter().sum::<usize>(),
+        LENGTH.as_secs(),
+        WARM_UP.as_secs()
+    );
+    let head = ["list", "orders", "requests/s", "p50", "p99", "not 200"];
+    report.table("Lists", &note, &head, &rows)?;
+
+    let [small, _, large] = sizes;
+    let p99 = |what: &str, size: usize| {
+        let of = |found: &&(&str, usize, Asked)| found.0 == what && found.1 == size;
+        let (_, _, asked) = found.iter().find(of).context("every size was asked")?;
+        anyhow::Ok(millis(&asked.latency, 0.99))
+    };
+    let asked = found.iter().filter(|(_, size, _)| *size == small);
+    let mut lines = Vec::new();
+    for (what, _, _) in asked.filter(|(what, _, _)| *what != BY_NUMBER) {
+        let times = p99(what, large)? / p99(what, small)?;
+        report.goal(
+            &format!("{what}: p99 with {large} orders, of that with {small}"),
+            format!("≤ {SAME} times"),
+            format!("{times:.2} times"),
+            times <= SAME,
+        );
+        let points = sizes
+            .iter()
+            .map(|&size| Ok((size as f64 / 1e3, p99(what, size)?)));
+        lines.push(Line {
+            name: (*what).to_owned(),
+            points: points.collect::<Result<_>>()?,
+        });
+    }
+    let axes = ["thousands of orders in the list", "ms"];
+    report.plot("lists", "p99 of one page of a list", axes, &lines)
+}
