@@ -32,6 +32,7 @@ await run(async (visitors) => {
     const before = await listed('t-1');
     await page.goto('/orders/new?tenantId=t-1');
     await stack(`kill ${daemon}`);
+    const { held, release } = await holdRefresh(page);
     await fill(page);
     await submit(page);
     await page.waitForURL(/\/orders\?/);
@@ -46,7 +47,8 @@ await run(async (visitors) => {
     await expect(status(page, id)).toHaveText('PENDING');
     await expect(live(page)).toHaveText('Live');
     await mark(page);
-    // It does not so much as flicker when it becomes a listed one.
+    // It does not so much as flicker when it becomes a listed one, though the list is a late answer from before.
+    await held;
     await page.evaluate((id) => {
       window.gone = 0;
       const body = document.querySelector('tbody');
@@ -54,6 +56,8 @@ await run(async (visitors) => {
     }, id);
 
     await stack(`start ${daemon}`);
+    await expect(async () => assert.equal((await listed('t-1')).length, before.length + 1)).toPass();
+    release();
     await expect(optimistic).toHaveCount(0);
     await expect(page.getByText(`${id} is created`)).toBeVisible();
     await expect(status(page, id)).toHaveText('PENDING');
@@ -82,3 +86,19 @@ await run(async (visitors) => {
   await expect(row(page, id)).toHaveCount(0);
   await expect(page.locator('tbody tr')).toHaveCount(10);
 });
+
+/** Holds what the server answers to the page's next refresh until it is released. */
+async function holdRefresh(page) {
+  let hold;
+  let release;
+  const held = new Promise((resume) => { hold = resume; });
+  const released = new Promise((resume) => { release = resume; });
+  await page.route('**/orders?*', async (route) => {
+    if (route.request().headers()['x-refresh'] === undefined) return route.continue();
+    const response = await route.fetch();
+    hold();
+    await released;
+    return route.fulfill({ response });
+  });
+  return { held, release };
+}

@@ -52,10 +52,22 @@ export class Optimistic {
     return this.#sent().some((order) => order.orderId === orderId);
   }
 
-  /** Forgets the orders that the list has: on the page in `root`, or wherever. */
-  async forgetListed(root: HTMLElement): Promise<void> {
+  /** The orders of this tab that are listed by now, on whatever page. */
+  async listed(): Promise<Set<string>> {
+    const listed = new Set<string>();
     for (const { orderId } of this.#sent()) {
-      if (find(root, orderId) === null && !(await this.#isListed(orderId))) continue;
+      if (await this.#isListed(orderId)) listed.add(orderId);
+    }
+    return listed;
+  }
+
+  /**
+   * Forgets the orders that the list in `root` has, and those that were `listed` before it was rendered. Asked for
+   * later, one could be listed in between: its row would be gone until the next list.
+   */
+  forget(root: HTMLElement, listed: Set<string>): void {
+    for (const { orderId } of this.#sent()) {
+      if (find(root, orderId) === null && !listed.has(orderId)) continue;
       save(load().filter((order) => order.orderId !== orderId));
     }
   }

@@ -78,6 +78,7 @@ export class Region {
   /** What the server has now, if it answers. */
   async #fetch(): Promise<HTMLElement | undefined> {
     try {
+      const listed = await this.#optimistic.listed();
       const response = await fetch(this.#element.dataset['url'] ?? location.href, {
         // Not a visit, which would make this tenant the last one.
         headers: { 'x-refresh': 'true' },
@@ -86,7 +87,7 @@ export class Region {
       if (response.status >= 500) return undefined;
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
       const fresh = page.getElementById('region') ?? undefined;
-      if (fresh !== undefined) await this.#optimistic.forgetListed(fresh);
+      if (fresh !== undefined) this.#optimistic.forget(fresh, listed);
       return fresh;
     } catch {
       return undefined;
