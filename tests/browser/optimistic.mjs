@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 
 import {
-  create, expect, fill, isMarked, listed, live, mark, row, run, stack, status, submit,
+  accessible, create, expect, fill, isMarked, listed, live, mark, row, run, stack, status, submit,
 } from './support.mjs';
 
 await run(async (visitors) => {
@@ -15,10 +15,13 @@ await run(async (visitors) => {
   await fill(page);
   await submit(page);
   await page.waitForURL(/\/orders\?/);
+  await expect(page.getByText('is created')).toBeVisible();
+  await accessible(page, 'a created order');
   await page.locator('tbody tr a').first().click();
   await expect(page.getByRole('button', { name: 'Cancel the order' })).toBeVisible();
   await page.goto(`${page.url()}&cancel=accepted`);
   await expect(page.getByText('The cancellation is accepted')).toBeVisible();
+  await accessible(page, 'an accepted cancellation');
   await expect(live(page)).toHaveText('Live');
   await mark(page);
   await stack('pay after 100ms');
@@ -77,8 +80,12 @@ await run(async (visitors) => {
   await submit(page);
   await page.waitForURL(/\/orders\?/);
   const id = await page.locator('tbody tr').first().getAttribute('id');
-  await page.reload();
-  await expect(row(page, id)).toHaveClass(/optimistic/);
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await page.reload();
+    await expect(row(page, id)).toHaveClass(/optimistic/);
+    await accessible(page, `an order that is not listed, ${colorScheme}`);
+  }
   await page.goto('/orders/new?tenantId=t-1');
   await stack('start projector');
   for (let n = 0; n < 10; n += 1) await create('t-1', `newer-${n}`);

@@ -6,8 +6,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { AxeBuilder } from '@axe-core/playwright';
-import { WEB, api, create, expect, listed, live, run, stack, status } from './support.mjs';
+import { WEB, accessible, api, create, expect, listed, live, run, stack, status } from './support.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 const LIMIT_BYTES = 60 * 1024;
@@ -176,10 +175,4 @@ function watchShifts() {
     tell(observer.takeRecords());
     return told;
   };
-}
-
-async function accessible(page, what) {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  const told = violations.map(({ id, help, nodes }) => `${id}: ${help}\n  ${nodes.map((node) => node.html).join('\n  ')}`);
-  assert.deepEqual(told, [], what);
 }

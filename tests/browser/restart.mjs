@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { create, expect, isMarked, live, mark, run, stack, status } from './support.mjs';
+import { accessible, create, expect, isMarked, live, mark, run, stack, status } from './support.mjs';
 
 const SPARE = process.env.SPARE_EDGE_URL;
 
@@ -25,9 +25,11 @@ await run(async (visitors) => {
   for (let n = 0; n < 5; n += 1) during.push(await create('t-1', `during-${n}`, {}, SPARE));
   const late = await visitors.page('/orders?tenantId=t-1&limit=50');
   await expect(late.getByRole('alert')).toContainText('cannot be shown for a moment');
+  await accessible(late, 'a list that cannot be had');
   await mark(late);
   const one = await visitors.page(`/orders/${before[0]}?tenantId=t-1`);
   await expect(one.getByRole('alert')).toContainText('cannot be shown for a moment');
+  await accessible(one, 'an order that cannot be had');
   await mark(one);
 
   await stack('start edge');

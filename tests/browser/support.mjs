@@ -1,8 +1,10 @@
 // What the browser tests share. Each is a script of its own, started by `tests/it/web.rs` against a pipeline of its own.
 
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
+import { AxeBuilder } from '@axe-core/playwright';
 import { chromium, expect as hope } from '@playwright/test';
 
 export const WEB = process.env.WEB_URL;
@@ -124,6 +126,13 @@ export const submit = (page) => page.locator('#create').click();
 export const row = (page, id) => page.locator(`tr[id="${id}"]`);
 export const status = (page, id) => page.locator(`[id="${id}"] .status`);
 export const live = (page) => page.locator('#live');
+
+/** Fails when axe-core finds something wrong with what a page shows now. */
+export async function accessible(page, what) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const told = violations.map(({ id, help, nodes }) => `${id}: ${help}\n  ${nodes.map((node) => node.html).join('\n  ')}`);
+  assert.deepEqual(told, [], what);
+}
 
 /** Marks a document, so that a reload can be told from an update. */
 export const mark = (page) => page.evaluate(() => { window.marked = true; });
