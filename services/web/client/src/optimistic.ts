@@ -12,7 +12,6 @@ export interface Sent {
 const KEY = 'orders.sent';
 /** An order is listed within milliseconds, or when the daemons are back; later a row made here would only be wrong. */
 const LONGEST_MS = 10 * 60 * 1_000;
-const DEADLINE_MS = 10_000;
 
 function load(): Sent[] {
   try {
@@ -52,47 +51,24 @@ export class Optimistic {
     return this.#sent().some((order) => order.orderId === orderId);
   }
 
-  /** The orders of this tab that are listed by now, on whatever page. */
-  async listed(): Promise<Set<string>> {
-    const listed = new Set<string>();
-    for (const { orderId } of this.#sent()) {
-      if (await this.#isListed(orderId)) listed.add(orderId);
-    }
-    return listed;
+  /** All of them, for the server to look for. */
+  ids(): string[] {
+    return this.#sent().map((order) => order.orderId);
   }
 
-  /**
-   * Forgets the orders that the list in `root` has, and those that were `listed` before it was rendered. Asked for
-   * later, one could be listed in between: its row would be gone until the next list.
-   */
-  forget(root: HTMLElement, listed: Set<string>): void {
-    for (const { orderId } of this.#sent()) {
-      if (find(root, orderId) === null && !listed.has(orderId)) continue;
-      save(load().filter((order) => order.orderId !== orderId));
-    }
-  }
-
-  async #isListed(orderId: string): Promise<boolean> {
-    const query = new URLSearchParams({ tenantId: this.#tenantId });
-    const answer = await fetch(`/api/orders/${encodeURIComponent(orderId)}?${query}`, {
-      signal: AbortSignal.timeout(DEADLINE_MS),
-    });
-    return answer.ok;
-  }
-
-  /** Puts the rows that the list in `root` lacks on top of it. */
-  addTo(root: HTMLElement): void {
-    const template = document.querySelector<HTMLTemplateElement>('template#row');
+  /** Forgets what the server, which rendered the list in `root`, says is listed; puts the rows of the rest on top of it. */
+  update(root: HTMLElement): void {
     const body = root.querySelector('tbody');
-    if (!('newest' in root.dataset) || template === null || body === null) return;
+    const template = document.querySelector<HTMLTemplateElement>('template#row');
+    if (body === null || template === null) return;
+    const named = (name: string) => body.dataset[name]?.split(' ') ?? [];
+    const [listed, unlisted] = [named('listed'), named('unlisted')];
+    save(load().filter((order) => !listed.includes(order.orderId)));
+    if (!('newest' in root.dataset)) return;
     for (const order of this.#sent()) {
-      if (find(root, order.orderId) === null) body.prepend(row(template, order));
+      if (unlisted.includes(order.orderId)) body.prepend(row(template, order));
     }
   }
-}
-
-function find(root: HTMLElement, orderId: string): Element | null {
-  return root.querySelector(`[id="${CSS.escape(orderId)}"]`);
 }
 
 function row(template: HTMLTemplateElement, order: Sent): HTMLElement {

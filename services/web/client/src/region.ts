@@ -22,7 +22,9 @@ export class Region {
   constructor(element: HTMLElement, optimistic: Optimistic) {
     this.#element = element;
     this.#optimistic = optimistic;
-    optimistic.addTo(element);
+    optimistic.update(element);
+    // The server knows of the last one only: it has to say first whether the others are listed by now.
+    if (optimistic.ids().length > 0) this.refresh();
   }
 
   created({ orderId }: Change): void {
@@ -78,26 +80,23 @@ export class Region {
   /** What the server has now, if it answers. */
   async #fetch(): Promise<HTMLElement | undefined> {
     try {
-      const listed = await this.#optimistic.listed();
       const response = await fetch(this.#element.dataset['url'] ?? location.href, {
         // Not a visit, which would make this tenant the last one.
-        headers: { 'x-refresh': 'true' },
+        headers: { 'x-refresh': 'true', 'x-sent': this.#optimistic.ids().join(' ') },
         signal: AbortSignal.timeout(DEADLINE_MS),
       });
       if (response.status >= 500) return undefined;
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-      const fresh = page.getElementById('region') ?? undefined;
-      if (fresh !== undefined) this.#optimistic.forget(fresh, listed);
-      return fresh;
+      return page.getElementById('region') ?? undefined;
     } catch {
       return undefined;
     }
   }
 
   #show(fresh: HTMLElement, created: Set<string>): void {
+    this.#optimistic.update(fresh);
     // PAID and CANCELLED are final: an answer that was on its way does not turn them back.
     this.#settle(fresh);
-    this.#optimistic.addTo(fresh);
     const before = statuses(this.#element);
     Idiomorph.morph(this.#element, fresh, { morphStyle: 'outerHTML' });
     this.#tell(before, created);

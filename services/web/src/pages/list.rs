@@ -1,6 +1,10 @@
 //! The list of orders.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use askama::Template;
 use axum::{
@@ -21,6 +25,8 @@ use crate::{Web, edge::Failure, tenant};
 const FILTERS: [&str; 6] = ["status", "buyerEmail", "from", "to", "page", "limit"];
 const DEFAULT_LIMIT: &str = "10";
 const LIMITS: [&str; 4] = [DEFAULT_LIMIT, "25", "50", "100"];
+/// How many orders are looked for at once.
+const MOST_SENT: usize = 20;
 
 /// `GET /orders`
 pub(crate) async fn list(
@@ -43,14 +49,10 @@ pub(crate) async fn list(
     }
     let query = asked.query(tenant.as_str(), None);
     let frame = Frame::of(&tenant);
-    match web.edge.list(&query, trace).await {
-        Ok(list) => {
-            let created = asked.get("created").and_then(|id| id.parse().ok());
-            let created = match created {
-                Some(id) => Some((is_listed(&web, &tenant, &id, &list, trace).await, id)),
-                None => None,
-            };
-            let page = OrdersPage::new(frame, asked, list, created);
+    let sent = sent(&headers, &asked);
+    match load(&web, &tenant, sent, &query, trace).await {
+        Ok((list, sent)) => {
+            let page = OrdersPage::new(frame, asked, list, sent);
             (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
         }
         Err(Failure::Refused(_, problem)) => {
@@ -64,16 +66,35 @@ pub(crate) async fn list(
     }
 }
 
-/// Whether the list has an order, on the page that is shown or on another.
-async fn is_listed(
+/// Orders that were sent a moment ago: those that the script of the page names, and the one that its form has made.
+fn sent(headers: &HeaderMap, asked: &Parameters) -> BTreeSet<OrderId> {
+    let named = headers.get("x-sent").and_then(|ids| ids.to_str().ok());
+    let ids = named.unwrap_or_default().split(' ').take(MOST_SENT);
+    let ids = ids.chain(asked.get("created"));
+    ids.filter_map(|id| id.parse().ok()).collect()
+}
+
+/// One page of orders, and of each order in `sent` whether it is listed, there or on another page.
+async fn load(
     web: &Web,
     tenant: &TenantId,
-    id: &OrderId,
-    shown: &OrderList,
+    sent: BTreeSet<OrderId>,
+    query: &str,
     trace: TraceContext,
-) -> bool {
-    shown.items.iter().any(|row| row.order_id == *id)
-        || matches!(web.edge.show(tenant, id, trace).await, Ok(Some(_)))
+) -> Result<(OrderList, BTreeMap<OrderId, bool>), Failure> {
+    let mut listed = BTreeMap::new();
+    // Before the list: asked for after it, one that was listed in between would be missing in it and said to be listed.
+    for id in sent {
+        let is_listed = web.edge.show(tenant, &id, trace).await?.is_some();
+        listed.insert(id, is_listed);
+    }
+    let list = web.edge.list(query, trace).await?;
+    for row in &list.items {
+        if let Some(is_listed) = listed.get_mut(&row.order_id) {
+            *is_listed = true;
+        }
+    }
+    Ok((list, listed))
 }
 
 /// What the URL asks for. What it has beyond that is not ours and is left alone.
@@ -137,6 +158,8 @@ struct OrdersPage {
     orders: Option<Orders>,
     /// The order that was just created, after whether it is listed.
     created: Option<(bool, OrderId)>,
+    /// Orders that were sent a moment ago, each with whether it is listed.
+    sent: BTreeMap<OrderId, bool>,
     statuses: [&'static str; 3],
     limits: Vec<String>,
     blank: Row,
@@ -156,10 +179,11 @@ impl OrdersPage {
         frame: Frame,
         asked: Parameters,
         list: OrderList,
-        created: Option<(bool, OrderId)>,
+        sent: BTreeMap<OrderId, bool>,
     ) -> Self {
         let pages = list.total.div_ceil(list.limit.max(1)).max(1);
         let link = |page| asked.link(&frame.tenant, Some(page));
+        let created = asked.get("created").and_then(|id| id.parse().ok());
         let orders = Orders {
             total: list.total,
             page: list.page,
@@ -170,7 +194,8 @@ impl OrdersPage {
             rows: list.items.into_iter().map(Row::from).collect(),
         };
         Self {
-            created,
+            created: created.map(|id| (sent.get(&id) == Some(&true), id)),
+            sent,
             orders: Some(orders),
             ..Self::without_orders(frame, asked, None)
         }
@@ -201,6 +226,7 @@ impl OrdersPage {
             other_errors,
             orders: None,
             created: None,
+            sent: BTreeMap::new(),
             statuses: [Status::Pending, Status::Paid, Status::Cancelled].map(Status::as_str),
             limits,
             blank: Row::blank(),
@@ -214,6 +240,15 @@ impl OrdersPage {
             Some((_, id)) => format!("{url}&created={id}"),
             None => url,
         }
+    }
+
+    /// Which of the orders that were sent a moment ago are listed, or are not.
+    fn sent(&self, listed: bool) -> String {
+        let ids = self
+            .sent
+            .iter()
+            .filter(|(_, is_listed)| **is_listed == listed);
+        ids.map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether an order that is created now is on this page.
