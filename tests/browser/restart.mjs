@@ -8,7 +8,7 @@ const SPARE = process.env.SPARE_EDGE_URL;
 
 await run(async (visitors) => {
   // While nothing answers, the console says so.
-  visitors.expected = [/WebSocket connection to/, /502|503/, /ERR_/];
+  visitors.expected = [/WebSocket connection to/, /502|503/, /ERR_/, /Error: once/];
   const page = await visitors.page('/orders?tenantId=t-1&limit=50');
   await expect(live(page)).toHaveText('Live');
   const before = [];
@@ -52,4 +52,28 @@ await run(async (visitors) => {
   await hung;
   const more = await create('t-1', 'behind-2');
   for (const id of [behind, more]) await expect(status(page, id)).toHaveText('PAID');
+
+  // Connected, but the list cannot be had: the page does not pass for live, and catches up.
+  const refreshes = /\/orders\?/;
+  await page.route(refreshes, (route) => route.fulfill({ status: 503, body: '' }));
+  const unseen = await create('t-1', 'unseen');
+  await expect(live(page)).toHaveText('Behind');
+  await page.unroute(refreshes);
+  await expect(live(page)).toHaveText('Live');
+  await expect(status(page, unseen)).toHaveText('PAID');
+
+  // Even an error of its own does not end that.
+  await page.evaluate(() => {
+    const { querySelectorAll } = Element.prototype;
+    Element.prototype.querySelectorAll = function (selector) {
+      // What was loaded and is about to be shown is of another document.
+      if (this.ownerDocument === document) return querySelectorAll.call(this, selector);
+      Element.prototype.querySelectorAll = querySelectorAll;
+      throw new Error('once');
+    };
+  });
+  const next = await create('t-1', 'next');
+  await expect(status(page, next)).toHaveText('PAID');
+  await expect(live(page)).toHaveText('Live');
+  assert(await isMarked(page), 'it was not reloaded');
 });

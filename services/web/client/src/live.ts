@@ -40,7 +40,7 @@ export function follow(tenantId: string, listener: Listener): void {
     // The page was rendered a little earlier; what happened since is in no event to come.
     if (offset === undefined) listener.missed();
     offset = place.offset;
-    show('live', 'Live');
+    show({ connected: true });
   });
   socket.on('feed.reset', (_: unknown, place: Place) => {
     offset = place.offset;
@@ -56,7 +56,7 @@ export function follow(tenantId: string, listener: Listener): void {
   });
 
   const lost = () => {
-    show('lost', 'Reconnecting');
+    show({ connected: false });
     // Sent away rather than cut off: then the client does not come back by itself.
     if (!socket.active) setTimeout(() => socket.connect(), RECONNECT_AFTER_MS);
   };
@@ -64,15 +64,22 @@ export function follow(tenantId: string, listener: Listener): void {
   socket.on('connect_error', lost);
 }
 
-function show(state: 'live' | 'lost', text: string): void {
+/** What the badge shows; connected or not is not known at first. */
+const known: { connected?: boolean; behind: boolean } = { behind: false };
+
+/** Shows whether the page is connected, or whether it is behind: an event came, and what it tells of cannot be had. */
+export function show(news: Partial<typeof known>): void {
+  Object.assign(known, news);
   const badge = document.getElementById('live');
-  if (badge === null || badge.dataset['state'] === state) return;
-  // Being live is the rule: it is worth a word only after it was not.
-  if (badge.dataset['state'] === 'lost' || state === 'lost') {
-    announce(state === 'live' ? 'Live updates are back' : 'Live updates are interrupted');
-  }
+  if (badge === null || known.connected === undefined) return;
+  const state = !known.connected ? 'lost' : known.behind ? 'behind' : 'live';
+  const before = badge.dataset['state'];
+  if (before === state) return;
   badge.dataset['state'] = state;
-  badge.textContent = text;
+  badge.textContent = { lost: 'Reconnecting', behind: 'Behind', live: 'Live' }[state];
+  // Being live is the rule: it is worth a word only after it was not.
+  if (state === 'live' && before !== 'connecting') announce('Live updates are back');
+  if (state !== 'live' && (before === 'live' || before === 'connecting')) announce('Live updates are interrupted');
 }
 
 /** Has a screen reader say `text`, when it has finished what it says. */

@@ -2,7 +2,8 @@
 
 import { Idiomorph } from 'idiomorph';
 
-import { announce, type Change, type Status } from './live';
+import { NoAnswer } from './api';
+import { announce, type Change, show, type Status } from './live';
 import type { Optimistic } from './optimistic';
 
 /** The shortest time between two loads: a burst of events is one load. */
@@ -62,34 +63,37 @@ export class Region {
       this.#stale = false;
       const [settled, created] = [this.#settled, this.#created];
       [this.#settled, this.#created] = [new Map(), new Set()];
-      const fresh = await this.#fetch();
-      if (fresh === undefined) {
+      try {
+        this.#show(await this.#fetch(), created);
+        pause = SHORTEST_PAUSE_MS;
+        show({ behind: false });
+      } catch (error) {
+        if (!(error instanceof NoAnswer)) console.error(error);
         this.#settled = new Map([...settled, ...this.#settled]);
         this.#created = new Set([...created, ...this.#created]);
         this.#stale = true;
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
-      } else {
-        this.#show(fresh, created);
-        pause = SHORTEST_PAUSE_MS;
+        show({ behind: true });
       }
       await new Promise((resume) => setTimeout(resume, pause));
     }
     this.#loading = false;
   }
 
-  /** What the server has now, if it answers. */
-  async #fetch(): Promise<HTMLElement | undefined> {
+  /** What the server has now. */
+  async #fetch(): Promise<HTMLElement> {
     try {
       const response = await fetch(this.#element.dataset['url'] ?? location.href, {
         // Not a visit, which would make this tenant the last one.
         headers: { 'x-refresh': 'true', 'x-sent': this.#optimistic.ids().join(' ') },
         signal: AbortSignal.timeout(DEADLINE_MS),
       });
-      if (response.status >= 500) return undefined;
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-      return page.getElementById('region') ?? undefined;
-    } catch {
-      return undefined;
+      const fresh = page.getElementById('region');
+      if (response.status >= 500 || fresh === null) throw new Error(`answer ${response.status}`);
+      return fresh;
+    } catch (error) {
+      throw new NoAnswer('no answer', { cause: error });
     }
   }
 
