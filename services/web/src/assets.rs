@@ -27,24 +27,30 @@ pub(crate) struct Assets {
     pub(crate) client: Option<Asset>,
 }
 
-pub(crate) static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
-    let client = include_str!(concat!(env!("OUT_DIR"), "/client.js"));
-    Assets {
-        style: Asset::new(
-            "style",
-            "css",
-            "text/css",
-            include_str!("../static/style.css"),
-        ),
-        icon: Asset::new(
-            "icon",
-            "svg",
-            "image/svg+xml",
-            include_str!("../static/icon.svg"),
-        ),
-        client: (!client.is_empty()).then(|| Asset::new("client", "js", "text/javascript", client)),
+pub(crate) static ASSETS: LazyLock<Assets> =
+    LazyLock::new(|| Assets::new(include_str!(concat!(env!("OUT_DIR"), "/client.js"))));
+
+impl Assets {
+    /// Those of a build whose script is `client`, which is empty without Node.
+    pub(crate) fn new(client: &'static str) -> Self {
+        Self {
+            style: Asset::new(
+                "style",
+                "css",
+                "text/css",
+                include_str!("../static/style.css"),
+            ),
+            icon: Asset::new(
+                "icon",
+                "svg",
+                "image/svg+xml",
+                include_str!("../static/icon.svg"),
+            ),
+            client: (!client.is_empty())
+                .then(|| Asset::new("client", "js", "text/javascript", client)),
+        }
     }
-});
+}
 
 impl Asset {
     fn new(name: &str, extension: &str, media_type: &'static str, content: &'static str) -> Self {

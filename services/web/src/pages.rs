@@ -219,6 +219,24 @@ fn amount(money: Money) -> String {
 mod tests {
     use super::*;
 
+    /// Checks that a page has the script or, built without Node, this notice.
+    pub(super) fn has_script_or_says_so(notice: &str, render: impl Fn(Frame) -> String) {
+        let built_with = |client| {
+            let assets = Box::leak(Box::new(Assets::new(client)));
+            render(Frame {
+                assets,
+                ..Frame::of("t-1")
+            })
+        };
+        let with = built_with("client");
+        assert!(with.contains("<script") && !with.contains(notice), "{with}");
+        let without = built_with("");
+        assert!(
+            !without.contains("<script") && without.contains(notice),
+            "{without}"
+        );
+    }
+
     #[test]
     fn amounts_have_two_decimals_or_more() {
         for (number, shown) in [

@@ -136,23 +136,6 @@ async fn what_is_typed_is_never_markup() {
     assert!(!response.headers().contains_key(header::SET_COOKIE));
 }
 
-#[tokio::test]
-async fn pages_load_the_script_if_there_is_one_and_say_so_if_not() {
-    let (_, page) = get("/orders/new").await;
-    let (_, list) = get("/orders").await;
-    match &ASSETS.client {
-        Some(client) => {
-            assert!(page.contains(&client.path) && list.contains(&client.path));
-            assert!(list.contains("id=\"live\""), "{list}");
-        }
-        None => {
-            assert!(!page.contains("<script") && !list.contains("<script"));
-            assert!(list.contains("built without Node"), "{list}");
-            assert!(page.contains("needs a build with Node"), "{page}");
-        }
-    }
-}
-
 /// The build script itself, as cargo runs it on a machine without Node.
 #[test]
 fn without_node_the_build_warns_and_goes_on() {

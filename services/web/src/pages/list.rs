@@ -287,6 +287,15 @@ impl OrdersPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::tests::has_script_or_says_so;
+
+    #[test]
+    fn a_list_built_without_node_says_so() {
+        has_script_or_says_so("Not live: built without Node", |frame| {
+            let page = OrdersPage::without_orders(frame, Parameters::default(), None);
+            page.render().unwrap()
+        });
+    }
 
     #[test]
     fn links_have_every_filter_and_nothing_else() {

@@ -303,6 +303,15 @@ impl NewOrderPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::tests::has_script_or_says_so;
+
+    #[test]
+    fn a_form_built_without_node_says_so() {
+        has_script_or_says_so("Attaching a file needs a build with Node.", |frame| {
+            let page = NewOrderPage::new(NewOrder::blank(frame.tenant.clone()));
+            NewOrderPage { frame, ..page }.render().unwrap()
+        });
+    }
 
     fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

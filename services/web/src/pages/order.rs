@@ -126,3 +126,24 @@ pub(crate) async fn after_cancel(Path(id): Path<String>) -> Response {
         Err(_) => super::not_found().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::tests::has_script_or_says_so;
+
+    #[test]
+    fn an_order_built_without_node_says_so() {
+        has_script_or_says_so("Not live: built without Node", |frame| {
+            let page = OrderPage {
+                frame,
+                id: "ord_qz74bke6iblutmfkqfvmtezzkq".parse().unwrap(),
+                order: Some(Row::blank()),
+                is_unavailable: false,
+                cancelling: false,
+                error: None,
+            };
+            page.render().unwrap()
+        });
+    }
+}
