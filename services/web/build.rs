@@ -26,7 +26,9 @@ fn main() {
         fs::write(&script, "").expect("cargo's folder is writable");
         return;
     }
-    let esbuild = bundle(&client, &out.join("client"), &script);
+    let sources = out.join("client/src");
+    copy(&client.join("src"), &sources).expect("cargo's folder is writable");
+    let esbuild = bundle(&out.join("client"), &script);
     if !esbuild.status.success() {
         println!("cargo::error=esbuild failed: {}", text(&esbuild.stderr));
     }
@@ -66,10 +68,23 @@ fn install(client: &Path, folder: &Path) -> Result<(), String> {
     }
 }
 
-fn bundle(client: &Path, packages: &Path, script: &Path) -> Output {
-    let modules = packages.join("node_modules");
+/// Copies a folder of files, and nothing else is in the copy.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Bundles `client/src`, beside the packages: those that somebody has beside the sources need not be the locked ones.
+fn bundle(client: &Path, script: &Path) -> Output {
     Command::new("node")
-        .arg(modules.join("esbuild/bin/esbuild"))
+        .arg(client.join("node_modules/esbuild/bin/esbuild"))
         .arg(client.join("src/main.ts"))
         .args([
             "--bundle",
@@ -83,8 +98,7 @@ fn bundle(client: &Path, packages: &Path, script: &Path) -> Output {
             "--define:process.env.NODE_ENV=\"production\"",
         ])
         .arg(format!("--outfile={}", script.display()))
-        // Where the packages are, seen from sources that are elsewhere.
-        .env("NODE_PATH", modules)
+        .env_remove("NODE_PATH")
         .output()
         .expect("npm comes with node")
 }
