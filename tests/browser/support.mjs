@@ -38,43 +38,67 @@ export async function stack(command) {
 /** Runs `test` with a browser. It fails on its own, or when a page complained or went where it should not. */
 export async function run(test) {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
-  const complaints = [];
+  const visitors = new Visitors(browser);
   try {
-    await test(new Visitors(browser, complaints));
+    await test(visitors);
   } finally {
     await browser.close();
     answers.close();
   }
-  if (complaints.length > 0) throw new Error(`the pages complained:\n${complaints.join('\n')}`);
+  assert.deepEqual(visitors.complaints, [], 'the pages complained');
 }
+
+/** What the console says of an answer that is an error. */
+export const answered = (status) => (
+  new RegExp(`^Failed to load resource: the server responded with a status of ${status} \\([A-Za-z ]+\\)$`)
+);
+/** What it says of a request that `route.abort` ends. */
+export const ABORTED = /^Failed to load resource: net::ERR_FAILED$/;
 
 class Visitors {
   #browser;
-  #complaints;
-  /** Complaints that a test provokes. */
-  expected = [];
+  #provoked = [];
+  complaints = [];
 
-  constructor(browser, complaints) {
+  constructor(browser) {
     this.#browser = browser;
-    this.#complaints = complaints;
+  }
+
+  /** Does `act`, in which pages have to complain of each of `texts`, and may. */
+  async provoke(texts, act) {
+    const provoked = texts.map((text) => ({ text, isTold: false }));
+    this.#provoked.push(...provoked);
+    const done = await act();
+    await expect(() => {
+      assert.deepEqual(provoked.filter(({ isTold }) => !isTold).map(({ text }) => text), [], 'no page complained of');
+    }).toPass({ timeout: LIMIT_MS });
+    this.#provoked = this.#provoked.filter((one) => !provoked.includes(one));
+    return done;
+  }
+
+  #complain(text, where) {
+    const provoked = this.#provoked.filter((one) => one.text.test(text));
+    for (const one of provoked) one.isTold = true;
+    if (provoked.length === 0) this.complaints.push(`${text} (${where})`);
   }
 
   /** Somebody with a browser profile of their own. */
   async visitor(options = {}) {
     const context = await this.#browser.newContext({ baseURL: WEB, viewport: { width: 1280, height: 900 }, ...options });
     context.setDefaultTimeout(LIMIT_MS);
-    const complain = (text) => {
-      if (!this.expected.some((expected) => expected.test(text))) this.#complaints.push(text);
-    };
     context.on('console', (message) => {
       // CSP violations are told here too.
-      if (['error', 'warning'].includes(message.type())) complain(`console: ${message.text()} (${message.location().url})`);
+      if (['error', 'warning'].includes(message.type())) this.#complain(message.text(), message.location().url);
     });
-    context.on('weberror', (error) => complain(`error: ${error.error().stack}`));
+    context.on('weberror', (error) => this.#complain(error.error().message, error.error().stack));
     context.on('request', (request) => {
-      const { origin, protocol } = new URL(request.url());
-      if (protocol !== 'blob:' && origin !== WEB && origin !== EDGE) complain(`request to ${request.url()}`);
+      const { origin, pathname } = new URL(request.url());
+      const isUpload = origin === EDGE && pathname.startsWith('/mock-upload/') && ['PUT', 'OPTIONS'].includes(request.method());
+      if (origin !== WEB && !isUpload) this.#complain(`request to ${origin}`, request.url());
     });
+    context.on('page', (page) => page.on('websocket', (socket) => {
+      if (!socket.url().startsWith(`${WEB.replace('http', 'ws')}/ws/`)) this.#complain('a socket to elsewhere', socket.url());
+    }));
     return context;
   }
 

@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 
-import { EDGE, expect, fill, listed, requests, run, submit } from './support.mjs';
+import { ABORTED, EDGE, answered, expect, fill, listed, requests, run, submit } from './support.mjs';
 
 await run(async (visitors) => {
-  visitors.expected = [/400 \(Bad Request\)/, /ERR_FAILED/, /500/];
   const page = await visitors.page('/orders/new?tenantId=t-1');
   const steps = [];
   page.on('request', (request) => {
@@ -61,9 +60,13 @@ await run(async (visitors) => {
   await fill(page);
   const error = page.locator('#attachment-error');
   await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
-  for (const fail of [(route) => route.abort(), (route) => route.fulfill({ status: 500 })]) {
+  const failures = [
+    [ABORTED, (route) => route.abort()],
+    [answered(500), (route) => route.fulfill({ status: 500 })],
+  ];
+  for (const [text, fail] of failures) {
     await page.route('**/mock-upload/**', fail, { times: 1 });
-    await submit(page);
+    await visitors.provoke([text], () => submit(page));
     await expect(page.locator('#summary')).toBeFocused();
     await expect(error).toHaveText('The file could not be uploaded. Try again.');
   }
@@ -72,7 +75,7 @@ await run(async (visitors) => {
   // The order is refused after the upload: sent again with the file that is there, not with another copy.
   puts.length = 0;
   await page.getByLabel('Quantity').fill('');
-  await submit(page);
+  await visitors.provoke([answered(400)], () => submit(page));
   await expect(page.locator('[id="items/0/qty-error"]')).not.toBeEmpty();
   await expect(error).toBeEmpty();
   await page.getByLabel('Quantity').fill('1');
@@ -86,8 +89,7 @@ await run(async (visitors) => {
   await fill(page);
   await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
   await page.route('**/api/uploads/presign', (route) => route.fulfill({ status: 201, json: { url: 'http://[', storageKey: 'k', headers: {} } }), { times: 1 });
-  visitors.expected.push(/SyntaxError/);
-  await submit(page);
+  await visitors.provoke([/^SyntaxError: /], () => submit(page));
   await expect(page.locator('#summary')).toContainText('for a reason that is ours');
   await submit(page);
   await page.waitForURL(/\/orders\?/);
@@ -96,6 +98,6 @@ await run(async (visitors) => {
   await page.goto('/orders/new?tenantId=t-1');
   await fill(page);
   await page.getByLabel('File').setInputFiles({ name: '...', mimeType: 'application/pdf', buffer: Buffer.from('a') });
-  await submit(page);
+  await visitors.provoke([answered(400)], () => submit(page));
   await expect(error).toHaveText('must be a file name');
 });
