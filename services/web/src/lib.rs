@@ -80,12 +80,12 @@ fn router(web: Arc<Web>) -> Router {
         .layer(CsrfLayer::new().with_rejection_response(|_| pages::cross_site().into_response()))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(Arc::clone(&web), pages::secure));
-    let pass = any(pass::to_edge);
-    let edge = ["/api", "/api/{*rest}", "/ws", "/ws/", "/ws/{*rest}"]
-        .into_iter()
-        .fold(Router::new(), |router, path| {
-            router.route(path, pass.clone())
-        });
+    let edge = Router::new()
+        .route("/api", any(pass::api))
+        .route("/api/{*rest}", any(pass::api))
+        .route("/ws", any(pass::to_edge))
+        .route("/ws/", any(pass::to_edge))
+        .route("/ws/{*rest}", any(pass::to_edge));
     pages.merge(edge).layer(from_fn(observe)).with_state(web)
 }
 

@@ -4,16 +4,19 @@ pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod order;
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
-    extract::{Request, State},
+    Form,
+    extract::{FromRequest, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header, header::InvalidHeaderValue},
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
 use orders_contracts::{AttachmentRef, Money, OrderRow, Timestamp};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use tracing::error;
 
 use crate::{
@@ -75,10 +78,24 @@ pub(crate) async fn not_found() -> Response {
     message(StatusCode::NOT_FOUND, Frame::of(""), "Not found", text)
 }
 
-/// The answer to what is no form, or too large for one.
-fn unreadable() -> Response {
-    let text = "The form could not be read. Nothing was done.";
-    message(StatusCode::BAD_REQUEST, Frame::of(""), "Not a form", text)
+/// How long a browser may take to send a form.
+const FORM_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The fields of a form; the answer to what is none, too large for one or does not arrive.
+pub(crate) struct Fields<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let status = match timeout(FORM_DEADLINE, Form::from_request(request, state)).await {
+            Ok(Ok(Form(fields))) => return Ok(Self(fields)),
+            Ok(Err(_)) => StatusCode::BAD_REQUEST,
+            Err(_) => StatusCode::REQUEST_TIMEOUT,
+        };
+        let text = "The form could not be read. Nothing was done.";
+        Err(message(status, Frame::of(""), "Not a form", text))
+    }
 }
 
 /// The answer when a page is asked for what it does not do.

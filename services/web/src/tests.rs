@@ -13,9 +13,13 @@ use super::*;
 
 /// The front end of an edge that is away.
 fn site() -> Router {
+    // Nobody listens on the discard port.
+    site_of("http://127.0.0.1:9".to_owned())
+}
+
+fn site_of(edge_url: String) -> Router {
     let config = Config {
-        // Nobody listens on the discard port.
-        edge_url: "http://127.0.0.1:9".to_owned(),
+        edge_url,
         ..Config::default()
     };
     config.validate().unwrap();
@@ -101,6 +105,21 @@ async fn without_the_edge_pages_say_so_and_keep_what_was_typed() {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let problem: orders_contracts::ProblemDetails = serde_json::from_str(&body).unwrap();
     assert_eq!(problem.message, ["The API does not answer"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever() {
+    // An edge that is frozen: the system accepts for it, and nobody reads.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = site_of(format!("http://{}", frozen.local_addr().unwrap()));
+    let request = Request::get("/api/orders").body(Body::empty()).unwrap();
+    let response = site.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+
+    let silent = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, BoxError>>());
+    let (response, page) = send(post("/orders/new").body(silent).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(page.contains("Nothing was done"), "{page}");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
 use axum::{
-    Extension, Form,
-    extract::{RawQuery, State, rejection::FormRejection},
+    Extension,
+    extract::{RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Frame, html, no_tenant, unreadable};
+use super::{Fields, Frame, html, no_tenant};
 use crate::{Web, edge::Failure, tenant};
 
 /// `GET /orders/new`
@@ -39,11 +39,8 @@ pub(crate) async fn form(
 pub(crate) async fn create(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
-    fields: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Fields(fields): Fields<Vec<(String, String)>>,
 ) -> Response {
-    let Ok(Form(fields)) = fields else {
-        return unreadable();
-    };
     let mut page = NewOrderPage::new(NewOrder::of(&fields));
     if page.order.edit(&fields) {
         return html(&page);

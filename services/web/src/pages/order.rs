@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    Extension, Form,
-    extract::{Path, RawQuery, State, rejection::FormRejection},
+    Extension,
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
@@ -13,7 +13,7 @@ use axum_extra::extract::CookieJar;
 use orders_contracts::{OrderId, TenantId, TraceContext};
 use serde::Deserialize;
 
-use super::{Frame, Row, html, message, no_tenant, unreadable};
+use super::{Fields, Frame, Row, html, message, no_tenant};
 use crate::{Web, edge::Failure, tenant};
 
 #[derive(Template)]
@@ -97,11 +97,8 @@ pub(crate) async fn cancel(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
     Path(id): Path<String>,
-    form: Result<Form<Cancel>, FormRejection>,
+    Fields(form): Fields<Cancel>,
 ) -> Response {
-    let Ok(Form(form)) = form else {
-        return unreadable();
-    };
     let (Ok(tenant), Ok(id)) = (form.tenant_id.parse(), id.parse()) else {
         return super::not_found().await;
     };
