@@ -275,12 +275,9 @@ impl OrdersPage {
         }
     }
 
-    /// Nothing is wrong with what was asked: the orders cannot be had.
-    fn is_unavailable(&self) -> bool {
-        self.orders.is_none()
-            && self.frame.tenant_error.is_none()
-            && self.errors.is_empty()
-            && self.other_errors.is_empty()
+    /// Something is wrong with what was asked, and will be however often it is asked again.
+    fn is_refused(&self) -> bool {
+        !self.errors.is_empty() || !self.other_errors.is_empty()
     }
 }
 
