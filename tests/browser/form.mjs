@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 
-import { ABORTED, WEB, answered, expect, fill, listed, requests, row, run, submit } from './support.mjs';
+import { ABORTED, WEB, answered, expect, fill, listed, live, requests, row, run, submit } from './support.mjs';
 
 await run(async (visitors) => {
   const page = await visitors.page('/orders/new?tenantId=t-1');
@@ -104,7 +104,7 @@ await run(async (visitors) => {
   await once(evil.listen(0, '127.0.0.1'), 'listening');
   const origin = `http://127.0.0.1:${evil.address().port}`;
   const body = { requestId: 'evil', tenantId: 't-3', buyer: { email: 'a@b.de', name: 'A' }, items: [{ sku: 'S', qty: 1, price: 1 }] };
-  const complaints = [new RegExp(`^request to ${origin}$`), /^Access to fetch at .* blocked by CORS policy/, answered(403), answered(415)];
+  const complaints = [new RegExp(`^request to ${origin}$`), /^Access to fetch at .* blocked by CORS policy/, ABORTED, answered(403), answered(415)];
   await visitors.provoke(complaints, async () => {
     const foreign = await visitors.page(origin);
     const outcomes = await foreign.evaluate(async ([web, json]) => {
@@ -137,6 +137,7 @@ await run(async (visitors) => {
     await fill(bare);
     await submit(bare);
     await bare.waitForURL(/\/orders\?/);
+    await expect(live(bare)).toBeHidden();
   });
   assert.equal((await listed('t-4')).length, 1);
 });

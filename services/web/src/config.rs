@@ -67,7 +67,7 @@ fn is_origin(text: &str) -> bool {
         && url.path() == "/"
         && !text.ends_with('/')
         && url.query().is_none()
-        && !text.contains(['@', ';', ',', '\''])
+        && !text.contains(['@', ';', ',', '\'', '*'])
 }
 
 #[cfg(test)]
@@ -100,6 +100,8 @@ mod tests {
             "https://h?q",
             "https://u@h",
             "https://h;script-src",
+            "https://*",
+            "https://*.h",
             "ftp://h",
         ] {
             assert!(with_upload(bad).validate().is_err(), "{bad}");

@@ -78,6 +78,13 @@ pub(crate) async fn not_found() -> Response {
     message(StatusCode::NOT_FOUND, Frame::of(""), "Not found", text)
 }
 
+/// The value of a parameter of the URL.
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    let (_, value) = pairs.find(|(key, _)| key == name)?;
+    Some(value.into_owned())
+}
+
 /// How long a browser may take to send a form.
 const FORM_DEADLINE: Duration = Duration::from_secs(10);
 

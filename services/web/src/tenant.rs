@@ -27,7 +27,32 @@ pub(crate) fn remember(jar: CookieJar, headers: &HeaderMap, tenant: &TenantId) -
     let cookie = Cookie::build((COOKIE, tenant.to_string()))
         .path("/")
         .http_only(true)
+        // As a proxy that ends TLS tells; whoever makes it up harms only their own cookie.
+        .secure(
+            headers
+                .get("x-forwarded-proto")
+                .is_some_and(|scheme| scheme == "https"),
+        )
         .same_site(SameSite::Lax)
         .permanent();
     jar.add(cookie)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_tls_the_cookie_is_for_tls_only() {
+        let is_secure = |headers: &HeaderMap| {
+            let tenant = "t-1".parse().unwrap();
+            remember(CookieJar::new(), headers, &tenant)
+                .get(COOKIE)
+                .and_then(Cookie::secure)
+        };
+        let mut headers = HeaderMap::new();
+        assert_ne!(is_secure(&headers), Some(true));
+        headers.insert("x-forwarded-proto", "https".parse().unwrap());
+        assert_eq!(is_secure(&headers), Some(true));
+    }
 }

@@ -27,6 +27,8 @@ const RECONNECT_AFTER_MS = 1_000;
 
 /** Tells `listener` what happens to the orders of a tenant, each once and in order, across lost connections. */
 export function follow(tenantId: string, listener: Listener): void {
+  const badge = document.getElementById('live');
+  if (badge !== null) badge.textContent = 'Connecting';
   let offset: string | undefined;
   const socket = io({
     path: '/ws',

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Fields, Frame, html, no_tenant};
+use super::{Fields, Frame, html, no_tenant, parameter};
 use crate::{Web, edge::Failure, tenant};
 
 /// `GET /orders/new`
@@ -25,9 +25,8 @@ pub(crate) async fn form(
     headers: HeaderMap,
     jar: CookieJar,
 ) -> Response {
-    let query = query.unwrap_or_default();
-    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "tenantId");
-    let tenant = match tenant::chosen(asked.as_ref().map(|(_, value)| &**value), &jar) {
+    let asked = parameter(query.as_deref(), "tenantId");
+    let tenant = match tenant::chosen(asked.as_deref(), &jar) {
         Ok(tenant) => tenant,
         Err(wrong) => return no_tenant(wrong),
     };

@@ -11,9 +11,8 @@ use axum::{
 };
 use axum_extra::extract::CookieJar;
 use orders_contracts::{OrderId, TenantId, TraceContext};
-use serde::Deserialize;
 
-use super::{Fields, Frame, Row, html, message, no_tenant};
+use super::{Frame, Row, html, message, no_tenant, parameter};
 use crate::{Web, edge::Failure, tenant};
 
 #[derive(Template)]
@@ -39,11 +38,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
     jar: CookieJar,
 ) -> Response {
-    let query = query.unwrap_or_default();
-    let asked = |name: &str| {
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
-    };
+    let asked = |name| parameter(query.as_deref(), name);
     let tenant = match tenant::chosen(asked("tenantId").as_deref(), &jar) {
         Ok(tenant) => tenant,
         Err(wrong) => return no_tenant(wrong),
@@ -85,21 +80,15 @@ async fn render(
     (status, html(&page)).into_response()
 }
 
-/// What the button sends.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Cancel {
-    tenant_id: String,
-}
-
 /// `POST /orders/{orderId}/cancel`
 pub(crate) async fn cancel(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
     Path(id): Path<String>,
-    Fields(form): Fields<Cancel>,
+    RawQuery(query): RawQuery,
 ) -> Response {
-    let (Ok(tenant), Ok(id)) = (form.tenant_id.parse(), id.parse()) else {
+    let tenant = parameter(query.as_deref(), "tenantId").and_then(|tenant| tenant.parse().ok());
+    let (Some(tenant), Ok(id)) = (tenant, id.parse()) else {
         return super::not_found().await;
     };
     let refused = match web.edge.cancel(&tenant, &id, trace).await {
@@ -117,9 +106,12 @@ pub(crate) async fn cancel(
 }
 
 /// `GET /orders/{orderId}/cancel`: the address of an answer above, loaded again.
-pub(crate) async fn after_cancel(Path(id): Path<String>) -> Response {
+pub(crate) async fn after_cancel(Path(id): Path<String>, RawQuery(query): RawQuery) -> Response {
     match id.parse::<OrderId>() {
-        Ok(id) => Redirect::to(&format!("/orders/{id}")).into_response(),
+        Ok(id) => {
+            let page = format!("/orders/{id}?{}", query.unwrap_or_default());
+            Redirect::to(&page).into_response()
+        }
         Err(_) => super::not_found().await,
     }
 }
