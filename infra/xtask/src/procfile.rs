@@ -75,26 +75,20 @@ pub(crate) fn start(
     env: &[(String, String)],
     output: impl Fn(&str) -> Output,
 ) -> Result<Supervisor> {
-    let mut env = env.to_vec();
+    let public_url = env::var("ORDERS_PUBLIC_URL").ok().or_else(|| {
+        let given = env.iter().find(|(name, _)| name == "ORDERS_PUBLIC_URL")?;
+        Some(given.1.clone())
+    });
+    let public_url = public_url.filter(|url| !url.is_empty());
+    // What the developer set comes later and wins.
+    let places = places(daemons, ports, public_url.as_deref());
+    let mut env: Vec<(String, String)> = places
+        .into_iter()
+        .filter(|(variable, _)| env::var_os(variable).is_none())
+        .map(|(variable, place)| (variable.into(), place))
+        .chain(env.iter().cloned())
+        .collect();
     env.push(("ORDERS_PROFILE".into(), profile.into()));
-    for (daemon, port) in daemons.iter().zip(ports) {
-        // Where the others find it. What the developer set comes later and wins.
-        let places: &[(&str, &str)] = match daemon.name.as_str() {
-            "edge" => &[
-                ("ORDERS_EDGE_URL", "127.0.0.1"),
-                ("ORDERS_UPLOAD_ORIGIN", "localhost"),
-            ],
-            "realtime" => &[("ORDERS_REALTIME_URLS", "127.0.0.1")],
-            "web" => &[("CORS_ORIGIN", "localhost")],
-            _ => &[],
-        };
-        for (variable, host) in places
-            .iter()
-            .filter(|(variable, _)| env::var_os(variable).is_none())
-        {
-            env.insert(0, ((*variable).into(), format!("http://{host}:{port}")));
-        }
-    }
     let mut supervisor = Supervisor::new(site.log);
     for (daemon, port) in daemons.iter().zip(ports) {
         let mut launch = Launch::new(&daemon.name, "sh", workspace.root(), output(&daemon.name));
@@ -112,6 +106,36 @@ pub(crate) fn start(
         supervisor.keep(launch, running);
     }
     Ok(supervisor)
+}
+
+/// Where the daemons find each other, and browsers them; `public_url` is where the edge says that it is.
+fn places(
+    daemons: &[Daemon],
+    ports: &[u16],
+    public_url: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    let mut places = Vec::new();
+    for (daemon, port) in daemons.iter().zip(ports) {
+        let (ours, browsers) = (
+            format!("http://127.0.0.1:{port}"),
+            format!("http://localhost:{port}"),
+        );
+        match daemon.name.as_str() {
+            "edge" => {
+                let uploads = public_url.map_or(browsers, origin);
+                places.extend([("ORDERS_EDGE_URL", ours), ("ORDERS_UPLOAD_ORIGIN", uploads)]);
+            }
+            "realtime" => places.push(("ORDERS_REALTIME_URLS", ours)),
+            "web" => places.push(("CORS_ORIGIN", format!("{browsers},{ours}"))),
+            _ => {}
+        }
+    }
+    places
+}
+
+/// `https://host` of `https://host/path`.
+fn origin(url: &str) -> String {
+    url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/")
 }
 
 fn parse(text: &str) -> Vec<Daemon> {
@@ -155,5 +179,27 @@ mod tests {
             expected(Some(4000))
         );
         assert_eq!(seen(|_| Some("x".to_owned())), expected(None));
+    }
+
+    #[test]
+    fn daemons_are_told_where_the_others_are() {
+        let daemons = parse("edge: ./edge\nrealtime: ./realtime\nweb: ./web\n");
+        let told = |public_url| {
+            let places = places(&daemons, &[1, 2, 3], public_url);
+            let told = places.iter().map(|(name, place)| format!("{name}={place}"));
+            told.collect::<Vec<_>>()
+        };
+        let with_uploads_at = |origin: &str| {
+            [
+                "ORDERS_EDGE_URL=http://127.0.0.1:1",
+                &format!("ORDERS_UPLOAD_ORIGIN={origin}"),
+                "ORDERS_REALTIME_URLS=http://127.0.0.1:2",
+                "CORS_ORIGIN=http://localhost:3,http://127.0.0.1:3",
+            ]
+            .map(str::to_owned)
+        };
+        assert_eq!(told(None), with_uploads_at("http://localhost:1"));
+        let public = Some("https://shop.example/orders/api");
+        assert_eq!(told(public), with_uploads_at("https://shop.example"));
     }
 }

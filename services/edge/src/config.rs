@@ -101,7 +101,10 @@ impl Default for Config {
             port: 3001,
             nats_url: "nats://localhost:4222".to_owned(),
             mongo_url: "mongodb://localhost:27017/orders".to_owned(),
-            cors_origin: Origins(vec!["http://localhost:3000".to_owned()]),
+            cors_origin: Origins(vec![
+                "http://localhost:3000".to_owned(),
+                "http://127.0.0.1:3000".to_owned(),
+            ]),
             public_url: None,
             realtime_urls: Origins(vec!["http://localhost:3401".to_owned()]),
             max_in_flight: 256,

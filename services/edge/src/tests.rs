@@ -280,13 +280,14 @@ async fn pages_of_the_configured_origin_may_call_and_no_others() {
         ];
         ask("OPTIONS", path, &headers, Body::empty()).await
     };
-    for (method, path) in [("POST", "/api/orders"), ("PUT", "/mock-upload/a%2Fb")] {
-        let answer = preflight("http://localhost:3000", method, path).await;
+    for (origin, method, path) in [
+        ("http://localhost:3000", "POST", "/api/orders"),
+        ("http://localhost:3000", "PUT", "/mock-upload/a%2Fb"),
+        ("http://127.0.0.1:3000", "PUT", "/mock-upload/a%2Fb"),
+    ] {
+        let answer = preflight(origin, method, path).await;
         assert!(answer.status.is_success());
-        assert_eq!(
-            answer.header("access-control-allow-origin"),
-            "http://localhost:3000"
-        );
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
         assert_eq!(answer.header("access-control-allow-credentials"), "true");
         assert!(
             answer

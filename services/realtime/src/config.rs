@@ -29,7 +29,7 @@ impl Default for Config {
         Self {
             port: 3401,
             nats_url: "nats://localhost:4222".to_owned(),
-            cors_origin: "http://localhost:3000".to_owned(),
+            cors_origin: "http://localhost:3000,http://127.0.0.1:3000".to_owned(),
             auto_migrate: true,
             streams: Streams::default(),
             log: Log::default(),
