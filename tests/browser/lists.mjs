@@ -106,6 +106,33 @@ await run(async (visitors) => {
   await later.goto('/orders');
   await expect(later.getByLabel('Tenant')).toHaveValue('t-9');
 
+  // One that nobody sees does not load anything for it, until it is seen.
+  await expect(live(pending)).toHaveText('Live');
+  await pending.evaluate(() => {
+    window.loads = [];
+    window.away = true;
+    Object.defineProperty(document, 'hidden', { get: () => window.away });
+    const { fetch } = window;
+    window.fetch = (...request) => {
+      window.loads.push(window.away);
+      return fetch(...request);
+    };
+  });
+  const beside = await visitors.page('/orders?tenantId=t-2');
+  await expect(live(beside)).toHaveText('Live');
+  const unseen = [];
+  for (let n = 0; n < 4; n += 1) {
+    unseen.push(await create('t-2', `unseen-${n}`));
+    // The other loads as often as it may: by the last of these, this one would have, too.
+    await expect(status(beside, unseen.at(-1))).toHaveText('PENDING');
+  }
+  await pending.evaluate(() => {
+    window.away = false;
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  for (const id of unseen) await expect(status(pending, id)).toHaveText('PENDING');
+  assert.deepEqual([...new Set(await pending.evaluate(() => window.loads))], [false]);
+
   // The API and Socket.IO are on this origin too, as the seed's rewrites have it.
   const through = await tab.evaluate(async () => (await fetch('/api/orders?tenantId=t-1')).json());
   assert.deepEqual(through, await (await fetch(`${EDGE}/api/orders?tenantId=t-1`)).json());

@@ -9,6 +9,8 @@ import type { Optimistic } from './optimistic';
 /** The shortest time between two loads: a burst of events is one load. */
 const SHORTEST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5_000;
+/** An event makes many pages load: they do so some time within this. */
+const SPREAD_MS = 100;
 const DEADLINE_MS = 10_000;
 
 export class Region {
@@ -60,6 +62,8 @@ export class Region {
   async #load(): Promise<void> {
     this.#loading = true;
     for (let pause = SHORTEST_PAUSE_MS; this.#stale; ) {
+      await pass(Math.random() * SPREAD_MS);
+      await visible();
       this.#stale = false;
       const [settled, created] = [this.#settled, this.#created];
       [this.#settled, this.#created] = [new Map(), new Set()];
@@ -75,7 +79,7 @@ export class Region {
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
         show({ behind: true });
       }
-      await new Promise((resume) => setTimeout(resume, pause));
+      await pass(pause);
     }
     this.#loading = false;
   }
@@ -126,6 +130,15 @@ export class Region {
     }
     if (news.length > 3) announce(`${news.length} orders have changed`);
     else if (news.length > 0) announce(news.join('. '));
+  }
+}
+
+const pass = (ms: number) => new Promise((resume) => setTimeout(resume, ms));
+
+/** Waits until somebody can see the page. */
+async function visible(): Promise<void> {
+  while (document.hidden) {
+    await new Promise((resume) => document.addEventListener('visibilitychange', resume, { once: true }));
   }
 }
 
