@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{OrderId, OrderRow};
+use crate::{OrderId, OrderRow, Timestamp};
 
 /// The id of an order that is stored: the answer to `POST /api/orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +14,7 @@ pub struct OrderRef {
 
 /// One page of orders, newest first: the answer to `GET /api/orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(description = "One page of orders, newest first.")]
 pub struct OrderList {
     /// The orders of this page.
@@ -24,6 +25,10 @@ pub struct OrderList {
     pub limit: u64,
     /// How many orders all pages have.
     pub total: u64,
+    /// When they were counted, at most 30 s ago; absent when `total` was counted for this very answer. While the first
+    /// count goes on, `total` is 10,001.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_as_of: Option<Timestamp>,
 }
 
 /// Every error of the API: what NestJS sends (`statusCode`, `message`, `error`) and RFC 9457 problem details in one.

@@ -142,6 +142,7 @@ pub(crate) async fn list(
         page: query.page,
         limit: query.limit,
         total: page.total,
+        total_as_of: None,
     }))
 }
 
