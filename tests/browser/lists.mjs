@@ -18,7 +18,7 @@ await run(async (visitors) => {
   assert.deepEqual(await ids(page), orders.slice(0, 10), 'newest first, ten a page');
   await expect(page.getByText('Page 1 of 3, 25 orders')).toBeVisible();
   await page.getByRole('link', { name: 'Older' }).click();
-  assert.deepEqual(parameters(page), { tenantId: 't-1', page: '2' });
+  assert.deepEqual([parameters(page).tenantId, parameters(page).page], ['t-1', '2']);
   assert.deepEqual(await ids(page), orders.slice(10, 20));
   await page.getByRole('link', { name: 'Older' }).click();
   assert.deepEqual(await ids(page), orders.slice(20));

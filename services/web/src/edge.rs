@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, HeaderValue, header};
 use orders_contracts::{
     OrderId, OrderList, OrderRef, OrderRow, ProblemDetails, TenantId, TraceContext,
     header::TRACEPARENT,
@@ -33,6 +33,13 @@ pub(crate) enum Failure {
     Unavailable,
 }
 
+/// One page of orders.
+pub(crate) struct Listed {
+    pub(crate) list: OrderList,
+    /// Where the other pages are, as in RFC 8288.
+    pub(crate) links: Option<HeaderValue>,
+}
+
 /// What became of an order that was sent.
 pub(crate) struct Created {
     pub(crate) order_id: OrderId,
@@ -55,13 +62,14 @@ impl Edge {
     }
 
     /// One page of orders; `query` as the API wants it.
-    pub(crate) async fn list(
-        &self,
-        query: &str,
-        trace: TraceContext,
-    ) -> Result<OrderList, Failure> {
+    pub(crate) async fn list(&self, query: &str, trace: TraceContext) -> Result<Listed, Failure> {
         let url = format!("{}/api/orders?{query}", self.url);
-        read(send(self.http.get(url), trace).await?).await
+        let response = send(self.http.get(url), trace).await?;
+        let links = response.headers().get(header::LINK).cloned();
+        Ok(Listed {
+            list: read(response).await?,
+            links,
+        })
     }
 
     /// One order, if the tenant has it.

@@ -1,7 +1,6 @@
 //! The list of orders.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -10,21 +9,33 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{RawQuery, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
-use orders_contracts::{
-    OrderId, OrderList, ProblemDetails, Status, TenantId, Timestamp, TraceContext,
-};
+use orders_contracts::{OrderId, ProblemDetails, Status, TenantId, Timestamp, TraceContext};
 
 use super::{Frame, Row, html};
-use crate::{Web, edge::Failure, tenant};
+use crate::{
+    Web,
+    edge::{Failure, Listed},
+    tenant,
+};
 
 /// The filters that the API has, as parameters of the URL, in the order in which links have them.
-const FILTERS: [&str; 6] = ["status", "buyerEmail", "from", "to", "page", "limit"];
+const FILTERS: [&str; 7] = [
+    "status",
+    "buyerEmail",
+    "from",
+    "to",
+    "page",
+    "cursor",
+    "limit",
+];
 const DEFAULT_LIMIT: &str = "10";
 const LIMITS: [&str; 4] = [DEFAULT_LIMIT, "25", "50", "100"];
+/// What the API has for the total of more orders than it has counted so far.
+const MANY: u64 = 10_001;
 /// How many orders are looked for at once.
 const MOST_SENT: usize = 20;
 
@@ -51,8 +62,8 @@ pub(crate) async fn list(
     let frame = Frame::of(&tenant);
     let sent = sent(&headers, &asked);
     match load(&web, &tenant, sent, &query, trace).await {
-        Ok((list, sent)) => {
-            let page = OrdersPage::new(frame, asked, list, sent);
+        Ok((listed, sent)) => {
+            let page = OrdersPage::new(frame, asked, listed, sent);
             (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
         }
         Err(Failure::Refused(_, problem)) => {
@@ -81,20 +92,20 @@ async fn load(
     sent: BTreeSet<OrderId>,
     query: &str,
     trace: TraceContext,
-) -> Result<(OrderList, BTreeMap<OrderId, bool>), Failure> {
+) -> Result<(Listed, BTreeMap<OrderId, bool>), Failure> {
     let mut listed = BTreeMap::new();
     // Before the list: asked for after it, one that was listed in between would be missing in it and said to be listed.
     for id in sent {
         let is_listed = web.edge.show(tenant, &id, trace).await?.is_some();
         listed.insert(id, is_listed);
     }
-    let list = web.edge.list(query, trace).await?;
-    for row in &list.items {
+    let page = web.edge.list(query, trace).await?;
+    for row in &page.list.items {
         if let Some(is_listed) = listed.get_mut(&row.order_id) {
             *is_listed = true;
         }
     }
-    Ok((list, listed))
+    Ok((page, listed))
 }
 
 /// What the URL asks for. What it has beyond that is not ours and is left alone.
@@ -124,24 +135,55 @@ impl Parameters {
         FILTERS[..4].iter().any(|name| self.get(name).is_some())
     }
 
-    /// The query of the API, and of this page: the tenant and every filter, with another page if one is given.
-    fn query(&self, tenant: &str, page: Option<u64>) -> String {
+    /// The query of the API, and of this page: the tenant and every filter, at another place if one is given.
+    fn query(&self, tenant: &str, place: Option<&Place>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("tenantId", tenant);
         for name in FILTERS {
-            let value = match (name, page) {
-                ("page", Some(page)) => Some(Cow::from(page.to_string())),
-                _ => self.get(name).map(Cow::from),
+            let value = match (name, place) {
+                ("page", Some(place)) => Some(place.page.as_str()),
+                ("cursor", Some(place)) => place.cursor.as_deref(),
+                _ => self.get(name),
             };
             if let Some(value) = value.filter(|value| !value.is_empty()) {
-                query.append_pair(name, &value);
+                query.append_pair(name, value);
             }
         }
         query.finish()
     }
 
-    fn link(&self, tenant: &str, page: Option<u64>) -> String {
-        format!("/orders?{}", self.query(tenant, page))
+    fn link(&self, tenant: &str, place: Option<&Place>) -> String {
+        format!("/orders?{}", self.query(tenant, place))
+    }
+}
+
+/// A page of the list: its number, and where the one before it ends, for the API to start there.
+struct Place {
+    page: String,
+    cursor: Option<String>,
+}
+
+impl Place {
+    fn numbered(page: u64) -> Self {
+        Self {
+            page: page.to_string(),
+            cursor: None,
+        }
+    }
+
+    /// The next page in the links of the API, if there is one.
+    fn next(links: &HeaderValue) -> Option<Self> {
+        let mut links = links.to_str().ok()?.split(", ");
+        let url = links.find_map(|link| {
+            let (url, about) = link.strip_prefix('<')?.split_once('>')?;
+            about.contains("rel=\"next\"").then_some(url)
+        })?;
+        let (_, query) = url.split_once('?')?;
+        let mut asked = Parameters::of(query);
+        Some(Self {
+            page: asked.0.remove("page")?,
+            cursor: asked.0.remove("cursor"),
+        })
     }
 }
 
@@ -167,9 +209,9 @@ struct OrdersPage {
 
 struct Orders {
     rows: Vec<Row>,
-    total: u64,
     page: u64,
-    pages: u64,
+    /// How many there are, and orders on them; none when it is not known.
+    counts: Option<(u64, u64)>,
     newer: Option<String>,
     older: Option<String>,
 }
@@ -178,19 +220,27 @@ impl OrdersPage {
     fn new(
         frame: Frame,
         asked: Parameters,
-        list: OrderList,
+        Listed { list, links }: Listed,
         sent: BTreeMap<OrderId, bool>,
     ) -> Self {
+        let is_counted = list.total_as_of.is_none() || list.total != MANY;
         let pages = list.total.div_ceil(list.limit.max(1)).max(1);
-        let link = |page| asked.link(&frame.tenant, Some(page));
+        let link = |place| asked.link(&frame.tenant, Some(&place));
+        let before = list.page.saturating_sub(1);
+        let older = match links {
+            Some(links) => Place::next(&links),
+            None => (list.page < pages).then(|| Place::numbered(list.page + 1)),
+        };
         let created = asked.get("created").and_then(|id| id.parse().ok());
         let orders = Orders {
-            total: list.total,
             page: list.page,
-            pages,
+            counts: is_counted.then_some((pages, list.total)),
             // From behind the end, back to the last page.
-            newer: (list.page > 1).then(|| link(pages.min(list.page - 1))),
-            older: (list.page < pages).then(|| link(list.page + 1)),
+            newer: (before > 0).then(|| {
+                let known = if is_counted { pages } else { before };
+                link(Place::numbered(known.min(before)))
+            }),
+            older: older.map(link),
             rows: list.items.into_iter().map(Row::from).collect(),
         };
         Self {
@@ -208,8 +258,8 @@ impl OrdersPage {
             .flat_map(|problem| problem.errors.into_iter().zip(problem.message))
         {
             let name = fault.pointer.trim_start_matches("#/");
-            // The number of the page has no field.
-            if FILTERS.contains(&name) && name != "page" {
+            // The place in the list has no field.
+            if FILTERS.contains(&name) && !["page", "cursor"].contains(&name) {
                 errors.insert(name.to_owned(), fault.detail);
             } else {
                 other_errors.push(message);
@@ -283,6 +333,8 @@ impl OrdersPage {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::pages::tests::has_script_or_says_so;
 
@@ -304,8 +356,64 @@ mod tests {
             "/orders?tenantId=t-1&status=PAID&buyerEmail=a%26b%40c.de&page=3"
         );
         assert_eq!(
-            asked.link("t-1", Some(4)),
+            asked.link("t-1", Some(&Place::numbered(4))),
             "/orders?tenantId=t-1&status=PAID&buyerEmail=a%26b%40c.de&page=4"
+        );
+    }
+
+    /// What a page has of the other pages, when the API answers `list` with these links.
+    fn pages(query: &str, list: serde_json::Value, links: Option<&'static str>) -> [String; 3] {
+        let listed = Listed {
+            list: serde_json::from_value(list).unwrap(),
+            links: links.map(HeaderValue::from_static),
+        };
+        let page = OrdersPage::new(
+            Frame::of("t"),
+            Parameters::of(query),
+            listed,
+            BTreeMap::new(),
+        );
+        let text = page.render().unwrap();
+        let (_, counts) = text.split_once("<span>Page").unwrap();
+        let (counts, _) = counts.split_once("</span>").unwrap();
+        let orders = page.orders.unwrap();
+        let link = Option::unwrap_or_default;
+        [counts.to_owned(), link(orders.newer), link(orders.older)]
+    }
+
+    #[test]
+    fn the_next_page_is_where_the_api_says_and_by_number_when_it_does_not() {
+        let list = json!({ "items": [], "page": 2, "limit": 10, "total": 25 });
+        let links = "</api/orders?tenantId=t&page=3&limit=10&cursor=c%2C%3D>; rel=\"next\", </api/orders?tenantId=t>; rel=\"first\"";
+        let page_of = |query: &str| format!("/orders?tenantId=t&{query}");
+        assert_eq!(
+            pages("page=2&cursor=b", list.clone(), Some(links)),
+            [
+                " 2 of 3, 25 orders".to_owned(),
+                page_of("page=1"),
+                page_of("page=3&cursor=c%2C%3D")
+            ]
+        );
+        let last = Some("</api/orders?tenantId=t>; rel=\"first\"");
+        assert_eq!(pages("page=2", list.clone(), last)[2], "");
+        assert_eq!(pages("page=2", list, None)[2], page_of("page=3"));
+    }
+
+    #[test]
+    fn what_is_not_counted_yet_has_no_last_page() {
+        let at = "2025-08-26T09:00:00Z";
+        let list = |page, total| json!({ "items": [], "page": page, "limit": 10, "total": total, "totalAsOf": at });
+        let links = Some("</api/orders?tenantId=t>; rel=\"first\"");
+        assert_eq!(
+            pages("page=2000", list(2_000, 10_001), links)[..2],
+            [
+                " 2000, more than 10,000 orders",
+                "/orders?tenantId=t&page=1999"
+            ]
+        );
+        assert_eq!(
+            pages("page=2", list(2, 20_000), links)[0],
+            " 2 of 2000, 20000 orders"
         );
     }
 }
