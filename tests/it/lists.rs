@@ -109,6 +109,41 @@ async fn filters_pages_and_days() {
     pipeline.stack.clean_up().await;
 }
 
+/// The path of the next page, as the answer's `Link` names it.
+fn next(response: &reqwest::Response) -> Option<String> {
+    let links = response.headers()["link"].to_str().unwrap();
+    let next = links
+        .split(", ")
+        .find_map(|link| link.strip_suffix("; rel=\"next\""))?;
+    Some(next.trim_matches(['<', '>']).to_owned())
+}
+
+#[tokio::test]
+async fn links_lead_through_the_list_whatever_comes_in_between() {
+    let pipeline = Pipeline::start("1h").await;
+    let mut created = Vec::new();
+    for n in 0..7 {
+        created.push(pipeline.create("t-1", &format!("r{n}")).await);
+    }
+    let first = "/api/orders?tenantId=t-1&status=PENDING&limit=3";
+    let (mut seen, mut path, mut page) = (Vec::new(), Some(first.to_owned()), 0);
+    while let Some(asked) = path {
+        let response = pipeline.get(&asked).await;
+        path = next(&response);
+        let list: Value = response.json().await.unwrap();
+        page += 1;
+        assert_eq!(list["page"], page, "{asked}");
+        assert!(list.get("totalAsOf").is_none(), "few are counted each time");
+        seen.extend(ids(&list));
+        pipeline.create("t-1", &format!("later{page}")).await;
+    }
+    created.reverse();
+    assert_eq!((seen, page), (created, 3));
+    let wrong = pipeline.get(&format!("{first}&cursor=7")).await;
+    assert_eq!(wrong.status(), 400);
+    pipeline.stack.clean_up().await;
+}
+
 #[tokio::test]
 async fn the_seeds_indexes_are_there() {
     let pipeline = Pipeline::start("1h").await;

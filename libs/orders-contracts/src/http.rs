@@ -23,7 +23,7 @@ pub struct OrderList {
     pub page: u64,
     /// How many orders a page has at most.
     pub limit: u64,
-    /// How many orders all pages have.
+    /// How many orders all pages have; above 10,000 as of `totalAsOf`.
     pub total: u64,
     /// When they were counted, at most 30 s ago; absent when `total` was counted for this very answer. While the first
     /// count goes on, `total` is 10,001.

@@ -15,6 +15,7 @@ mod index;
 mod operation;
 mod read_model;
 mod scan;
+mod totals;
 mod write_model;
 
 use std::time::Duration;
@@ -29,8 +30,9 @@ use mongodb::{
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use error::Error;
 pub use index::IndexDifference;
-pub use read_model::{ListOrders, OrderPage, ReadModel};
+pub use read_model::{ListFilter, ListOrders, ListPlace, OrderPage, ReadModel};
 pub use scan::{Found, Orphan};
+pub use totals::Total;
 pub use write_model::{PendingPlace, WriteModel};
 
 /// The database when the URL names none.

@@ -11,7 +11,8 @@ use crate::{
     Error, IndexDifference,
     document::{RowDocument, VersionDocument},
     index::{Index, ensure_indexes, index_differences},
-    operation::{DEADLINE, insert_new, read, texts, within},
+    operation::{DEADLINE, SCAN_DEADLINE, insert_new, read, texts, within},
+    totals::{EXACT, Total, Totals},
 };
 
 /// Each index ends like the sort of the list, so that a page is read off it.
@@ -43,11 +44,12 @@ const BY_TIME: Index = Index {
 pub struct ReadModel {
     pub(crate) rows: Collection<RowDocument>,
     auto_migrate: bool,
+    totals: Totals,
 }
 
-/// Which rows to list, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListOrders {
+/// Which rows a list has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListFilter {
     /// Whose orders.
     pub tenant: TenantId,
     /// Only those in this status.
@@ -58,8 +60,26 @@ pub struct ListOrders {
     pub from: Option<Timestamp>,
     /// Only those created before this moment.
     pub until: Option<Timestamp>,
-    /// Which page, from 1.
+}
+
+/// A place in a list: behind this row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPlace {
+    /// When its order was created.
+    pub created_at: Timestamp,
+    /// Its order, which tells it from others of the same moment.
+    pub order_id: OrderId,
+}
+
+/// Which part of a list to read, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListOrders {
+    /// Which rows the list has.
+    pub filter: ListFilter,
+    /// Which page, from 1. It costs what all the pages before it cost.
     pub page: u64,
+    /// Begin behind this place instead of at the page, at the cost of the first one.
+    pub after: Option<ListPlace>,
     /// The rows of a page.
     pub limit: u64,
 }
@@ -69,13 +89,19 @@ pub struct ListOrders {
 pub struct OrderPage {
     /// The rows of the page.
     pub items: Vec<OrderRow>,
+    /// Where the next page begins; `None` behind the last row.
+    pub next: Option<ListPlace>,
     /// How many rows all pages have.
-    pub total: u64,
+    pub total: Total,
 }
 
 impl ReadModel {
     pub(crate) fn new(rows: Collection<RowDocument>, auto_migrate: bool) -> Self {
-        Self { rows, auto_migrate }
+        Self {
+            rows,
+            auto_migrate,
+            totals: Totals::default(),
+        }
     }
 
     /// Creates the indexes that are missing. Where the store was told not to
@@ -143,47 +169,108 @@ impl ReadModel {
         Ok(read(find, 1).await?.pop().map(Into::into))
     }
 
-    /// One page of the list, newest first, and how many rows there are in all.
+    /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
+    /// moment that is at most 30 s ago, as long as the database can count them in that time.
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
-        let total = within(DEADLINE, self.rows.count_documents(query.filter()));
-        let items = async {
-            // Engines without statistics sort all rows of the tenant unless they are told the index.
-            match self.page(query, Some(query.index())).await {
-                Err(Error::Refused(_)) => self.page(query, None).await, // the index is not there (yet)
-                page => page,
-            }
-        };
-        let (total, items) = tokio::try_join!(total, items)?;
-        Ok(OrderPage { items, total })
+        // Engines without statistics sort all rows of the tenant unless they are told the index.
+        match self.page(query, Some(query.filter.index())).await {
+            Err(Error::Refused(_)) => self.page(query, None).await, // the index is not there (yet)
+            page => page,
+        }
     }
 
-    async fn page(
+    async fn page(&self, query: &ListOrders, index: Option<&Index>) -> Result<OrderPage, Error> {
+        let (total, rows) =
+            tokio::try_join!(self.total(&query.filter, index), self.rows_of(query, index))?;
+        let mut items: Vec<OrderRow> = rows
+            .into_iter()
+            .map(|row| <(u32, OrderRow)>::from(row).1)
+            .collect();
+        let has_more = items.len() as u64 > query.limit;
+        if has_more {
+            items.pop();
+        }
+        let last = items.last().filter(|_| has_more);
+        let next = last.map(|row| ListPlace {
+            created_at: row.created_at,
+            order_id: row.order_id.clone(),
+        });
+        Ok(OrderPage { items, next, total })
+    }
+
+    /// The rows of a page, and one more when there is one.
+    async fn rows_of(
         &self,
         query: &ListOrders,
         index: Option<&Index>,
-    ) -> Result<Vec<OrderRow>, Error> {
-        let Some(skip) = query.skip() else {
-            return Ok(Vec::new());
+    ) -> Result<Vec<RowDocument>, Error> {
+        let skip = match (&query.after, query.skip()) {
+            (Some(_), _) => 0,
+            (None, Some(skip)) => skip,
+            (None, None) => return Ok(Vec::new()),
         };
+        if query.limit == 0 {
+            return Ok(Vec::new());
+        }
         let mut find = self
             .rows
-            .find(query.filter())
+            .find(query.filter.document(query.after.as_ref()))
             .sort(doc! { "createdAt": -1, "orderId": -1 })
             .skip(skip);
         if let Some(index) = index {
             find = find.hint(Hint::Keys(index.document()));
         }
-        let found = read(find, query.limit).await?;
-        Ok(found
-            .into_iter()
-            .map(|row| <(u32, OrderRow)>::from(row).1)
-            .collect())
+        read(find, query.limit.saturating_add(1)).await
+    }
+
+    async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
+        let scan = || {
+            let (rows, hint) = (self.clone(), index.map(Index::document));
+            let filter = filter.clone();
+            async move { rows.count(&filter, hint, None).await }
+        };
+        if let Some(total) = self.totals.known(filter, scan) {
+            return Ok(total);
+        }
+        let hint = index.map(Index::document);
+        match self.count(filter, hint, Some(EXACT + 1)).await? {
+            count @ ..=EXACT => Ok(Total { count, as_of: None }),
+            _ => Ok(self.totals.shared(filter, scan).await),
+        }
+    }
+
+    /// Counts the rows, at most up to `limit`.
+    async fn count(
+        &self,
+        filter: &ListFilter,
+        hint: Option<Document>,
+        limit: Option<u64>,
+    ) -> Result<u64, Error> {
+        let mut count = self.rows.count_documents(filter.document(None));
+        if let Some(keys) = hint {
+            count = count.hint(Hint::Keys(keys));
+        }
+        match limit {
+            Some(limit) => within(DEADLINE, count.limit(limit)).await,
+            None => within(SCAN_DEADLINE, count).await,
+        }
     }
 }
 
-impl ListOrders {
+impl ListFilter {
+    /// All rows of a tenant.
+    pub fn of(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            status: None,
+            buyer_email: None,
+            from: None,
+            until: None,
+        }
+    }
+
     /// Every value has a type of its own here, so nothing a client sends can become an operator.
-    fn filter(&self) -> Document {
+    fn document(&self, after: Option<&ListPlace>) -> Document {
         let mut filter = doc! { "tenantId": self.tenant.as_str() };
         if let Some(status) = self.status {
             filter.insert("status", status.as_str());
@@ -191,12 +278,27 @@ impl ListOrders {
         if let Some(email) = &self.buyer_email {
             filter.insert("buyerEmail", email);
         }
+        let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
         let mut created = Document::new();
         if let Some(from) = self.from {
-            created.insert("$gte", DateTime::from_millis(from.millis()));
+            created.insert("$gte", date(from));
         }
-        if let Some(until) = self.until {
-            created.insert("$lt", DateTime::from_millis(until.millis()));
+        // One upper bound, so that the scan of the index begins at it.
+        match (self.until, after) {
+            (Some(until), Some(place)) if until <= place.created_at => {
+                created.insert("$lt", date(until));
+            }
+            (_, Some(place)) => {
+                let moment = date(place.created_at);
+                created.insert("$lte", moment);
+                let earlier = doc! { "createdAt": { "$lt": moment } };
+                let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
+                filter.insert("$or", [earlier, lower]);
+            }
+            (Some(until), None) => {
+                created.insert("$lt", date(until));
+            }
+            (None, None) => {}
         }
         if !created.is_empty() {
             filter.insert("createdAt", created);
@@ -212,7 +314,9 @@ impl ListOrders {
             (None, None) => &BY_TIME,
         }
     }
+}
 
+impl ListOrders {
     /// The rows before the page; `None` for a page behind the last row that any collection can have, whose position
     /// the server could not count to.
     fn skip(&self) -> Option<u64> {

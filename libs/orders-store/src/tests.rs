@@ -1,10 +1,16 @@
 //! Against a real server: `cargo xtask test` starts one and names it in ORDERS_TEST_MONGO_URL.
 
-use std::{collections::HashMap, env, panic::resume_unwind};
+use std::{
+    collections::{BTreeSet, HashMap},
+    env,
+    panic::resume_unwind,
+    sync::{Arc, Mutex},
+};
 
 use mongodb::{
     IndexModel,
     bson::{DateTime, Document, doc},
+    event::{EventHandler, command::CommandEvent},
     options::IndexOptions,
 };
 use orders_contracts::{
@@ -40,6 +46,19 @@ where
     }
 }
 
+fn exactly(count: u64) -> Total {
+    Total { count, as_of: None }
+}
+
+/// A page behind the end of a list of so many.
+fn no_page_of(count: u64) -> OrderPage {
+    OrderPage {
+        items: Vec::new(),
+        next: None,
+        total: exactly(count),
+    }
+}
+
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
@@ -68,14 +87,15 @@ fn order(request: &str, millis: i64) -> Order {
     order
 }
 
+fn filter() -> ListFilter {
+    ListFilter::of(tenant("t"))
+}
+
 fn list() -> ListOrders {
     ListOrders {
-        tenant: tenant("t"),
-        status: None,
-        buyer_email: None,
-        from: None,
-        until: None,
+        filter: filter(),
         page: 1,
+        after: None,
         limit: 10,
     }
 }
@@ -353,16 +373,10 @@ async fn a_row_is_shown_to_its_tenant_only() {
         assert_eq!(rows.get(&tenant("t"), id).await, Ok(row));
         assert_eq!(rows.get(&tenant("u"), id).await, Ok(None));
         let other = ListOrders {
-            tenant: tenant("u"),
+            filter: ListFilter::of(tenant("u")),
             ..list()
         };
-        assert_eq!(
-            rows.list(&other).await,
-            Ok(OrderPage {
-                items: vec![],
-                total: 0
-            })
-        );
+        assert_eq!(rows.list(&other).await, Ok(no_page_of(0)));
     })
     .await;
 }
@@ -381,115 +395,116 @@ async fn a_list_is_filtered_by_status_buyer_and_time() {
         let [first, second, third] = [first, second, third].map(|event| event.order.order_id);
 
         let email = |text: &str| Some(text.to_owned());
-        for (query, expected) in [
-            (list(), vec![&third, &second, &first]),
+        for (filter, expected) in [
+            (filter(), vec![&third, &second, &first]),
             (
-                ListOrders {
+                ListFilter {
                     status: Some(Status::Pending),
-                    ..list()
+                    ..filter()
                 },
                 vec![&third, &first],
             ),
             (
-                ListOrders {
+                ListFilter {
                     status: Some(Status::Cancelled),
-                    ..list()
+                    ..filter()
                 },
                 vec![],
             ),
             (
-                ListOrders {
+                ListFilter {
                     buyer_email: email("Other+x@b.cc"),
-                    ..list()
+                    ..filter()
                 },
                 vec![&third],
             ),
             (
-                ListOrders {
+                ListFilter {
                     buyer_email: email("other+x@b.cc"),
-                    ..list()
+                    ..filter()
                 },
                 vec![],
             ),
             (
-                ListOrders {
+                ListFilter {
                     buyer_email: email(r#"{"$ne":""}"#),
-                    ..list()
+                    ..filter()
                 },
                 vec![],
             ),
             (
-                ListOrders {
+                ListFilter {
                     buyer_email: email("$regex"),
-                    ..list()
+                    ..filter()
                 },
                 vec![],
             ),
             (
-                ListOrders {
+                ListFilter {
                     buyer_email: email(".*"),
-                    ..list()
+                    ..filter()
                 },
                 vec![],
             ),
             (
-                ListOrders {
+                ListFilter {
                     from: Some(at(2_000)),
-                    ..list()
+                    ..filter()
                 },
                 vec![&third, &second],
             ),
             (
-                ListOrders {
+                ListFilter {
                     from: Some(at(2_001)),
-                    ..list()
+                    ..filter()
                 },
                 vec![&third],
             ),
             (
-                ListOrders {
+                ListFilter {
                     until: Some(at(2_000)),
-                    ..list()
+                    ..filter()
                 },
                 vec![&first],
             ),
             (
-                ListOrders {
+                ListFilter {
                     until: Some(at(2_001)),
-                    ..list()
+                    ..filter()
                 },
                 vec![&second, &first],
             ),
             (
-                ListOrders {
+                ListFilter {
                     from: Some(at(2_000)),
                     until: Some(at(3_000)),
-                    ..list()
+                    ..filter()
                 },
                 vec![&second],
             ),
             (
-                ListOrders {
+                ListFilter {
                     from: Some(at(3_000)),
                     until: Some(at(2_000)),
-                    ..list()
+                    ..filter()
                 },
                 vec![],
             ),
             (
-                ListOrders {
+                ListFilter {
                     status: Some(Status::Pending),
                     buyer_email: email("a@b.cc"),
                     from: Some(at(0)),
                     until: Some(at(i64::from(u32::MAX))),
-                    ..list()
+                    ..filter()
                 },
                 vec![&first],
             ),
         ] {
+            let query = ListOrders { filter, ..list() };
             let page = rows.list(&query).await.unwrap();
             assert_eq!(ids(&page.items), expected, "{query:?}");
-            assert_eq!(page.total, expected.len() as u64, "{query:?}");
+            assert_eq!(page.total, exactly(expected.len() as u64), "{query:?}");
         }
     })
     .await;
@@ -516,7 +531,7 @@ async fn pages_have_every_row_once_even_among_equal_times() {
                 })
                 .await
                 .unwrap();
-            assert_eq!(page.total, 25);
+            assert_eq!(page.total, exactly(25));
             seen.extend(page.items);
         }
         assert_eq!(seen.iter().collect::<Vec<_>>(), expected);
@@ -529,6 +544,25 @@ async fn pages_have_every_row_once_even_among_equal_times() {
             .await
             .unwrap();
         assert_eq!(first.items, seen[..7]);
+        // And from place to place, with orders that come in between and are not to be seen.
+        let (mut walked, mut place) = (Vec::new(), None);
+        for page in 1.. {
+            let query = ListOrders {
+                page,
+                after: place,
+                limit: 6,
+                ..list()
+            };
+            let OrderPage { items, next, .. } = rows.list(&query).await.unwrap();
+            walked.extend(items);
+            place = next;
+            if place.is_none() {
+                break;
+            }
+            let newer = order(&format!("n{page}"), 2_000).created_event();
+            insert_rows(&rows, &[newer]).await;
+        }
+        assert_eq!(walked, seen);
     })
     .await;
 }
@@ -559,18 +593,11 @@ async fn pages_far_behind_the_last_row_are_empty() {
                     ..list()
                 })
                 .await;
-            assert_eq!(
-                page,
-                Ok(OrderPage {
-                    items: vec![],
-                    total: 1
-                }),
-                "{limit}"
-            );
+            assert_eq!(page, Ok(no_page_of(1)), "{limit}");
         }
         let all = rows
             .list(&ListOrders {
-                limit: end,
+                limit: end - 1,
                 ..list()
             })
             .await
@@ -589,11 +616,7 @@ async fn a_list_needs_neither_its_indexes_nor_its_collection() {
             .drop()
             .await
             .unwrap();
-        let empty = OrderPage {
-            items: vec![],
-            total: 0,
-        };
-        assert_eq!(rows.list(&list()).await, Ok(empty));
+        assert_eq!(rows.list(&list()).await, Ok(no_page_of(0)));
         insert_rows(&rows, &[order("a", 1).created_event()]).await;
         assert_eq!(rows.list(&list()).await.unwrap().items.len(), 1);
     })
@@ -914,6 +937,139 @@ async fn pages_by_id_are_read_off_the_index() {
         assert_eq!(store.orders().count(None).await, Ok(0));
         assert_eq!(store.rows().page_after("", Some(&tenant("t")), 5).await, Ok(vec![]));
         assert_eq!(store.rows().strays(None, 5).await, Ok(vec![]));
+    })
+    .await;
+}
+
+/// A store on the same database that keeps the commands it sends.
+async fn watched(store: &Store) -> (Store, Arc<Mutex<Vec<Document>>>) {
+    let url = env::var("ORDERS_TEST_MONGO_URL").unwrap();
+    let mut options = ClientOptions::parse(url).await.unwrap();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&sent);
+    let keep = move |event| {
+        if let CommandEvent::Started(command) = event {
+            keep.lock().unwrap().push(command.command);
+        }
+    };
+    options.command_event_handler = Some(EventHandler::callback(keep));
+    let client = Client::with_options(options).unwrap();
+    let store = Store {
+        database: client.database(store.database.name()),
+        ..store.clone()
+    };
+    (store, sent)
+}
+
+#[tokio::test]
+async fn every_list_is_read_off_an_index() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        let events: Vec<OrderEvent> = (0..300)
+            .map(|n| order(&format!("r{n}"), n).created_event())
+            .collect();
+        insert_rows(&rows, &events).await;
+        let place = ListPlace {
+            created_at: at(200),
+            order_id: id("r200"),
+        };
+        let (watched, sent) = watched(&store).await;
+        for case in 0..64 {
+            let has = |bit: u32| case & 1 << bit != 0;
+            let query = ListOrders {
+                filter: ListFilter {
+                    status: has(0).then_some(Status::Pending),
+                    buyer_email: has(1).then(|| "a@b.cc".to_owned()),
+                    from: has(2).then(|| at(10)),
+                    until: has(3).then(|| at(250)),
+                    ..filter()
+                },
+                after: has(4).then(|| place.clone()),
+                page: if has(5) { 3 } else { 1 },
+                ..list()
+            };
+            let page = watched.rows().list(&query).await.unwrap();
+            assert_eq!(page.items.len(), 10, "{query:?}");
+            let commands = std::mem::take(&mut *sent.lock().unwrap());
+            let names: BTreeSet<_> = commands
+                .iter()
+                .filter_map(|command| command.keys().next())
+                .collect();
+            assert!(
+                names
+                    .iter()
+                    .map(|name| name.as_str())
+                    .eq(["aggregate", "find"]),
+                "{names:?}"
+            );
+            for mut command in commands {
+                let name = command.keys().next().unwrap().clone();
+                for of_the_session in ["lsid", "$db", "$clusterTime"] {
+                    command.remove(of_the_session);
+                }
+                let explained = store
+                    .database
+                    .run_command(doc! { "explain": &command })
+                    .await
+                    .unwrap();
+                let plan = explained.to_string();
+                // As MongoDB says it, and as FerretDB does.
+                let scans = ["IXSCAN", "Index Scan", "Index Only Scan"];
+                assert!(
+                    scans.iter().any(|scan| plan.contains(scan)),
+                    "{command}: {plan}"
+                );
+                for slow in ["COLLSCAN", "Seq Scan"] {
+                    assert!(!plan.contains(slow), "{command}: {slow} in {plan}");
+                }
+                for sorting in ["\"SORT\"", "\"Sort\"", "Bitmap"] {
+                    assert!(
+                        name != "find" || !plan.contains(sorting),
+                        "{command}: {sorting} in {plan}"
+                    );
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_total_of_a_long_list_is_counted_for_all_who_ask() {
+    on_a_database(|store| async move {
+        let rows = store.rows();
+        let raw: Collection<Document> = store.collection("orders_read");
+        let row = |n: u64| {
+            let id = format!("ord_{n:026}");
+            doc! { "_id": &id, "orderId": id, "tenantId": "t", "status": if n == 0 { "PENDING" } else { "PAID" } }
+        };
+        let fill = async |range: std::ops::Range<u64>| {
+            let rows: Vec<Document> = range.map(row).collect();
+            for part in rows.chunks(1_000) {
+                raw.insert_many(part).ordered(false).await.unwrap();
+            }
+        };
+        // They lack what a row has, and none is shown.
+        let query = ListOrders { page: 1_000_000, ..list() };
+        fill(0..totals::EXACT).await;
+        assert_eq!(rows.list(&query).await.unwrap().total, exactly(totals::EXACT));
+        fill(totals::EXACT..totals::EXACT + 5).await;
+        let before = Timestamp::now();
+        let total = rows.list(&query).await.unwrap().total;
+        assert!(total.count > totals::EXACT && total.as_of.unwrap() >= before, "{total:?}");
+        // Nobody waited for long, but somebody counted.
+        let counted = loop {
+            let total = rows.list(&query).await.unwrap().total;
+            if total.count == totals::EXACT + 5 {
+                break total;
+            }
+            tokio::task::yield_now().await;
+        };
+        fill(totals::EXACT + 5..totals::EXACT + 6).await;
+        assert_eq!(rows.list(&query).await.unwrap().total, counted);
+        let pending = ListFilter { status: Some(Status::Pending), ..filter() };
+        let pending = ListOrders { filter: pending, ..query };
+        assert_eq!(rows.list(&pending).await.unwrap().total, exactly(1));
     })
     .await;
 }

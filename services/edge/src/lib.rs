@@ -148,6 +148,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             REPLAYED,
             MISMATCH,
             PROJECTED,
+            header::LINK,
             header::LOCATION,
             header::RETRY_AFTER,
         ])

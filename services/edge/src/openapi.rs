@@ -62,12 +62,16 @@ fn paths() -> Value {
                     filter("from", "Only orders from this day (UTC) or moment on, itself included", &moment()),
                     filter("to", "Only orders up to this day (UTC) or moment, itself included", &moment()),
                     filter("page", "Which page", &json!({ "type": "integer", "minimum": 1, "maximum": query::MAX_PAGE, "default": 1 })),
+                    filter("cursor", "Begin behind the last order of an earlier page, as its `Link` says; `page` is then no more than a number. However deep the page is, it costs what the first one does.", &json!({ "type": "string", "pattern": r"^[0-9]{1,15}\.ord_[a-z2-7]{26}$" })),
                     filter("limit", "Orders per page", &json!({ "type": "integer", "minimum": 1, "maximum": query::MAX_LIMIT, "default": query::DEFAULT_LIMIT })),
                 ],
                 "responses": with_problems(json!({
-                    "200": answer("One page of orders", "OrderList", &json!({
-                        "items": [row()], "page": 1, "limit": 10, "total": 1,
-                    })),
+                    "200": with_headers(
+                        answer("One page of orders", "OrderList", &json!({
+                            "items": [row()], "page": 1, "limit": 10, "total": 1,
+                        })),
+                        &["link"],
+                    ),
                 }), &["400", "503"]),
             },
             "post": {
@@ -250,6 +254,10 @@ fn headers() -> Value {
         "x-idempotency-mismatch": {
             "description": "Present when the earlier request had another body, which is the one that counts",
             "schema": always,
+        },
+        "link": {
+            "description": "`rel=\"next\"`, absent from the last page, and `rel=\"first\"`: the same list with a `cursor`, and from its beginning (RFC 8288)",
+            "schema": { "type": "string" },
         },
         "retry-after": { "description": "When to try again, in seconds", "schema": { "type": "integer" } },
     })

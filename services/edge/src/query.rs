@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use orders_contracts::{FieldError, Invalid, TenantId, Timestamp, is_email};
-use orders_store::ListOrders;
+use orders_store::{ListFilter, ListOrders, ListPlace};
 
 pub(crate) const DEFAULT_LIMIT: u64 = 10;
 pub(crate) const MAX_LIMIT: u64 = 100;
@@ -16,20 +16,52 @@ const DAY_IN_MILLIS: i64 = 24 * 60 * 60 * 1000;
 pub(crate) fn list(query: &str) -> Result<ListOrders, Invalid> {
     let mut parameters = Parameters::of(query);
     let tenant = parameters.required("tenantId", parse);
-    let list = ListOrders {
-        status: parameters.optional("status", parse),
-        buyer_email: parameters.optional("buyerEmail", email),
-        from: parameters.optional("from", |text| moments(text).map(|(first, _)| first)),
-        until: parameters.optional("to", |text| moments(text).map(|(_, end)| end)),
-        page: parameters
-            .optional("page", |text| integer(text, MAX_PAGE))
-            .unwrap_or(1),
-        limit: parameters
-            .optional("limit", |text| integer(text, MAX_LIMIT))
-            .unwrap_or(DEFAULT_LIMIT),
-        tenant: parameters.finish(tenant)?,
+    let status = parameters.optional("status", parse);
+    let buyer_email = parameters.optional("buyerEmail", email);
+    let from = parameters.optional("from", |text| moments(text).map(|(first, _)| first));
+    let until = parameters.optional("to", |text| moments(text).map(|(_, end)| end));
+    let page = parameters.optional("page", |text| integer(text, MAX_PAGE));
+    let after = parameters.optional("cursor", place);
+    let limit = parameters.optional("limit", |text| integer(text, MAX_LIMIT));
+    Ok(ListOrders {
+        filter: ListFilter {
+            tenant: parameters.finish(tenant)?,
+            status,
+            buyer_email,
+            from,
+            until,
+        },
+        page: page.unwrap_or(1),
+        after,
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+    })
+}
+
+/// The value of `Link` for the page that `query` asked for, which `list` is read from (RFC 8288): the same list from its
+/// beginning, and from `next` on.
+pub(crate) fn links(query: &str, list: &ListOrders, next: Option<&ListPlace>) -> String {
+    let link = |relation: &str, place: &[(&str, String)]| {
+        let asked = form_urlencoded::parse(query.as_bytes());
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(asked.filter(|(name, _)| name != "page" && name != "cursor"))
+            .extend_pairs(place)
+            .finish();
+        format!("</api/orders?{query}>; rel=\"{relation}\"")
     };
-    Ok(list)
+    let mut links = link("first", &[]);
+    if let Some(ListPlace {
+        created_at,
+        order_id,
+    }) = next
+    {
+        let page = list.page.saturating_add(1).min(MAX_PAGE).to_string();
+        let cursor = format!("{}.{order_id}", created_at.millis());
+        links = format!(
+            "{}, {links}",
+            link("next", &[("page", page), ("cursor", cursor)])
+        );
+    }
+    links
 }
 
 /// Reads the query of one order: its tenant.
@@ -124,6 +156,20 @@ fn email(text: &str) -> Result<String, String> {
     }
 }
 
+/// What a cursor stands for: `<milliseconds since 1970>.<order id>`, for nobody but [`links`] to make.
+fn place(text: &str) -> Result<ListPlace, String> {
+    let read = || {
+        let (millis, order_id) = text.split_once('.')?;
+        let is_number =
+            (1..=15).contains(&millis.len()) && millis.bytes().all(|b| b.is_ascii_digit());
+        Some(ListPlace {
+            created_at: Timestamp::from_millis(millis.parse().ok().filter(|_| is_number)?)?,
+            order_id: order_id.parse().ok()?,
+        })
+    };
+    read().ok_or_else(|| "must be the cursor of a Link".to_owned())
+}
+
 /// The first moment that `text` means, and the one behind its last: a bare date is that whole day in UTC, a date with
 /// a time that millisecond.
 fn moments(text: &str) -> Result<(Timestamp, Timestamp), String> {
@@ -139,7 +185,7 @@ fn moments(text: &str) -> Result<(Timestamp, Timestamp), String> {
 
 #[cfg(test)]
 mod tests {
-    use orders_contracts::Status;
+    use orders_contracts::{OrderId, Status};
 
     use super::*;
 
@@ -152,26 +198,82 @@ mod tests {
     fn the_seeds_query_is_read() {
         let query = "tenantId=t-123&status=PENDING&buyerEmail=alice@example.com&from=2025-08-20&to=2025-08-28&page=2&limit=100";
         let expected = ListOrders {
-            tenant: "t-123".parse().unwrap(),
-            status: Some(Status::Pending),
-            buyer_email: Some("alice@example.com".to_owned()),
-            from: Some("2025-08-20T00:00:00Z".parse().unwrap()),
-            until: Some("2025-08-29T00:00:00Z".parse().unwrap()),
+            filter: ListFilter {
+                tenant: "t-123".parse().unwrap(),
+                status: Some(Status::Pending),
+                buyer_email: Some("alice@example.com".to_owned()),
+                from: Some("2025-08-20T00:00:00Z".parse().unwrap()),
+                until: Some("2025-08-29T00:00:00Z".parse().unwrap()),
+            },
             page: 2,
+            after: None,
             limit: 100,
         };
         assert_eq!(list(query), Ok(expected));
-        let plain = list("tenantId=t").unwrap();
+        let plain = ListOrders {
+            filter: ListFilter::of("t".parse().unwrap()),
+            page: 1,
+            after: None,
+            limit: 10,
+        };
+        assert_eq!(list("tenantId=t"), Ok(plain));
+    }
+
+    #[test]
+    fn the_link_to_the_next_page_keeps_every_filter() {
+        let order_id: OrderId = "ord_qz74bke6iblutmfkqfvmtezzkq".parse().unwrap();
+        let next = ListPlace {
+            created_at: Timestamp::from_millis(1_756_198_800_123).unwrap(),
+            order_id,
+        };
+        let query = "tenantId=t&buyerEmail=a%2Bb%26c@d.ee&page=3&limit=5&to=2025-08-28";
+        let asked = list(query).unwrap();
+        let rest = "tenantId=t&buyerEmail=a%2Bb%26c%40d.ee&limit=5&to=2025-08-28";
+        let first = format!("</api/orders?{rest}>; rel=\"first\"");
+        assert_eq!(links(query, &asked, None), first);
+        let place = "page=4&cursor=1756198800123.ord_qz74bke6iblutmfkqfvmtezzkq";
         assert_eq!(
-            (plain.page, plain.limit, plain.from, plain.until),
-            (1, 10, None, None)
+            links(query, &asked, Some(&next)),
+            format!("</api/orders?{rest}&{place}>; rel=\"next\", {first}")
         );
+        let followed = list(&format!("{rest}&{place}")).unwrap();
+        let expected = ListOrders {
+            page: 4,
+            after: Some(next),
+            ..asked
+        };
+        assert_eq!(followed, expected);
+    }
+
+    #[test]
+    fn only_cursors_of_ours_are_read() {
+        let id = "ord_qz74bke6iblutmfkqfvmtezzkq";
+        for cursor in [
+            String::new(),
+            id.to_owned(),
+            format!(".{id}"),
+            format!("-1.{id}"),
+            format!("%2B1.{id}"),
+            format!("1e3.{id}"),
+            format!("9999999999999999.{id}"),
+            format!("1.{}", id.to_uppercase()),
+            format!("1.{id}x"),
+            format!("1.{id}.1"),
+            "1.ord_".to_owned(),
+        ] {
+            assert_eq!(
+                messages(&format!("tenantId=t&cursor={cursor}")),
+                ["cursor must be the cursor of a Link"],
+                "{cursor}"
+            );
+        }
     }
 
     #[test]
     fn an_instant_means_that_instant() {
         let list =
             list("tenantId=t&from=2025-08-20T01:00:00%2B02:00&to=2025-08-20T12:00:00.5Z").unwrap();
+        let list = list.filter;
         assert_eq!(list.from, Some("2025-08-19T23:00:00Z".parse().unwrap()));
         assert_eq!(
             list.until,

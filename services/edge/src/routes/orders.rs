@@ -134,16 +134,22 @@ pub(crate) async fn cancel(
 pub(crate) async fn list(
     State(edge): State<Arc<Edge>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<OrderList>, Problem> {
-    let query = query::list(&query.unwrap_or_default())?;
-    let page = edge.rows.list(&query).await.map_err(unreadable)?;
-    Ok(Json(OrderList {
+) -> Result<Response, Problem> {
+    let query = query.unwrap_or_default();
+    let list = query::list(&query)?;
+    let page = edge.rows.list(&list).await.map_err(unreadable)?;
+    let links = [(
+        header::LINK,
+        query::links(&query, &list, page.next.as_ref()),
+    )];
+    let list = OrderList {
         items: page.items,
-        page: query.page,
-        limit: query.limit,
-        total: page.total,
-        total_as_of: None,
-    }))
+        page: list.page,
+        limit: list.limit,
+        total: page.total.count,
+        total_as_of: page.total.as_of,
+    };
+    Ok((links, Json(list)).into_response())
 }
 
 /// `GET /api/orders/{orderId}`

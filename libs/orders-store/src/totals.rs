@@ -1,0 +1,250 @@
+//! How many rows a list has: counted each time while they are few, and else once for everybody, so that no list waits
+//! for a scan of its tenant.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use orders_contracts::Timestamp;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{Error, ListFilter};
+
+/// Up to so many rows are counted for each list.
+pub(crate) const EXACT: u64 = 10_000;
+/// A count that is older is not used while a newer one can be had.
+const MAX_AGE: Duration = Duration::from_secs(30);
+/// From this age on a count is renewed while it is still used, so that nobody has to wait for the next one.
+const RENEW_AFTER: Duration = Duration::from_secs(15);
+/// How long a list waits for a count that is going on. A quarter of a million rows are counted by then.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Counts that nobody has asked for for so long are forgotten.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// How many rows a list has in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    /// How many; at least so many while [`as_of`](Self::as_of) is given and the first count is still going on.
+    pub count: u64,
+    /// When they were counted; `None` when that was for this very list.
+    pub as_of: Option<Timestamp>,
+}
+
+/// The counts that lists share. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Totals(Arc<Mutex<HashMap<ListFilter, Shared>>>);
+
+/// The count of one filter.
+#[derive(Debug)]
+struct Shared {
+    latest: watch::Sender<Option<Counted>>,
+    is_counting: bool,
+    used: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    count: u64,
+    began: Instant,
+    as_of: Timestamp,
+}
+
+impl From<Counted> for Total {
+    fn from(counted: Counted) -> Self {
+        Self {
+            count: counted.count,
+            as_of: Some(counted.as_of),
+        }
+    }
+}
+
+impl Totals {
+    /// The count for `filter`, if it is known to be large and young enough; `count` renews it in time.
+    pub(crate) fn known<F>(&self, filter: &ListFilter, count: impl FnOnce() -> F) -> Option<Total>
+    where
+        F: Future<Output = Result<u64, Error>> + Send + 'static,
+    {
+        let mut totals = self.lock();
+        let shared = totals.get_mut(filter)?;
+        let latest = (*shared.latest.borrow())?;
+        let age = latest.began.elapsed();
+        if latest.count <= EXACT || age >= MAX_AGE {
+            return None;
+        }
+        shared.used = Instant::now();
+        if age >= RENEW_AFTER {
+            self.start(filter, shared, count);
+        }
+        Some(latest.into())
+    }
+
+    /// What `count` comes to, one at a time for each `filter`. Where that takes too long, what it came to the last time;
+    /// or no more than that there are more than [`EXACT`].
+    pub(crate) async fn shared<F>(&self, filter: &ListFilter, count: impl FnOnce() -> F) -> Total
+    where
+        F: Future<Output = Result<u64, Error>> + Send + 'static,
+    {
+        let now = Timestamp::now();
+        let mut latest = {
+            let mut totals = self.lock();
+            totals.retain(|_, shared| shared.is_counting || shared.used.elapsed() < KEPT);
+            let shared = totals.entry(filter.clone()).or_insert_with(|| Shared {
+                latest: watch::Sender::new(None),
+                is_counting: false,
+                used: Instant::now(),
+            });
+            shared.used = Instant::now();
+            let latest = shared.latest.subscribe();
+            self.start(filter, shared, count);
+            latest
+        };
+        // A count that failed is not worth an error: the page is there.
+        let _ = timeout(PATIENCE, latest.changed()).await;
+        let counted = *latest.borrow();
+        counted.map_or(
+            Total {
+                count: EXACT + 1,
+                as_of: Some(now),
+            },
+            Total::from,
+        )
+    }
+
+    /// Counts in the background, so that it ends whoever is still there to wait for it.
+    fn start<F>(&self, filter: &ListFilter, shared: &mut Shared, count: impl FnOnce() -> F)
+    where
+        F: Future<Output = Result<u64, Error>> + Send + 'static,
+    {
+        if shared.is_counting {
+            return;
+        }
+        shared.is_counting = true;
+        let (totals, filter, count) = (self.clone(), filter.clone(), count());
+        tokio::spawn(async move {
+            let (began, as_of) = (Instant::now(), Timestamp::now());
+            let counted = count.await;
+            if let Some(shared) = totals.lock().get_mut(&filter) {
+                shared.is_counting = false;
+                if let Ok(count) = counted {
+                    shared.latest.send_replace(Some(Counted {
+                        count,
+                        began,
+                        as_of,
+                    }));
+                }
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ListFilter, Shared>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    const COUNT: u64 = 12_345;
+
+    /// A count that takes a while, and how often it was begun.
+    #[derive(Clone)]
+    struct Scan(Arc<AtomicU64>, Duration);
+
+    impl Scan {
+        fn of(takes: Duration) -> Self {
+            Self(Arc::default(), takes)
+        }
+
+        fn begun(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        /// Each time there is one more.
+        fn count(&self) -> impl Future<Output = Result<u64, Error>> + Send + 'static + use<> {
+            let (takes, more) = (self.1, self.0.fetch_add(1, Ordering::Relaxed));
+            async move {
+                sleep(takes).await;
+                Ok(COUNT + more)
+            }
+        }
+    }
+
+    fn filter(tenant: &str) -> ListFilter {
+        ListFilter::of(tenant.parse().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_share_one_count_and_do_not_wait_for_a_long_one() {
+        let (totals, scan) = (Totals::default(), Scan::of(Duration::from_secs(1)));
+        let (filter, asked) = (filter("t"), Instant::now());
+        assert_eq!(totals.known(&filter, || scan.count()), None);
+        let both = tokio::join!(
+            totals.shared(&filter, || scan.count()),
+            totals.shared(&filter, || scan.count()),
+        );
+        assert_eq!([both.0.count, both.1.count], [EXACT + 1; 2]);
+        assert!(both.0.as_of.is_some());
+        assert_eq!((asked.elapsed(), scan.begun()), (PATIENCE, 1));
+        sleep(Duration::from_secs(1)).await;
+        let known = totals.known(&filter, || scan.count()).unwrap();
+        assert_eq!((known.count, scan.begun()), (COUNT, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_is_renewed_before_it_is_too_old() {
+        let (totals, scan) = (Totals::default(), Scan::of(Duration::from_millis(10)));
+        let filter = filter("t");
+        assert_eq!(totals.shared(&filter, || scan.count()).await.count, COUNT);
+        advance(RENEW_AFTER).await;
+        assert_eq!(
+            totals.known(&filter, || scan.count()).unwrap().count,
+            COUNT,
+            "the old one, at once"
+        );
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(
+            totals.known(&filter, || scan.count()).unwrap().count,
+            COUNT + 1
+        );
+        assert_eq!(scan.begun(), 2);
+        advance(MAX_AGE).await;
+        assert_eq!(totals.known(&filter, || scan.count()), None, "too old");
+        assert_eq!(
+            totals.shared(&filter, || scan.count()).await.count,
+            COUNT + 2
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_filter_has_its_own_count_until_nobody_asks_for_it() {
+        let (totals, scan) = (Totals::default(), Scan::of(Duration::ZERO));
+        totals.shared(&filter("t"), || scan.count()).await;
+        totals.shared(&filter("u"), || scan.count()).await;
+        assert_eq!(scan.begun(), 2);
+        advance(KEPT).await;
+        totals.shared(&filter("v"), || scan.count()).await;
+        assert_eq!(totals.lock().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_fails_is_tried_again() {
+        let (totals, scan) = (Totals::default(), Scan::of(Duration::ZERO));
+        let fails = || async { Err(Error::Unavailable("away".to_owned())) };
+        let total = totals.shared(&filter("t"), fails).await;
+        assert_eq!(total.count, EXACT + 1);
+        assert_eq!(
+            totals.shared(&filter("t"), || scan.count()).await.count,
+            COUNT
+        );
+    }
+}
