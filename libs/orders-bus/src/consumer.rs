@@ -2,7 +2,7 @@ use std::{
     any::Any,
     borrow::Borrow,
     collections::{BTreeMap, VecDeque},
-    fmt,
+    fmt, mem,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,15 +21,15 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, stream};
 use orders_contracts::{
-    Channel, FieldError, Metadata, Refusal, Reply, Subject, TenantId, header,
+    Channel, FieldError, Metadata, Refusal, Reply, ReplyTo, Subject, TenantId, header,
     streams::{Consumer, ORDERS_DLQ},
 };
 use tokio::{
-    sync::mpsc,
+    sync::watch,
     task::AbortHandle,
-    time::{Instant, timeout},
+    time::{Instant, Interval, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -42,8 +42,12 @@ const BATCH_MESSAGES: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
 /// The most bytes of a message's own headers that its dead letter keeps.
 const ORIGINAL_HEADERS: usize = 8 << 10;
+/// The next batch is not pulled while so many messages are in hand.
+const AT_ONCE: usize = 4;
 /// How long one pull waits for a first message.
 const IDLE_PULL: Duration = Duration::from_secs(10);
+/// From this delivery on, a message is handled alone.
+const SUSPECT: u64 = 3;
 /// From this delivery on, a message that makes its handler panic while it is alone is given up.
 const LAST_PANIC: u64 = 3;
 /// After so many deliveries a message has one last try, provided that others get through.
@@ -90,12 +94,49 @@ pub struct BatchConsumer {
     bus: Bus,
     declaration: Consumer,
     pull: consumer::Consumer<pull::Config>,
-    /// What is in hand and has to wait for its turn.
+    /// What the server was asked for and has not delivered yet.
+    asked: Option<Asked>,
+    /// What it has delivered and no batch has; as fresh to the server as what is worked on.
+    gathered: Vec<Delivery>,
+    signs_of_progress: Interval,
+    /// What has to wait for its turn.
     waiting: VecDeque<Batch>,
-    /// The parts of batches that panicked come back by here.
-    parts: mpsc::UnboundedReceiver<Batch>,
-    part_sender: mpsc::UnboundedSender<Batch>,
+    failures: u32,
     pulse: Arc<Pulse>,
+}
+
+/// A request for messages.
+struct Asked {
+    messages: pull::Batch,
+    has_delivered: bool,
+    /// Tells of a new connection: the server then knows of no request.
+    connections: watch::Receiver<u64>,
+}
+
+impl Asked {
+    /// The next message; `None` when there are no more to come.
+    async fn next(&mut self) -> Result<Option<jetstream::Message>, String> {
+        tokio::select! {
+            biased;
+            next = self.messages.next() => match next {
+                Some(Ok(message)) => {
+                    self.has_delivered = true;
+                    Ok(Some(message))
+                }
+                // The request reached its bytes: not an error, but its end.
+                Some(Err(_)) if self.has_delivered => Ok(None),
+                Some(Err(error)) => Err(error.to_string()),
+                None => Ok(None),
+            },
+            _ = self.connections.changed() => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
+    }
 }
 
 /// When this process last acked a message. While none gets through, a suspect may be innocent.
@@ -116,35 +157,73 @@ impl Pulse {
 impl Bus {
     /// Opens the durable consumer, creating or mending it first.
     pub async fn consume(&self, declaration: &Consumer) -> Result<BatchConsumer, Error> {
-        let (part_sender, parts) = mpsc::unbounded_channel();
         Ok(BatchConsumer {
             pull: self.declare_consumer(declaration).await?,
             bus: self.clone(),
             declaration: *declaration,
+            asked: None,
+            gathered: Vec::new(),
+            signs_of_progress: interval(declaration.ack_wait / 3),
             waiting: VecDeque::new(),
-            parts,
-            part_sender,
+            failures: 0,
             pulse: Arc::default(),
         })
     }
 }
 
 impl BatchConsumer {
-    /// The next batch: all that is ready, or the next message to come; never empty. `None` after `shutdown`.
+    /// Does `work`, which settles the messages of a batch, on every batch until `shutdown`; then what is in hand has two
+    /// seconds more, and is given back.
+    ///
+    /// As long as few messages are in hand, the next ones are worked on beside them: a message alone does not wait for
+    /// the round trips of another one. Behind more than a few they gather, because large batches cost less.
+    ///
+    /// A panic costs the daemon nothing: what is not settled is tried again in halves, until the message that causes it
+    /// is alone.
+    pub async fn for_each<F: Future<Output = ()>>(
+        self,
+        shutdown: &CancellationToken,
+        work: impl Fn(Arc<Batch>) -> F,
+    ) {
+        let in_hand = watch::Sender::new(0);
+        let batches = stream::unfold(self, async |mut consumer| {
+            let batch = consumer.next(shutdown, in_hand.subscribe()).await?;
+            in_hand.send_modify(|count| *count += batch.weight());
+            Some((batch, consumer))
+        });
+        let (work, in_hand) = (&work, &in_hand);
+        let finish = |batch: Batch| async move {
+            let batch = Arc::new(batch);
+            finish(&batch, shutdown, work).await;
+            in_hand.send_modify(|count| *count -= batch.weight());
+        };
+        batches.for_each_concurrent(None, finish).await;
+    }
+
+    /// The next batch: all that has come, or the next message to come; never empty. `None` after `shutdown`.
     ///
     /// It waits for ever: an outage of NATS, or even the loss of the consumer, only makes it wait.
     pub async fn next_batch(&mut self, shutdown: &CancellationToken) -> Option<Batch> {
-        let mut failures = 0;
+        let (_nothing, in_hand) = watch::channel(0);
+        self.next(shutdown, in_hand).await
+    }
+
+    /// The next batch, as soon as there is not too much `in_hand` for it; until then messages gather.
+    async fn next(
+        &mut self,
+        shutdown: &CancellationToken,
+        mut in_hand: watch::Receiver<usize>,
+    ) -> Option<Batch> {
         loop {
-            while let Ok(part) = self.parts.try_recv() {
-                self.waiting.push_front(part);
+            let count = *in_hand.borrow_and_update();
+            if self.waiting.is_empty() && count < AT_ONCE {
+                self.sort_out();
             }
-            if shutdown.is_cancelled() {
-                let waiting = self.waiting.drain(..);
-                release_all(waiting.flat_map(Batch::into_deliveries)).await;
-                return None;
-            }
-            if let Some(batch) = self.waiting.pop_front() {
+            let is_free = |next: &mut Batch| match next.is_suspect() {
+                true => count == 0,
+                false => count < AT_ONCE,
+            };
+            if let Some(batch) = self.waiting.pop_front_if(is_free) {
                 if let Some(batch) = self.admit(batch).await {
                     metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
                         .record(batch.deliveries.len() as f64);
@@ -152,25 +231,29 @@ impl BatchConsumer {
                 }
                 continue;
             }
-            let mut messages = Vec::new();
-            // What is ready comes within a moment, shutdown or not; only the waits are cut short.
-            let mut outcome = self.pull_ready(&mut messages).await;
-            if outcome.is_ok() && messages.is_empty() {
-                let next = self.pull_next(&mut messages);
-                outcome = shutdown.run_until_cancelled(next).await.unwrap_or(Ok(()));
+            if self.asked.is_none() && self.room().is_some() {
+                shutdown.run_until_cancelled(self.ask()).await;
             }
-            match outcome {
-                Ok(()) => failures = 0,
-                Err(cause) => {
-                    let name = self.declaration.stream.name;
-                    debug!("cannot pull from {name}: {cause}");
-                    if messages.is_empty() {
-                        let recover = self.recover(&mut failures, &cause);
-                        shutdown.run_until_cancelled(recover).await;
-                    }
+            let asked = &mut self.asked;
+            let next = async {
+                match asked {
+                    Some(asked) => asked.next().await,
+                    None => std::future::pending().await,
                 }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    self.release().await;
+                    return None;
+                }
+                next = next => if let Err(cause) = self.received(next) {
+                    shutdown.run_until_cancelled(self.recover(&cause)).await;
+                },
+                _ = self.signs_of_progress.tick(), if !self.gathered.is_empty() => self.show_progress().await,
+                // Last, so that all that is there comes into the batch.
+                Ok(()) = in_hand.changed() => {}
             }
-            self.sort_out(messages);
         }
     }
 
@@ -205,60 +288,76 @@ impl BatchConsumer {
         Some(batch)
     }
 
-    /// Takes what is there without waiting.
-    async fn pull_ready(&self, into: &mut Vec<jetstream::Message>) -> Result<(), String> {
-        let pull = self
-            .pull
-            .fetch()
-            .max_messages(BATCH_MESSAGES)
-            .max_bytes(BATCH_BYTES)
-            .messages();
-        self.collect(pull, ACK_DEADLINE, into).await
+    /// How many messages and bytes there is room for; `None` for none.
+    fn room(&self) -> Option<(usize, usize)> {
+        let bytes: usize = self
+            .gathered
+            .iter()
+            .map(|delivery| delivery.payload().len())
+            .sum();
+        let messages = BATCH_MESSAGES.checked_sub(self.gathered.len())?;
+        let bytes = BATCH_BYTES.checked_sub(bytes)?;
+        (messages > 0 && bytes > 0).then_some((messages, bytes))
     }
 
-    /// Waits for the next message.
-    async fn pull_next(&self, into: &mut Vec<jetstream::Message>) -> Result<(), String> {
-        let pull = self
-            .pull
-            .batch()
-            .max_messages(1)
-            .expires(IDLE_PULL)
-            .messages();
-        self.collect(pull, IDLE_PULL + ACK_DEADLINE, into).await
+    /// Asks for as many messages as there is room for, and goes on until that works.
+    async fn ask(&mut self) {
+        while let Some((messages, bytes)) = self.room() {
+            let mut connections = self.bus.connections.clone();
+            connections.mark_unchanged();
+            let pull = self.pull.batch().max_messages(messages).max_bytes(bytes);
+            let cause = match timeout(ACK_DEADLINE, pull.expires(IDLE_PULL).messages()).await {
+                Ok(Ok(messages)) => {
+                    let has_delivered = false;
+                    self.asked = Some(Asked {
+                        messages,
+                        has_delivered,
+                        connections,
+                    });
+                    return;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the connection takes nothing".to_owned(),
+            };
+            self.recover(&cause).await;
+        }
     }
 
-    async fn collect(
-        &self,
-        pull: impl Future<Output = Result<pull::Batch, pull::BatchError>>,
-        limit: Duration,
-        into: &mut Vec<jetstream::Message>,
+    /// Takes what has come, and all that is there behind it.
+    fn received(
+        &mut self,
+        mut next: Result<Option<jetstream::Message>, String>,
     ) -> Result<(), String> {
-        let receive = async {
-            let mut messages = pull.await.map_err(|error| error.to_string())?;
-            while let Some(message) = messages.next().await {
-                match message {
-                    Ok(message) => into.push(message),
-                    // The batch reached its bytes: not an error, but its end.
-                    Err(_) if !into.is_empty() => break,
-                    Err(error) => return Err(error.to_string()),
+        loop {
+            let Some(message) = next.inspect_err(|_| self.asked = None)? else {
+                self.asked = None;
+                return Ok(());
+            };
+            self.failures = 0;
+            match self.read(message) {
+                Ok(delivery) => self.gathered.push(delivery),
+                Err(unreadable) => {
+                    let (raw, cause) = *unreadable;
+                    raw.refuse(&self.bus, vec![FieldError::of_message(cause)]);
                 }
             }
-            Ok(())
-        };
-        tokio::select! {
-            received = timeout(limit, receive) => received.unwrap_or_else(|_| Err("no answer".to_owned())),
-            () = self.bus.reconnected() => Err("the connection was lost".to_owned()),
+            let behind = self.asked.as_mut().map(|asked| asked.next().now_or_never());
+            match behind.flatten() {
+                Some(behind) => next = behind,
+                None => return Ok(()),
+            }
         }
     }
 
-    /// After a failed pull: waits a little, and sees to it that the consumer is still there.
-    async fn recover(&mut self, failures: &mut u32, cause: &str) {
-        *failures += 1;
+    /// After a failed request: waits a little, and sees to it that the consumer is still there.
+    async fn recover(&mut self, cause: &str) {
+        self.failures += 1;
         let name = self.declaration.stream.name;
-        if *failures == 3 {
+        debug!("cannot read {name}: {cause}");
+        if self.failures == 3 {
             warn!("cannot read {name}: {cause}; trying on");
         }
-        tokio::time::sleep(backoff(*failures)).await;
+        tokio::time::sleep(backoff(self.failures)).await;
         if self.bus.is_connected() {
             match self.bus.declare_consumer(&self.declaration).await {
                 Ok(pull) => self.pull = pull,
@@ -267,21 +366,31 @@ impl BatchConsumer {
         }
     }
 
-    /// Puts what was received in order: first what is new, in one batch, then what was delivered before, in smaller ones,
-    /// so that a message that kills its daemon is soon alone. The malformed are dead-lettered.
-    fn sort_out(&mut self, messages: Vec<jetstream::Message>) {
-        let mut by_deliveries: BTreeMap<u64, Vec<Delivery>> = BTreeMap::new();
-        for message in messages {
-            match self.read(message) {
-                Ok(delivery) => {
-                    let alike = by_deliveries.entry(delivery.raw.deliveries).or_default();
-                    alike.push(delivery);
-                }
-                Err(unreadable) => {
-                    let (raw, cause) = *unreadable;
-                    raw.refuse(&self.bus, vec![FieldError::of_message(cause)]);
-                }
+    async fn show_progress(&self) {
+        for delivery in &self.gathered {
+            delivery.raw.acknowledge(AckKind::Progress).await;
+        }
+    }
+
+    /// Gives everything back.
+    async fn release(&mut self) {
+        if let Some(mut asked) = self.asked.take() {
+            while let Some(Ok(Some(message))) = asked.next().now_or_never() {
+                self.gathered.extend(self.read(message).ok());
             }
+        }
+        release_all(mem::take(&mut self.gathered)).await;
+        let waiting = self.waiting.drain(..);
+        release_all(waiting.flat_map(Batch::into_deliveries)).await;
+    }
+
+    /// Makes batches of what was gathered: first what is new, in one batch, then what was delivered before, in smaller
+    /// ones, so that a message that kills its daemon is soon alone.
+    fn sort_out(&mut self) {
+        let mut by_deliveries: BTreeMap<u64, Vec<Delivery>> = BTreeMap::new();
+        for delivery in mem::take(&mut self.gathered) {
+            let alike = by_deliveries.entry(delivery.raw.deliveries).or_default();
+            alike.push(delivery);
         }
         for (deliveries, mut alike) in by_deliveries {
             let size = self.batch_size(deliveries);
@@ -302,18 +411,13 @@ impl BatchConsumer {
         match deliveries {
             _ if self.declaration.is_held => BATCH_MESSAGES,
             0 | 1 => BATCH_MESSAGES,
-            2 => 16,
+            ..SUSPECT => 16,
             _ => 1,
         }
     }
 
     fn batch(&self, deliveries: Vec<Delivery>) -> Batch {
-        Batch::new(
-            deliveries,
-            self.bus.clone(),
-            self.declaration.ack_wait,
-            self.part_sender.clone(),
-        )
+        Batch::new(deliveries, self.bus.clone(), self.declaration.ack_wait)
     }
 
     fn read(&self, message: jetstream::Message) -> Result<Delivery, Box<(Raw, String)>> {
@@ -361,8 +465,6 @@ pub struct Batch {
     progress: Progress,
     bus: Bus,
     ack_wait: Duration,
-    /// Where the parts of a batch that panicked go.
-    parts: mpsc::UnboundedSender<Batch>,
     /// The dead letter in ORDERS_DLQ of a message that has its last try.
     letter: Option<u64>,
 }
@@ -377,12 +479,7 @@ impl Drop for Progress {
 }
 
 impl Batch {
-    fn new(
-        deliveries: Vec<Delivery>,
-        bus: Bus,
-        ack_wait: Duration,
-        parts: mpsc::UnboundedSender<Self>,
-    ) -> Self {
+    fn new(deliveries: Vec<Delivery>, bus: Bus, ack_wait: Duration) -> Self {
         let ackers: Vec<Arc<Acker>> = deliveries
             .iter()
             .map(|delivery| Arc::clone(&delivery.raw.acker))
@@ -401,36 +498,26 @@ impl Batch {
             progress: Progress(task.abort_handle()),
             bus,
             ack_wait,
-            parts,
             letter: None,
+        }
+    }
+
+    /// Whether it is a message that may kill its daemon, and whatever is beside it.
+    fn is_suspect(&self) -> bool {
+        matches!(&self.deliveries[..], [suspect] if suspect.raw.deliveries >= SUSPECT)
+    }
+
+    /// How much of [`AT_ONCE`] it takes: all of it where nothing may be beside it.
+    fn weight(&self) -> usize {
+        match self.is_suspect() {
+            true => AT_ONCE,
+            false => self.deliveries.len(),
         }
     }
 
     /// Hands the messages over to somebody who will settle each in time by himself.
     pub fn into_deliveries(self) -> Vec<Delivery> {
         self.deliveries
-    }
-
-    /// Does `work`, which settles the messages. After `shutdown` it has two seconds more; then they are given back,
-    /// and whoever gets them next finds out how far it had come.
-    ///
-    /// A panic costs the daemon nothing: what is not settled comes again from
-    /// [`next_batch`](BatchConsumer::next_batch), in halves, until the message that causes it is alone.
-    pub async fn finish(&self, shutdown: &CancellationToken, work: impl Future<Output = ()>) {
-        let patience = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(SHUTDOWN_PATIENCE).await;
-        };
-        tokio::select! {
-            // What a panic leaves behind is what a crash leaves behind, and that is provided for.
-            ended = AssertUnwindSafe(work).catch_unwind() => {
-                if let Err(panic) = ended {
-                    self.panicked(&one_line(message(&*panic)));
-                }
-                self.end_last_try().await;
-            }
-            () = patience => self.release().await,
-        }
     }
 
     /// Gives everything back, to be delivered again at once.
@@ -440,27 +527,24 @@ impl Batch {
         self.end_last_try().await;
     }
 
-    fn panicked(&self, cause: &str) {
+    /// The halves of what is left of a batch that panicked; a message alone is given up in time.
+    fn panicked(&self, cause: &str) -> Vec<Arc<Self>> {
         let unsettled = |delivery: &&Delivery| !delivery.raw.is_settled();
         let left: Vec<&Delivery> = self.deliveries.iter().filter(unsettled).collect();
-        warn!(
-            "{} messages are left of a batch that panicked: {cause}",
-            left.len()
-        );
+        let count = left.len();
+        warn!("{count} messages are left of a batch that panicked: {cause}");
         if let ([alone], [_]) = (&left[..], &self.deliveries[..]) {
             if alone.raw.deliveries >= LAST_PANIC {
                 alone.dead_letter(&self.bus, Reason::Panicked, cause);
             }
             // Else it comes again after the ack wait: things may have changed by then.
-            return;
+            return Vec::new();
         }
-        for half in left.chunks(left.len().div_ceil(2).max(1)) {
-            let deliveries = half.iter().map(|delivery| (*delivery).clone()).collect();
-            let parts = self.parts.clone();
-            let half = Self::new(deliveries, self.bus.clone(), self.ack_wait, parts);
-            // Without a consumer they come again after the ack wait.
-            let _ = self.parts.send(half);
-        }
+        let half = |half: &[&Delivery]| {
+            let deliveries = half.iter().map(|&delivery| delivery.clone()).collect();
+            Arc::new(Self::new(deliveries, self.bus.clone(), self.ack_wait))
+        };
+        left.chunks(count.div_ceil(2).max(1)).map(half).collect()
     }
 
     /// Takes back the dead letter of a message that got through, and terminates one that did not.
@@ -472,6 +556,36 @@ impl Batch {
             self.bus.take_back(letter).await;
         } else {
             delivery.raw.terminate(Reason::CrashLoop, TOO_OFTEN).await;
+        }
+    }
+}
+
+/// Does `work` on `batch`, until a while after `shutdown`.
+async fn finish<F: Future<Output = ()>>(
+    batch: &Arc<Batch>,
+    shutdown: &CancellationToken,
+    work: &impl Fn(Arc<Batch>) -> F,
+) {
+    let patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_PATIENCE).await;
+    };
+    tokio::select! {
+        () = carry_out(batch, work) => batch.end_last_try().await,
+        () = patience => batch.release().await,
+    }
+}
+
+/// Does `work` on `batch`, and again on its halves as long as it panics.
+async fn carry_out<F: Future<Output = ()>>(batch: &Arc<Batch>, work: &impl Fn(Arc<Batch>) -> F) {
+    let mut parts = vec![Arc::clone(batch)];
+    while let Some(part) = parts.pop() {
+        // What a panic leaves behind is what a crash leaves behind, and that is provided for.
+        let ended = AssertUnwindSafe(work(Arc::clone(&part)))
+            .catch_unwind()
+            .await;
+        if let Err(panic) = ended {
+            parts.extend(part.panicked(&one_line(message(&*panic))));
         }
     }
 }
@@ -534,6 +648,11 @@ impl Delivery {
         &self.raw.payload
     }
 
+    /// `reply` and where it goes, if somebody waits for it: for [`Bus::reply`].
+    pub fn reply(&self, reply: Reply) -> Option<(&ReplyTo, Reply)> {
+        Some((self.metadata.reply_to.as_ref()?, reply))
+    }
+
     /// Its stream and sequence: `ORDERS_EVENTS:17`. The same for each delivery of the same message.
     pub fn position(&self) -> &str {
         &self.raw.position
@@ -589,7 +708,7 @@ impl Raw {
             // The server keeps the case of names; the CloudEvents binding has them case-insensitive.
             self.headers
                 .iter()
-                .find(|(key, _)| key.to_string().eq_ignore_ascii_case(name))
+                .find(|(key, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name))
                 .and_then(|(_, values)| values.first())
         });
         found.map(HeaderValue::as_str)
@@ -620,7 +739,7 @@ impl Raw {
             let bus = bus.clone();
             tokio::spawn(async move {
                 let reply = Reply::Refused(Refusal::Invalid { errors });
-                bus.reply(&reply_to, &reply).await;
+                bus.reply([(&reply_to, reply)]).await;
                 self.dead_letter(&bus, Reason::Invalid, cause);
             });
         } else {

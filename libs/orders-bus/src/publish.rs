@@ -1,4 +1,4 @@
-use std::{fmt::Display, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -7,7 +7,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::join_all};
 use orders_contracts::{
-    Channel, CommandId, Metadata, OrderEvent, Reply, ReplyTo, TenantId, TraceContext,
+    Answer, Channel, Metadata, OrderEvent, Reply, ReplyTo, TenantId, TraceContext,
 };
 use serde::Serialize;
 use tokio::time::timeout;
@@ -104,14 +104,14 @@ impl Bus {
     /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
     pub async fn publish(&self, message: Message) -> Result<(), Error> {
         // One deadline for both: a connection that swallows everything would use up one to send and one to be answered.
-        let stored = async { acknowledged(self.send(message).await?).await };
+        let stored = async { acknowledged(self.send(&message).await?).await };
         timeout(PUBLISH_DEADLINE, stored)
             .await
             .unwrap_or_else(|_| Err(Error::Unacknowledged("no answer in time".to_owned())))
     }
 
     /// Publishes `messages` one behind the other without waiting between them; results in the same order.
-    pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
+    pub async fn publish_all(&self, messages: &[Message]) -> Vec<Result<(), Error>> {
         let mut sent = Vec::with_capacity(messages.len());
         for message in messages {
             // Where one cannot be sent, the others would only wait for the same deadline.
@@ -128,39 +128,47 @@ impl Bus {
 
     /// Publishes `messages` and goes on with those that were not acknowledged until all are stored, however long NATS
     /// is away. Drop it to give up.
-    pub async fn publish_until_stored(&self, messages: Vec<Message>) {
-        let mut left = messages;
+    pub async fn publish_until_stored(&self, mut messages: Vec<Message>) {
         let mut failures = 0;
         loop {
-            let results = self.publish_all(left.clone()).await;
+            let results = self.publish_all(&messages).await;
+            let mut results = results.into_iter();
             let mut last_error = None;
-            left = left
-                .into_iter()
-                .zip(results)
-                .filter_map(|(message, result)| {
-                    result
-                        .err()
-                        .map(|error| (last_error = Some(error), message).1)
-                })
-                .collect();
+            messages.retain(|_| match results.next() {
+                Some(Err(error)) => {
+                    last_error = Some(error);
+                    true
+                }
+                _ => false,
+            });
             let Some(error) = last_error else { return };
             failures += 1;
             if failures == 1 {
-                warn!("cannot publish {} messages: {error}; trying on", left.len());
+                let count = messages.len();
+                warn!("cannot publish {count} messages: {error}; trying on");
             }
             tokio::time::sleep(backoff(failures)).await;
         }
     }
 
-    /// Tells the edge at `to` the outcome of its command. Best effort: an edge that is gone has nobody to tell.
-    pub async fn reply(&self, to: &ReplyTo, reply: &Reply) {
-        let body = serde_json::to_vec(reply).expect("contracts have only string keys");
-        let sent = timeout(
-            BEST_EFFORT,
-            self.client.publish(to.to_string(), body.into()),
-        );
-        if !matches!(sent.await, Ok(Ok(()))) {
-            debug!("a reply could not be sent");
+    /// Tells the edges what became of their commands, each edge in one message. Best effort: an edge that is gone has
+    /// nobody to tell.
+    pub async fn reply<'a>(&self, replies: impl IntoIterator<Item = (&'a ReplyTo, Reply)>) {
+        let mut by_edge: BTreeMap<&str, (&ReplyTo, Vec<Answer>)> = BTreeMap::new();
+        for (to, reply) in replies {
+            let (edge, command) = to.parts();
+            let (_, answers) = by_edge.entry(edge).or_insert_with(|| (to, Vec::new()));
+            answers.push(Answer { command, reply });
+        }
+        for (to, answers) in by_edge.into_values() {
+            let body = serde_json::to_vec(&answers).expect("contracts have only string keys");
+            let sent = timeout(
+                BEST_EFFORT,
+                self.client.publish(to.to_string(), body.into()),
+            );
+            if !matches!(sent.await, Ok(Ok(()))) {
+                debug!("{} replies could not be sent", answers.len());
+            }
         }
     }
 
@@ -168,27 +176,21 @@ impl Bus {
     pub async fn replies(
         &self,
         edge: Uuid,
-    ) -> Result<impl Stream<Item = (CommandId, Reply)> + use<>, Error> {
+    ) -> Result<impl Stream<Item = Vec<Answer>> + use<>, Error> {
         let replies = self
             .client
             .subscribe(ReplyTo::filter(edge))
             .await
             .map_err(|error| Error::api("subscribe to replies", error))?;
         Ok(replies.filter_map(|message| {
-            let command = message
-                .subject
-                .rsplit('.')
-                .next()
-                .and_then(|token| token.parse().ok());
-            let reply = serde_json::from_slice(&message.payload).ok();
-            std::future::ready(command.zip(reply))
+            std::future::ready(serde_json::from_slice(&message.payload).ok())
         }))
     }
 
-    async fn send(&self, message: Message) -> Result<PublishAckFuture, Error> {
+    async fn send(&self, message: &Message) -> Result<PublishAckFuture, Error> {
         let subject = message.channel.of(&message.tenant).to_string();
-        let headers = message.headers();
-        self.send_raw(subject, headers, message.body).await
+        self.send_raw(subject, message.headers(), message.body.clone())
+            .await
     }
 
     pub(crate) async fn send_raw(

@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use orders_contracts::{
-    CancelOrder, Channel, CreateOrder, FeedEntry, OrderEvent, OrderPaid, Reply, streams,
+    Answer, CancelOrder, Channel, CreateOrder, FeedEntry, OrderEvent, OrderPaid, streams,
 };
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
     write(out, "events/order-event.v1.json", &schema::<OrderEvent>())?;
     write(out, "events/order-paid.v1.json", &schema::<OrderPaid>())?;
     write(out, "events/feed-entry.v1.json", &schema::<FeedEntry>())?;
-    write(out, "replies/reply.v1.json", &schema::<Reply>())?;
+    write(out, "replies/answers.v1.json", &schema::<Vec<Answer>>())?;
     write(out, "asyncapi.json", &asyncapi())
 }
 

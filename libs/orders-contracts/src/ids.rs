@@ -161,6 +161,12 @@ impl ReplyTo {
         Self(format!("{}.{}.{command}", Self::PREFIX, edge.simple()))
     }
 
+    /// The edge instance that awaits the answer, and the command that it is about.
+    pub fn parts(&self) -> (&str, CommandId) {
+        let (edge, command) = self.0.rsplit_once('.').unwrap_or_default();
+        (edge, CommandId(command.to_owned()))
+    }
+
     /// The filter by which the edge instance `edge` reads all its answers.
     pub fn filter(edge: Uuid) -> String {
         format!("{}.{}.*", Self::PREFIX, edge.simple())

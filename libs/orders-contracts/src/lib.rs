@@ -30,7 +30,7 @@ pub use ids::{CommandId, InvalidId, OrderId, ReplyTo, RequestId, TenantId};
 pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, MetadataError, header};
 pub use money::{InvalidMoney, Money};
-pub use reply::{Refusal, Reply};
+pub use reply::{Answer, Refusal, Reply};
 pub use row::{AttachmentRef, OrderRow, Status};
 pub use subject::{Channel, Subject};
 pub use timestamp::Timestamp;

@@ -1,9 +1,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldError, Status};
+use crate::{CommandId, FieldError, Status};
 
-/// What the edge is told about a command it published, on the subject that its [`ReplyTo`](crate::ReplyTo) names.
+/// What the edge is told about one of its commands. A message has an array of them, for commands of the same edge, and
+/// goes to the [`ReplyTo`](crate::ReplyTo) of any of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    /// Which command it is about.
+    pub command: CommandId,
+    /// What became of it.
+    pub reply: Reply,
+}
+
+/// What became of a command.
 ///
 /// The writer's decision and the projector's [`Projected`](Self::Projected) may come in either order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,8 @@ use futures_util::{Stream, StreamExt};
 use metrics::counter;
 use orders_bus::{Bus, Error, Message};
 use orders_contracts::{
-    Channel, CommandId, Metadata, OrderId, Reply, ReplyTo, TenantId, Timestamp, TraceContext,
+    Answer, Channel, CommandId, Metadata, OrderId, Reply, ReplyTo, TenantId, Timestamp,
+    TraceContext,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -60,17 +61,17 @@ impl Commands {
     }
 
     /// Everything the daemons answer to this process.
-    pub(crate) async fn replies(
-        &self,
-    ) -> Result<impl Stream<Item = (CommandId, Reply)> + use<>, Error> {
+    pub(crate) async fn replies(&self) -> Result<impl Stream<Item = Vec<Answer>> + use<>, Error> {
         self.bus.replies(self.edge).await
     }
 
     /// Hands out `replies` until they end, which they do only with the connection to NATS.
-    pub(crate) async fn hand_out(&self, replies: impl Stream<Item = (CommandId, Reply)>) {
+    pub(crate) async fn hand_out(&self, replies: impl Stream<Item = Vec<Answer>>) {
         let mut replies = pin!(replies);
-        while let Some((command, reply)) = replies.next().await {
-            self.waiters.deliver(&command, reply);
+        while let Some(answers) = replies.next().await {
+            for Answer { command, reply } in answers {
+                self.waiters.deliver(&command, reply);
+            }
         }
     }
 

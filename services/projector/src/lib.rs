@@ -51,18 +51,18 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let Some(events) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());
     };
-    let mut events = events?;
+    let events = events?;
     daemon.health.ready();
 
     let projector = Projector {
         bus: bus.clone(),
         rows,
     };
-    while let Some(batch) = events.next_batch(&daemon.shutdown).await {
-        batch
-            .finish(&daemon.shutdown, projector.handle(&batch))
-            .await;
-    }
+    let projector = &projector;
+    let handled = events.for_each(&daemon.shutdown, |batch| async move {
+        projector.handle(&batch).await;
+    });
+    handled.await;
     bus.close().await;
     Ok(())
 }

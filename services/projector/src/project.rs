@@ -203,15 +203,10 @@ impl Projector {
 
     /// Answers the edges, publishes the feed, and acks; the rows are stored.
     async fn tell(&self, events: &[Event<'_>], applied: &Applied) {
-        let mut feed = Vec::new();
+        let (mut replies, mut feed) = (Vec::new(), Vec::new());
         for Event { delivery, event } in events {
-            if let (Some(reply_to), Some(&version)) = (
-                &delivery.metadata.reply_to,
-                applied.versions.get(&event.order.order_id),
-            ) {
-                self.bus
-                    .reply(reply_to, &Reply::Projected { version })
-                    .await;
+            if let Some(&version) = applied.versions.get(&event.order.order_id) {
+                replies.extend(delivery.reply(Reply::Projected { version }));
             }
             if applied.feeds(event) {
                 feed.push(feed_entry(delivery, event));
@@ -219,6 +214,7 @@ impl Projector {
             let lag = Timestamp::now().since(event.occurred_at);
             metrics::histogram!("orders_projection_lag_seconds").record(lag.as_secs_f64());
         }
+        self.bus.reply(replies).await;
         if !feed.is_empty() {
             failpoint("projector.stored").await;
             self.bus.publish_until_stored(feed).await;

@@ -98,7 +98,7 @@ impl Writer {
         };
 
         failpoint("writer.stored").await;
-        let mut events = Vec::new();
+        let (mut replies, mut events) = (Vec::new(), Vec::new());
         for (command, stored) in &commands {
             let outcome = outcome(&command.order, *stored, &existing);
             let Some((reply, order)) = outcome else {
@@ -106,11 +106,12 @@ impl Writer {
                 debug!("order {} vanished", command.order.order_id);
                 continue;
             };
-            self.answer(command.delivery, &reply).await;
+            replies.extend(command.delivery.reply(reply));
             if let Some(order) = order {
                 events.push(Self::event(command.delivery, &order.created_event()));
             }
         }
+        self.bus.reply(replies).await;
         failpoint("writer.answered").await;
         self.bus.publish_until_stored(events).await;
         failpoint("writer.published").await;

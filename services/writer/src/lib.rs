@@ -11,10 +11,11 @@ mod settle;
 use std::collections::HashMap;
 
 use orders_bus::{Batch, Bus, Delivery, Error as BusError, Message};
-use orders_contracts::{Channel, FieldError, OrderEvent, OrderId, Reply, Timestamp, streams};
+use orders_contracts::{Channel, FieldError, OrderEvent, OrderId, Timestamp, streams};
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry};
 use orders_store::{Error as StoreError, Store, WriteModel};
+use tokio::sync::RwLock;
 use tracing::error;
 
 pub use crate::config::Config;
@@ -63,24 +64,22 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let Some(opened) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());
     };
-    let (mut commands, mut payments) = opened?;
+    let (commands, payments) = opened?;
     daemon.health.ready();
 
     let writer = Writer {
         bus: bus.clone(),
         orders,
+        turns: RwLock::default(),
     };
     let shutdown = &daemon.shutdown;
-    let handle_commands = async {
-        while let Some(batch) = commands.next_batch(shutdown).await {
-            batch.finish(shutdown, writer.handle_commands(&batch)).await;
-        }
-    };
-    let handle_payments = async {
-        while let Some(batch) = payments.next_batch(shutdown).await {
-            batch.finish(shutdown, writer.handle_payments(&batch)).await;
-        }
-    };
+    let writer = &writer;
+    let handle_commands = commands.for_each(shutdown, |batch| async move {
+        writer.handle_commands(&batch).await;
+    });
+    let handle_payments = payments.for_each(shutdown, |batch| async move {
+        writer.handle_payments(&batch).await;
+    });
     let heal = shutdown.run_until_cancelled(writer.heal(&config.heal));
     tokio::join!(handle_commands, handle_payments, heal);
     bus.close().await;
@@ -91,6 +90,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 pub(crate) struct Writer {
     bus: Bus,
     orders: WriteModel,
+    /// Creates of several batches go side by side; cancels wait for all that were pulled before them.
+    turns: RwLock<()>,
 }
 
 impl Writer {
@@ -107,8 +108,13 @@ impl Writer {
             };
             self.refuse(delivery, read);
         }
+        let turn = self.turns.read().await;
         self.create(creates).await;
-        self.cancel(cancels).await;
+        drop(turn);
+        if !cancels.is_empty() {
+            let _turn = self.turns.write().await;
+            self.cancel(cancels).await;
+        }
     }
 
     /// One batch of payments.
@@ -140,12 +146,6 @@ impl Writer {
         loaded
             .inspect_err(|error| error!("cannot read stored orders: {error}"))
             .ok()
-    }
-
-    async fn answer(&self, delivery: &Delivery, reply: &Reply) {
-        if let Some(reply_to) = &delivery.metadata.reply_to {
-            self.bus.reply(reply_to, reply).await;
-        }
     }
 
     /// The message that tells of `event`, caused by `cause`.

@@ -95,6 +95,7 @@ impl Writer {
             }
             return;
         };
+        let mut replies = Vec::new();
         for (command, outcome) in commands.iter().zip(&settled) {
             let reply = match outcome {
                 Outcome::Undone => continue,
@@ -103,8 +104,9 @@ impl Writer {
                 Outcome::NotFound => Reply::Refused(Refusal::NotFound),
                 Outcome::Conflict(status) => Reply::Refused(Refusal::Conflict { status: *status }),
             };
-            self.answer(command.delivery, &reply).await;
+            replies.extend(command.delivery.reply(reply));
         }
+        self.bus.reply(replies).await;
         self.publish_updates(&commands, &settled).await;
         for (command, outcome) in commands.iter().zip(&settled) {
             if !matches!(outcome, Outcome::Undone) {

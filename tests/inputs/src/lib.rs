@@ -16,8 +16,8 @@ use std::{
 };
 
 use orders_contracts::{
-    CancelOrder, Channel, CommandId, CreateOrder, FeedEntry, Invalid, Metadata, OrderEvent,
-    OrderId, OrderPaid, PresignUpload, Reply, ReplyTo, RequestId, Status, TenantId, Timestamp,
+    Answer, CancelOrder, Channel, CommandId, CreateOrder, FeedEntry, Invalid, Metadata, OrderEvent,
+    OrderId, OrderPaid, PresignUpload, ReplyTo, RequestId, Status, TenantId, Timestamp,
     TraceContext, is_email,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -88,7 +88,7 @@ pub fn event(message: &[u8]) {
     written_and_read::<OrderEvent>(body);
     written_and_read::<OrderPaid>(body);
     written_and_read::<FeedEntry>(body);
-    written_and_read::<Reply>(body);
+    written_and_read::<Vec<Answer>>(body);
 }
 
 /// The queries of `GET /api/orders` and of `GET /api/orders/{orderId}`.
@@ -98,10 +98,17 @@ pub fn list_query(query: &[u8]) {
     };
     match query::list(query) {
         Ok(list) => {
-            tenant(&list.tenant);
+            tenant(&list.filter.tenant);
             assert!((1..=query::MAX_LIMIT).contains(&list.limit), "{list:?}");
             assert!((1..=query::MAX_PAGE).contains(&list.page), "{list:?}");
-            assert!(list.buyer_email.as_deref().is_none_or(is_email), "{list:?}");
+            let buyer = list.filter.buyer_email.as_deref();
+            assert!(buyer.is_none_or(is_email), "{list:?}");
+            if let Some(place) = &list.after {
+                let links = query::links(query, &list, Some(place));
+                let (next, _) = links[1..].split_once('>').expect("a link");
+                let next = query::list(&next["/api/orders?".len()..]).expect(next);
+                assert_eq!((next.filter, next.after), (list.filter, list.after));
+            }
         }
         Err(invalid) => faults(&invalid),
     }
