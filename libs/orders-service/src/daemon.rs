@@ -147,7 +147,9 @@ where
         .find(|(key, value)| key == "PS" && !value.is_empty())
         .map_or_else(|| about.name.to_owned(), |(_, instance)| instance);
 
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    // A message passes through several daemons, and on each a second thread would only be woken to find nothing left to
+    // do: several daemons are several threads.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {
@@ -168,7 +170,7 @@ where
     code
 }
 
-/// Kept on the main thread, so that signals are heard even when every worker is busy.
+/// Runs the service between the start of its server and the end of its tasks.
 async fn supervise<C, F, T>(
     about: &About,
     Loaded { config, source }: Loaded<C>,
