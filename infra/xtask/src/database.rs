@@ -132,6 +132,7 @@ impl Postgres {
             "shared_preload_libraries=pg_cron,pg_documentdb_core,pg_documentdb_extended_rum,pg_documentdb".into(),
             // Only this kind of index serves a sort from the index. It must be chosen before any index is made.
             "documentdb.alternate_index_handler_name=extended_rum".into(),
+            "documentdb.indexBuildsScheduledOnBgWorker=on".into(),
             "shared_buffers=256MB".into(),
             "max_wal_size=4GB".into(),
             "wal_level=minimal".into(),
@@ -165,7 +166,8 @@ impl Postgres {
             "SET client_min_messages = warning; \
              CREATE EXTENSION IF NOT EXISTS documentdb CASCADE; \
              CREATE EXTENSION IF NOT EXISTS documentdb_extended_rum; \
-             UPDATE cron.job SET nodename = '{socket}' WHERE nodename <> '{socket}';"
+             UPDATE cron.job SET nodename = '{socket}' WHERE nodename <> '{socket}'; \
+             SELECT cron.alter_job(jobid, active := false) FROM cron.job WHERE command LIKE '%build_index_concurrently%';"
         );
         progress::step("preparing the database", self.query(&sql)).await?;
         let mut supervisor = Supervisor::new(site.log);
