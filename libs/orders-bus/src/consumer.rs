@@ -40,6 +40,8 @@ use crate::{ACK_DEADLINE, Bus, Error, backoff, publish::BEST_EFFORT};
 const BATCH_MESSAGES: usize = 512;
 /// The most bytes in one batch.
 const BATCH_BYTES: usize = 8 << 20;
+/// The most bytes of one message: asked for less, the server may have to refuse the next one.
+const MESSAGE_BYTES: usize = 1 << 20;
 /// The most bytes of a message's own headers that its dead letter keeps.
 const ORIGINAL_HEADERS: usize = 8 << 10;
 /// The next batch is not pulled while so many messages are in hand.
@@ -297,7 +299,7 @@ impl BatchConsumer {
             .sum();
         let messages = BATCH_MESSAGES.checked_sub(self.gathered.len())?;
         let bytes = BATCH_BYTES.checked_sub(bytes)?;
-        (messages > 0 && bytes > 0).then_some((messages, bytes))
+        (messages > 0 && bytes >= MESSAGE_BYTES).then_some((messages, bytes))
     }
 
     /// Asks for as many messages as there is room for, and goes on until that works.
