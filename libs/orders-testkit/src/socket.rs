@@ -55,13 +55,24 @@ impl SocketClient {
 
     /// The arguments of the next event called `name` that `fits`.
     pub async fn event_where(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let index = self.find(name, fits).await;
+        let event = self.unread.remove(index);
+        event["args"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits for an event called `name` that `fits`, and leaves it, and all others, to [`Self::drain`].
+    pub async fn sees(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) {
+        self.find(name, fits).await;
+    }
+
+    /// Where in `unread` it is, as soon as it is.
+    async fn find(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) -> usize {
         let wanted = |event: &Value| {
             event["event"] == name && event["args"].as_array().is_some_and(|args| fits(args))
         };
         loop {
             if let Some(index) = self.unread.iter().position(wanted) {
-                let event = self.unread.remove(index);
-                return event["args"].as_array().cloned().unwrap_or_default();
+                return index;
             }
             let seen = format!("{:?}", self.unread);
             let line = timeout(LIMIT, self.lines.next_line())
