@@ -1,11 +1,13 @@
 //! The servers under the daemons: NATS, and a database that speaks MongoDB's protocol.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
     time::Duration,
 };
 
@@ -46,6 +48,12 @@ impl Site {
         fs::write(&file, "")?;
         let mut launch = Launch::new(name, program, &self.data, Output::File(file));
         launch.records.clone_from(&self.records);
+        // NATS and FerretDB share the cores with each other and all daemons: left to use every core at once, most of their
+        // threads wake up for nothing.
+        if env::var_os("GOMAXPROCS").is_none() {
+            let cores = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+            launch.env.push(("GOMAXPROCS".into(), cores.to_string()));
+        }
         Ok(launch)
     }
 
