@@ -24,8 +24,8 @@ const STREAMS: [streams::Stream; 3] = [
     streams::ORDERS_DLQ,
 ];
 
-/// The most payments that are published at the same time.
-const MAX_IN_FLIGHT: usize = 256;
+/// The most batches of payments that are published at the same time; what gets due meanwhile is the next one.
+const MAX_IN_FLIGHT: usize = 4;
 
 /// How long payments that are being published may go on after the daemon was told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -90,8 +90,8 @@ async fn pay_when_due(
                     hold(bus, &mut pending, delivery, delay).await;
                 }
             }
-            payment = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
-                in_flight.spawn(pay(bus.clone(), payment));
+            payments = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
+                in_flight.spawn(pay(bus.clone(), payments));
             }
             Some(_) = in_flight.join_next() => {}
         }
@@ -130,11 +130,21 @@ async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Durat
     }
 }
 
-/// Publishes the payment and then acks the order's event.
-async fn pay(bus: Bus, payment: Payment) {
+/// Publishes the payments and then acks the events of their orders.
+async fn pay(bus: Bus, payments: Vec<Payment>) {
+    failpoint("payment-simulator.due").await;
+    let now = Timestamp::now();
+    let messages = payments.iter().map(|payment| message(payment, now));
+    bus.publish_until_stored(messages.collect()).await;
+    failpoint("payment-simulator.paid").await;
+    for payment in &payments {
+        payment.delivery.ack().await;
+    }
+}
+
+fn message(payment: &Payment, now: Timestamp) -> Message {
     let Payment { delivery, amount } = payment;
     let order_id = delivery.metadata.order_id.clone();
-    let now = Timestamp::now();
     let metadata = Metadata {
         // One id for each order: a second payment of it is found done by the writer.
         id: format!("{order_id}:paid"),
@@ -147,15 +157,10 @@ async fn pay(bus: Bus, payment: Payment) {
     let paid = OrderPaid {
         tenant_id: delivery.tenant.clone(),
         order_id,
-        amount,
+        amount: *amount,
         paid_at: now,
     };
-    let message = Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid);
     // One message for each event: told again of an order whose payment was lost, the stream must not take the new one
     // for a duplicate.
-    let message = message.on(delivery.position());
-    failpoint("payment-simulator.due").await;
-    bus.publish_until_stored(vec![message]).await;
-    failpoint("payment-simulator.paid").await;
-    delivery.ack().await;
+    Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid).on(delivery.position())
 }

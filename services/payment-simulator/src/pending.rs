@@ -1,6 +1,6 @@
 //! The timer queue: which payments are due when. It holds ids and ack handles only.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, future::poll_fn, mem, task::Poll, time::Duration};
 
 use orders_bus::Delivery;
 use orders_contracts::{Money, OrderId};
@@ -36,18 +36,20 @@ impl Pending {
         (replaced.delivery.position() != position).then_some(replaced.delivery)
     }
 
-    /// The next payment whose time has come; waits for ever while there is none.
-    pub(crate) async fn due(&mut self) -> Payment {
-        loop {
-            match std::future::poll_fn(|cx| self.queue.poll_expired(cx)).await {
-                Some(expired) => {
-                    if let Some((_, payment)) = self.payments.remove(expired.get_ref()) {
-                        return payment;
-                    }
-                }
-                None => std::future::pending().await,
+    /// All payments whose time has come; waits for ever while there are none.
+    pub(crate) async fn due(&mut self) -> Vec<Payment> {
+        let mut due = Vec::new();
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(expired)) = self.queue.poll_expired(cx) {
+                let payment = self.payments.remove(expired.get_ref());
+                due.extend(payment.map(|(_, payment)| payment));
             }
-        }
+            match due.is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(mem::take(&mut due)),
+            }
+        })
+        .await
     }
 
     /// How many wait.
