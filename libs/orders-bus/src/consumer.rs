@@ -29,7 +29,7 @@ use orders_contracts::{
 use tokio::{
     sync::watch,
     task::AbortHandle,
-    time::{Instant, Interval, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -159,13 +159,16 @@ impl Pulse {
 impl Bus {
     /// Opens the durable consumer, creating or mending it first.
     pub async fn consume(&self, declaration: &Consumer) -> Result<BatchConsumer, Error> {
+        let mut signs_of_progress = interval(declaration.ack_wait / 3);
+        // It ticks only while something is gathered; after a quiet night there is nothing to catch up on.
+        signs_of_progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(BatchConsumer {
             pull: self.declare_consumer(declaration).await?,
             bus: self.clone(),
             declaration: *declaration,
             asked: None,
             gathered: Vec::new(),
-            signs_of_progress: interval(declaration.ack_wait / 3),
+            signs_of_progress,
             waiting: VecDeque::new(),
             failures: 0,
             pulse: Arc::default(),
@@ -252,7 +255,12 @@ impl BatchConsumer {
                 next = next => if let Err(cause) = self.received(next) {
                     shutdown.run_until_cancelled(self.recover(&cause)).await;
                 },
-                _ = self.signs_of_progress.tick(), if !self.gathered.is_empty() => self.show_progress().await,
+                _ = self.signs_of_progress.tick(), if !self.gathered.is_empty() => {
+                    // A lost sign of progress costs a redelivery at worst; a connection that takes nothing must not
+                    // keep this from hearing of a shutdown.
+                    let shown = timeout(BEST_EFFORT, self.show_progress());
+                    shutdown.run_until_cancelled(shown).await;
+                }
                 // Last, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
             }

@@ -6,6 +6,9 @@ use orders_bus::Delivery;
 use orders_contracts::{Money, OrderId};
 use tokio_util::time::{DelayQueue, delay_queue::Key};
 
+/// The most payments in one batch: after an outage many are due, and what is not acked in time is delivered again.
+const BATCH: usize = 512;
+
 /// A payment that waits for its time.
 #[derive(Debug)]
 pub(crate) struct Payment {
@@ -36,11 +39,13 @@ impl Pending {
         (replaced.delivery.position() != position).then_some(replaced.delivery)
     }
 
-    /// All payments whose time has come; waits for ever while there are none.
+    /// The payments whose time has come, as many as fit into one batch; waits for ever while there are none.
     pub(crate) async fn due(&mut self) -> Vec<Payment> {
         let mut due = Vec::new();
         poll_fn(|cx| {
-            while let Poll::Ready(Some(expired)) = self.queue.poll_expired(cx) {
+            while due.len() < BATCH
+                && let Poll::Ready(Some(expired)) = self.queue.poll_expired(cx)
+            {
                 let payment = self.payments.remove(expired.get_ref());
                 due.extend(payment.map(|(_, payment)| payment));
             }
