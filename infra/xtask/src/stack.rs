@@ -48,12 +48,6 @@ impl Site {
         fs::write(&file, "")?;
         let mut launch = Launch::new(name, program, &self.data, Output::File(file));
         launch.records.clone_from(&self.records);
-        // NATS and FerretDB share the cores with each other and all daemons: left to use every core at once, most of their
-        // threads wake up for nothing.
-        if env::var_os("GOMAXPROCS").is_none() {
-            let cores = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
-            launch.env.push(("GOMAXPROCS".into(), cores.to_string()));
-        }
         Ok(launch)
     }
 
@@ -99,7 +93,7 @@ pub(crate) async fn start_nats(
 ) -> Result<Supervisor> {
     let store = site.data.join("nats");
     fs::create_dir_all(&store)?;
-    let launch = site
+    let mut launch = site
         .server("nats-server", nats_server(workspace).await?)?
         .args::<OsString>([
             "--config".into(),
@@ -111,6 +105,12 @@ pub(crate) async fn start_nats(
             "--http_port".into(),
             monitor.to_string().into(),
         ]);
+    // It shares the cores with the database and all daemons: left to use every core at once, most of its threads wake up
+    // for nothing.
+    if env::var_os("GOMAXPROCS").is_none() {
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        launch.env.push(("GOMAXPROCS".into(), cores.to_string()));
+    }
     let mut server = launch.start()?;
     site.accepts("nats-server", port, &mut server).await?;
     let mut supervisor = Supervisor::new(site.log);

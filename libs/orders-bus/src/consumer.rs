@@ -256,8 +256,7 @@ impl BatchConsumer {
                     shutdown.run_until_cancelled(self.recover(&cause)).await;
                 },
                 _ = self.signs_of_progress.tick(), if !self.gathered.is_empty() => {
-                    // A lost sign of progress costs a redelivery at worst; a connection that takes nothing must not
-                    // keep this from hearing of a shutdown.
+                    // A connection that takes nothing must not keep this from hearing of a shutdown.
                     let shown = timeout(BEST_EFFORT, self.show_progress());
                     shutdown.run_until_cancelled(shown).await;
                 }
