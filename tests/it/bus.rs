@@ -289,17 +289,18 @@ async fn streams_and_consumers_are_what_the_design_says() {
     let pipeline = Pipeline::start("1h").await;
     let jetstream = pipeline.stack.jetstream().await;
     let day = 24 * 60 * 60;
-    for (name, retention, max_age) in [
-        ("ORDERS_COMMANDS", RetentionPolicy::WorkQueue, 0),
-        ("ORDERS_EVENTS", RetentionPolicy::Limits, 30 * day),
-        ("PAYMENTS", RetentionPolicy::Limits, 7 * day),
-        ("ORDERS_FEED", RetentionPolicy::Limits, 3 * day),
-        ("ORDERS_DLQ", RetentionPolicy::Limits, 30 * day),
+    for (name, retention, max_age, window) in [
+        ("ORDERS_COMMANDS", RetentionPolicy::WorkQueue, 0, 2),
+        ("ORDERS_EVENTS", RetentionPolicy::Limits, 30 * day, 2),
+        ("PAYMENTS", RetentionPolicy::Limits, 7 * day, 2),
+        ("ORDERS_FEED", RetentionPolicy::Limits, 3 * day, 2),
+        ("ORDERS_DLQ", RetentionPolicy::Limits, 30 * day, 15),
     ] {
         let stream = jetstream.get_stream(name).await.unwrap();
         let config = &stream.cached_info().config;
         assert_eq!(config.retention, retention, "{name}");
         assert_eq!(config.max_age.as_secs(), max_age, "{name}");
+        assert_eq!(config.duplicate_window.as_secs(), window * 60, "{name}");
         assert!(config.max_bytes > 0, "{name}");
     }
     for (stream, durable) in [

@@ -148,6 +148,7 @@ impl Bus {
             discard: declared.discard,
             max_age: declared.max_age,
             max_bytes: declared.max_bytes,
+            duplicate_window: declared.duplicate_window,
             storage: declared.storage,
             num_replicas: declared.num_replicas,
             ..current
@@ -175,6 +176,11 @@ fn stream_drift(current: &Config, declared: &Config) -> Drift {
     drift.field("discard", &current.discard, &declared.discard);
     drift.field("max_age", &current.max_age, &declared.max_age);
     drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
+    drift.field(
+        "duplicate_window",
+        &current.duplicate_window,
+        &declared.duplicate_window,
+    );
     drift.field("storage", &current.storage, &declared.storage);
     drift.field(
         "num_replicas",
@@ -232,6 +238,7 @@ fn stream_config(stream: &Stream, replicas: usize) -> Config {
         discard,
         max_age,
         max_bytes: i64::try_from(stream.max_bytes).expect("declared sizes fit"),
+        duplicate_window: stream.duplicate_window,
         storage: StorageType::File,
         num_replicas: replicas,
         ..Config::default()

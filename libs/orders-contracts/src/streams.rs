@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::Channel;
 
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MIB: u64 = 1 << 20;
 
@@ -33,6 +34,8 @@ pub struct Stream {
     pub retention: Retention,
     /// The most bytes it holds.
     pub max_bytes: u64,
+    /// How long a second message with the id of an earlier one is dropped.
+    pub duplicate_window: Duration,
 }
 
 /// Commands on their way to the writer.
@@ -41,6 +44,7 @@ pub const ORDERS_COMMANDS: Stream = Stream {
     subjects: "orders.cmd.>",
     retention: Retention::WorkQueue,
     max_bytes: 1024 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
 };
 
 /// What happened to orders, from the writer.
@@ -51,6 +55,7 @@ pub const ORDERS_EVENTS: Stream = Stream {
         max_age: DAY.saturating_mul(30),
     },
     max_bytes: 4096 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
 };
 
 /// What happened to payments, from the payment-simulator.
@@ -61,6 +66,7 @@ pub const PAYMENTS: Stream = Stream {
         max_age: DAY.saturating_mul(7),
     },
     max_bytes: 1024 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
 };
 
 /// Changes that the list already shows, from the projector.
@@ -71,6 +77,7 @@ pub const ORDERS_FEED: Stream = Stream {
         max_age: DAY.saturating_mul(3),
     },
     max_bytes: 1024 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
 };
 
 /// Messages that a daemon gave up on, with the reason in their headers.
@@ -81,6 +88,8 @@ pub const ORDERS_DLQ: Stream = Stream {
         max_age: DAY.saturating_mul(30),
     },
     max_bytes: 512 * MIB,
+    // The letter of a last try must be found after it, also where daemons are started again after ever longer pauses.
+    duplicate_window: MINUTE.saturating_mul(15),
 };
 
 /// What operators did to dead letters. It outlives them, and a flood of them cannot push it out.
@@ -91,6 +100,7 @@ pub const ORDERS_AUDIT: Stream = Stream {
         max_age: DAY.saturating_mul(365),
     },
     max_bytes: 64 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
 };
 
 /// Every stream of the pipeline.
