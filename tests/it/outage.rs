@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use mongodb::bson::doc;
-use orders_testkit::{Gate, Stack, eventually};
+use orders_testkit::{Gate, Setup, Stack, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::pipeline::{Pipeline, order};
 
@@ -308,6 +309,54 @@ async fn lost_acks_cost_one_deadline_and_not_one_each() {
         start.elapsed()
     );
     stack.clean_up().await;
+}
+
+/// A request for messages that was made while there was no connection counts on the next one: what is delivered for it
+/// does not wait for the ack wait.
+#[tokio::test]
+async fn what_comes_during_an_outage_is_taken_at_once_after_it() {
+    let stack = Stack::start().await;
+    let url = stack.nats.url();
+    let gate = Gate::to(url.trim_start_matches("nats://")).await;
+    let through_gate = format!("nats://{}", gate.address);
+    let pipeline = Pipeline::start_on(stack, "1h", |edge| edge);
+    let mut pipeline = pipeline.await;
+    let writer = |setup: Setup| setup.env("NATS_URL", &through_gate);
+    assert!(pipeline.writer.terminate().await.success());
+    pipeline.writer.restart(writer).await;
+    pipeline.create("t-1", "r0").await;
+
+    gate.close();
+    // Its request for messages ends, and it makes another one.
+    sleep(Duration::from_secs(12)).await;
+    for n in 1..=20 {
+        let response = pipeline
+            .post("/api/orders", &order("t-1", &format!("r{n}")))
+            .await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+    }
+    gate.open();
+    eventually("the writer is back", async || {
+        match pipeline.writer.log().matches("connected to nats").count() {
+            0..3 => Err(()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    let back = Instant::now();
+    eventually("all are stored", async || {
+        match pipeline.stack.count("orders_write", doc! {}).await {
+            21 => Ok(()),
+            n => Err(n),
+        }
+    })
+    .await;
+    assert!(
+        back.elapsed() < Duration::from_secs(3),
+        "no ack wait: {:?}",
+        back.elapsed()
+    );
+    pipeline.stack.clean_up().await;
 }
 
 /// Daemons stop in time also when what they want to give back cannot be sent.

@@ -29,7 +29,7 @@ use orders_contracts::{
 use tokio::{
     sync::watch,
     task::AbortHandle,
-    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -50,6 +50,9 @@ const AT_ONCE: usize = 4;
 const IDLE_PULL: Duration = Duration::from_secs(10);
 /// From this delivery on, a message is handled alone.
 const SUSPECT: u64 = 3;
+/// How long such a message waits before its turn, for each time it was delivered: what its last death took along, and is
+/// delivered again when it is, gets through first.
+const SUSPENSE: Duration = Duration::from_millis(100);
 /// From this delivery on, a message that makes its handler panic while it is alone is given up.
 const LAST_PANIC: u64 = 3;
 /// After so many deliveries a message has one last try, provided that others get through.
@@ -103,6 +106,10 @@ pub struct BatchConsumer {
     signs_of_progress: Interval,
     /// What has to wait for its turn.
     waiting: VecDeque<Batch>,
+    /// Messages that may kill their daemon, and when the turn of each may come, in the order of [`suspect_key`].
+    suspects: BTreeMap<(u64, u64), (Instant, Batch)>,
+    /// Whether the next turn is theirs: it alternates with that of what is new, so that neither holds up the other.
+    suspects_turn: bool,
     failures: u32,
     pulse: Arc<Pulse>,
 }
@@ -111,8 +118,9 @@ pub struct BatchConsumer {
 struct Asked {
     messages: pull::Batch,
     has_delivered: bool,
-    /// Tells of a new connection: the server then knows of no request.
     connections: watch::Receiver<u64>,
+    /// The last connection on which the server knows of the request.
+    valid_for: u64,
 }
 
 impl Asked {
@@ -130,7 +138,7 @@ impl Asked {
                 Some(Err(error)) => Err(error.to_string()),
                 None => Ok(None),
             },
-            _ = self.connections.changed() => Ok(None),
+            _ = self.connections.wait_for(|now| *now > self.valid_for) => Ok(None),
         }
     }
 }
@@ -170,6 +178,8 @@ impl Bus {
             gathered: Vec::new(),
             signs_of_progress,
             waiting: VecDeque::new(),
+            suspects: BTreeMap::new(),
+            suspects_turn: false,
             failures: 0,
             pulse: Arc::default(),
         })
@@ -221,14 +231,7 @@ impl BatchConsumer {
     ) -> Option<Batch> {
         loop {
             let count = *in_hand.borrow_and_update();
-            if self.waiting.is_empty() && count < AT_ONCE {
-                self.sort_out();
-            }
-            let is_free = |next: &mut Batch| match next.is_suspect() {
-                true => count == 0,
-                false => count < AT_ONCE,
-            };
-            if let Some(batch) = self.waiting.pop_front_if(is_free) {
+            if let Some(batch) = self.turn(count) {
                 if let Some(batch) = self.admit(batch).await {
                     metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
                         .record(batch.deliveries.len() as f64);
@@ -239,6 +242,7 @@ impl BatchConsumer {
             if self.asked.is_none() && self.room().is_some() {
                 shutdown.run_until_cancelled(self.ask()).await;
             }
+            let due = self.due().filter(|_| count == 0);
             let asked = &mut self.asked;
             let next = async {
                 match asked {
@@ -262,8 +266,38 @@ impl BatchConsumer {
                 }
                 // Last, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
+    }
+
+    /// The batch whose turn it is while `count` messages are in hand: what is new beside a few others, a suspect alone.
+    fn turn(&mut self, count: usize) -> Option<Batch> {
+        if count >= AT_ONCE {
+            return None;
+        }
+        let is_due = self.due().is_some_and(|due| due <= Instant::now());
+        if !(is_due && self.suspects_turn) {
+            if self.waiting.is_empty() {
+                self.sort_out();
+            }
+            if let Some(batch) = self.waiting.pop_front() {
+                self.suspects_turn = self.waiting.is_empty();
+                return Some(batch);
+            }
+        }
+        if !is_due || count > 0 {
+            return None;
+        }
+        self.suspects_turn = false;
+        let (_, (_, suspect)) = self.suspects.pop_first()?;
+        Some(suspect)
+    }
+
+    /// When the turn of the first suspect may come.
+    fn due(&self) -> Option<Instant> {
+        let (due, _) = self.suspects.values().next()?;
+        Some(*due)
     }
 
     /// Gives out `batch`, unless it is a message whose last try has failed.
@@ -292,28 +326,35 @@ impl BatchConsumer {
             }
             // An earlier last try was given back.
             Ok(_) => {}
-            Err(error) => debug!("cannot store a dead letter of {}: {error}", raw.position),
+            // Nobody would know how a try without a letter ended. It comes again after the ack wait.
+            Err(error) => {
+                warn!("cannot store a dead letter of {}: {error}", raw.position);
+                return None;
+            }
         }
         Some(batch)
     }
 
     /// How many messages and bytes there is room for; `None` for none.
     fn room(&self) -> Option<(usize, usize)> {
-        let bytes: usize = self
-            .gathered
-            .iter()
-            .map(|delivery| delivery.payload().len())
-            .sum();
-        let messages = BATCH_MESSAGES.checked_sub(self.gathered.len())?;
-        let bytes = BATCH_BYTES.checked_sub(bytes)?;
+        let suspects = self.suspects.values();
+        let deliveries = suspects.flat_map(|(_, batch)| &batch.deliveries);
+        let (count, size) = deliveries
+            .chain(&self.gathered)
+            .fold((0, 0), |(count, size), delivery| {
+                (count + 1, size + delivery.payload().len())
+            });
+        let messages = BATCH_MESSAGES.checked_sub(count)?;
+        let bytes = BATCH_BYTES.checked_sub(size)?;
         (messages > 0 && bytes >= MESSAGE_BYTES).then_some((messages, bytes))
     }
 
     /// Asks for as many messages as there is room for, and goes on until that works.
     async fn ask(&mut self) {
         while let Some((messages, bytes)) = self.room() {
-            let mut connections = self.bus.connections.clone();
-            connections.mark_unchanged();
+            let connections = self.bus.connections.clone();
+            // While there is none, the request is sent on the next one.
+            let valid_for = *connections.borrow() + u64::from(!self.bus.is_connected());
             let pull = self.pull.batch().max_messages(messages).max_bytes(bytes);
             let cause = match timeout(ACK_DEADLINE, pull.expires(IDLE_PULL).messages()).await {
                 Ok(Ok(messages)) => {
@@ -322,6 +363,7 @@ impl BatchConsumer {
                         messages,
                         has_delivered,
                         connections,
+                        valid_for,
                     });
                     return;
                 }
@@ -389,7 +431,11 @@ impl BatchConsumer {
             }
         }
         release_all(mem::take(&mut self.gathered)).await;
-        let waiting = self.waiting.drain(..);
+        let suspects = mem::take(&mut self.suspects).into_values();
+        let waiting = self
+            .waiting
+            .drain(..)
+            .chain(suspects.map(|(_, batch)| batch));
         release_all(waiting.flat_map(Batch::into_deliveries)).await;
     }
 
@@ -398,30 +444,30 @@ impl BatchConsumer {
     fn sort_out(&mut self) {
         let mut by_deliveries: BTreeMap<u64, Vec<Delivery>> = BTreeMap::new();
         for delivery in mem::take(&mut self.gathered) {
-            let alike = by_deliveries.entry(delivery.raw.deliveries).or_default();
-            alike.push(delivery);
+            let deliveries = match self.declaration.is_held {
+                true => 1,
+                false => delivery.raw.deliveries,
+            };
+            by_deliveries.entry(deliveries).or_default().push(delivery);
         }
-        for (deliveries, mut alike) in by_deliveries {
-            let size = self.batch_size(deliveries);
-            // What was behind such a message the last time is before it the next time.
-            if alike.len() > size && deliveries % 2 == 1 {
-                alike.reverse();
-            }
+        for (deliveries, alike) in by_deliveries {
+            let size = match deliveries {
+                0 | 1 => BATCH_MESSAGES,
+                ..SUSPECT => 16,
+                _ => 1,
+            };
             let mut alike = alike.into_iter().peekable();
             while alike.peek().is_some() {
-                let batch = alike.by_ref().take(size).collect();
-                self.waiting.push_back(self.batch(batch));
+                let batch = self.batch(alike.by_ref().take(size).collect());
+                if deliveries < SUSPECT {
+                    self.waiting.push_back(batch);
+                    continue;
+                }
+                let times = u32::try_from(deliveries.min(LAST_TRY_AFTER)).unwrap_or(1);
+                let due = Instant::now() + SUSPENSE * times;
+                let key = suspect_key(deliveries, batch.deliveries[0].raw.sequence);
+                self.suspects.insert(key, (due, batch));
             }
-        }
-    }
-
-    /// The most messages in a batch of those that were delivered so often.
-    fn batch_size(&self, deliveries: u64) -> usize {
-        match deliveries {
-            _ if self.declaration.is_held => BATCH_MESSAGES,
-            0 | 1 => BATCH_MESSAGES,
-            ..SUSPECT => 16,
-            _ => 1,
         }
     }
 
@@ -430,18 +476,21 @@ impl BatchConsumer {
     }
 
     fn read(&self, message: jetstream::Message) -> Result<Delivery, Box<(Raw, String)>> {
-        let (deliveries, position) = message.info().map_or((1, String::new()), |info| {
-            (
-                u64::try_from(info.delivered).unwrap_or(1),
-                format!("{}:{}", info.stream, info.stream_sequence),
-            )
-        });
+        let (deliveries, sequence, position) =
+            message.info().map_or((1, 0, String::new()), |info| {
+                (
+                    u64::try_from(info.delivered).unwrap_or(1),
+                    info.stream_sequence,
+                    format!("{}:{}", info.stream, info.stream_sequence),
+                )
+            });
         let (message, acker) = message.split();
         let raw = Raw {
             acker: Arc::new(acker),
             subject: message.subject.to_string(),
             headers: message.headers.unwrap_or_default(),
             payload: message.payload,
+            sequence,
             position,
             deliveries,
             is_settled: Arc::default(),
@@ -462,6 +511,15 @@ impl BatchConsumer {
             }),
             Err(error) => Err(Box::new((raw, error.to_string()))),
         }
+    }
+}
+
+/// The order of suspects: those that were delivered less often are more likely to be innocent, and what was behind a
+/// message the last time is before it the next time.
+fn suspect_key(deliveries: u64, sequence: u64) -> (u64, u64) {
+    match deliveries % 2 {
+        0 => (deliveries, sequence),
+        _ => (deliveries, u64::MAX - sequence),
     }
 }
 
@@ -601,11 +659,7 @@ async fn carry_out<F: Future<Output = ()>>(batch: &Arc<Batch>, work: &impl Fn(Ar
 
 impl Bus {
     async fn has_letter(&self, sequence: u64) -> bool {
-        let letters = self.jetstream.get_stream_no_info(ORDERS_DLQ.name).await;
-        match letters {
-            Ok(letters) => letters.get_raw_message(sequence).await.is_ok(),
-            Err(_) => false,
-        }
+        matches!(self.stored(&ORDERS_DLQ, sequence).await, Ok(Some(_)))
     }
 
     async fn take_back(&self, sequence: u64) {
@@ -667,6 +721,11 @@ impl Delivery {
         &self.raw.position
     }
 
+    /// Its place in its stream.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.raw.sequence
+    }
+
     /// Done: the server forgets it. A lost ack leads to a redelivery.
     pub async fn ack(&self) {
         self.raw.settle(AckKind::Ack).await;
@@ -676,6 +735,15 @@ impl Delivery {
     /// Given back, to be delivered again at once.
     pub async fn release(&self) {
         self.raw.settle(AckKind::Nak(None)).await;
+    }
+
+    /// Given back because it waits for another message: to be delivered again in a moment, and then every 5 s.
+    pub async fn postpone(&self) {
+        let pause = match self.raw.deliveries {
+            0 | 1 => Duration::from_millis(250),
+            _ => Duration::from_secs(5),
+        };
+        self.raw.settle(AckKind::Nak(Some(pause))).await;
     }
 
     /// Given up: stored in ORDERS_DLQ with `reason`, and only then terminated. Where that fails, it comes again.
@@ -698,6 +766,7 @@ struct Raw {
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
+    sequence: u64,
     position: String,
     deliveries: u64,
     is_settled: Arc<AtomicBool>,

@@ -6,11 +6,11 @@ use async_nats::jetstream::{
     stream::{LastRawMessageErrorKind, RawMessageError},
 };
 use orders_contracts::{
-    Subject, Timestamp,
+    Channel, Subject, Timestamp,
     streams::{Consumer, Stream},
 };
 
-use crate::{Bus, Error, topology::is_not_found};
+use crate::{Bus, Delivery, Error, topology::is_not_found};
 
 /// The server that the bus is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,19 @@ impl Bus {
     pub async fn unsettled_since(&self, consumer: &Consumer) -> Result<Option<Timestamp>, Error> {
         let state = self.consumer_state(consumer).await?;
         Ok(state.and_then(|state| state.oldest))
+    }
+
+    /// Whether `consumer` has still to settle a message of `channel` and of the same tenant that was stored before
+    /// `delivery`. Its stream is a work queue, which holds nothing else.
+    pub async fn is_behind(
+        &self,
+        consumer: &Consumer,
+        channel: Channel,
+        delivery: &Delivery,
+    ) -> Result<bool, Error> {
+        let subject = channel.of(&delivery.tenant);
+        let first = self.first_stored(&consumer.stream, &subject, 1).await?;
+        Ok(first.is_some_and(|first| first.sequence < delivery.sequence()))
     }
 
     async fn oldest_unacked(
