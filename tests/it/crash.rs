@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::pull;
 use futures_util::{StreamExt, stream};
 use mongodb::bson::doc;
 use orders_testkit::{Daemon, SocketClient, eventually};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::pipeline::{Pipeline, order, order_id};
 
@@ -178,6 +179,38 @@ async fn without_a_writer_202_and_the_order_appears_when_it_is_back() {
         pipeline.until_status("t-1", &id, "PAID").await;
     }
     assert_eq!(pipeline.stack.count("orders_write", doc! {}).await, 2);
+    pipeline.stack.clean_up().await;
+}
+
+/// A writer died with a create in hand, and another gets the cancel that follows long before the create comes again.
+#[tokio::test]
+async fn a_cancel_waits_for_the_create_of_a_writer_that_died() {
+    let mut pipeline = Pipeline::start("1h").await;
+    assert!(pipeline.writer.terminate().await.success());
+    let created = pipeline.post("/api/orders", &order("t-1", "r1")).await;
+    assert_eq!(created.status(), StatusCode::ACCEPTED);
+    let id = order_id(created).await;
+    let commands = pipeline.stack.jetstream().await;
+    let commands = commands.get_stream("ORDERS_COMMANDS").await.unwrap();
+    let consumer = commands.get_consumer::<pull::Config>("writer").await;
+    let mut batch = consumer.unwrap().fetch().max_messages(1).messages().await;
+    let create = batch.as_mut().unwrap().next().await.unwrap().unwrap();
+    assert_eq!(create.subject.as_str(), "orders.cmd.t-1.create");
+
+    pipeline.writer.restart(|writer| writer).await;
+    let path = format!("/api/orders/{id}/cancel");
+    let body = json!({ "tenantId": "t-1" });
+    let cancelled = pipeline.post(&path, &body).await;
+    assert!(
+        [StatusCode::OK, StatusCode::ACCEPTED].contains(&cancelled.status()),
+        "{}",
+        cancelled.status()
+    );
+    pipeline.until_status("t-1", &id, "CANCELLED").await;
+    // Nothing but the one create is waited for: an order that does not exist is told so at once.
+    let unknown = format!("/api/orders/ord_{}/cancel", "a".repeat(26));
+    let unknown = pipeline.post(&unknown, &body).await;
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     pipeline.stack.clean_up().await;
 }
 

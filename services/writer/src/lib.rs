@@ -90,7 +90,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 pub(crate) struct Writer {
     bus: Bus,
     orders: WriteModel,
-    /// Creates of several batches go side by side; cancels wait for all that were pulled before them.
+    /// Creates of several batches go side by side; cancels wait for all that were pulled before them, which spares most
+    /// of them to come again.
     turns: RwLock<()>,
 }
 

@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use orders_bus::{Delivery, Reason};
 use orders_contracts::{
-    CancelOrder, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status, Timestamp,
+    CancelOrder, Channel, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status,
+    Timestamp, streams,
 };
 use orders_domain::{Order, Transition};
 use orders_service::{failpoint, retry};
 use orders_store::Error as StoreError;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::Writer;
 
@@ -95,6 +96,46 @@ impl Writer {
             }
             return;
         };
+        let (missing, found): (Vec<_>, Vec<_>) = commands
+            .into_iter()
+            .zip(settled)
+            .partition(|(_, outcome)| matches!(outcome, Outcome::NotFound));
+        self.cancelled(found).await;
+        if missing.is_empty() {
+            return;
+        }
+        let missing = self
+            .due(missing.into_iter().map(|(command, _)| command))
+            .await;
+        // An order may have come in between; one that is still missing does not exist.
+        if let Some(settled) = self.settle(&missing, Status::Cancelled).await {
+            self.cancelled(missing.into_iter().zip(settled).collect())
+                .await;
+        }
+    }
+
+    /// Those of `commands` that no create of their tenant was published before that is still on its way: with another
+    /// writer, or to be delivered again because its writer died. The others come again.
+    async fn due<'a>(&self, commands: impl Iterator<Item = Settle<'a>>) -> Vec<Settle<'a>> {
+        let mut due = Vec::new();
+        for command in commands {
+            let consumer = &streams::WRITER_COMMANDS;
+            let (bus, delivery) = (&self.bus, command.delivery);
+            match bus
+                .is_behind(consumer, Channel::CreateOrder, delivery)
+                .await
+            {
+                Ok(false) => due.push(command),
+                Ok(true) => delivery.postpone().await,
+                Err(error) => debug!("cannot tell whether a cancel is due: {error}"),
+            }
+        }
+        due
+    }
+
+    /// Tells, publishes and acks what cancel commands came to.
+    async fn cancelled(&self, commands: Vec<(Settle<'_>, Outcome)>) {
+        let (commands, settled): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
         let mut replies = Vec::new();
         for (command, outcome) in commands.iter().zip(&settled) {
             let reply = match outcome {
