@@ -46,6 +46,12 @@ const MESSAGE_BYTES: usize = 1 << 20;
 const ORIGINAL_HEADERS: usize = 8 << 10;
 /// The next batch is not pulled while so many messages are in hand.
 const AT_ONCE: usize = 4;
+/// Where so many messages are there for one batch, the processors are the limit, and larger batches cost less of them.
+const MANY: usize = 32;
+/// How long messages gather then, from the beginning of one batch to that of the next.
+const PAUSE: Duration = Duration::from_millis(40);
+/// So many need not gather any longer.
+const ENOUGH: usize = 64;
 /// How long one pull waits for a first message.
 const IDLE_PULL: Duration = Duration::from_secs(10);
 /// From this delivery on, a message is handled alone.
@@ -110,6 +116,8 @@ pub struct BatchConsumer {
     suspects: BTreeMap<(u64, u64), (Instant, Batch)>,
     /// Whether the next turn is theirs: it alternates with that of what is new, so that neither holds up the other.
     suspects_turn: bool,
+    /// Until then messages gather, unless they are [`ENOUGH`].
+    pause_until: Instant,
     failures: u32,
     pulse: Arc<Pulse>,
 }
@@ -180,6 +188,7 @@ impl Bus {
             waiting: VecDeque::new(),
             suspects: BTreeMap::new(),
             suspects_turn: false,
+            pause_until: Instant::now(),
             failures: 0,
             pulse: Arc::default(),
         })
@@ -231,7 +240,8 @@ impl BatchConsumer {
     ) -> Option<Batch> {
         loop {
             let count = *in_hand.borrow_and_update();
-            if let Some(batch) = self.turn(count) {
+            let pause = self.pause();
+            if let Some(batch) = self.turn(count, pause.is_some()) {
                 if let Some(batch) = self.admit(batch).await {
                     metrics::histogram!("orders_batch_messages", "stream" => self.declaration.stream.name)
                         .record(batch.deliveries.len() as f64);
@@ -242,7 +252,9 @@ impl BatchConsumer {
             if self.asked.is_none() && self.room().is_some() {
                 shutdown.run_until_cancelled(self.ask()).await;
             }
+            let pause = pause.filter(|_| count < AT_ONCE);
             let due = self.due().filter(|_| count == 0);
+            let turn = pause.into_iter().chain(due).min();
             let asked = &mut self.asked;
             let next = async {
                 match asked {
@@ -266,19 +278,22 @@ impl BatchConsumer {
                 }
                 // Last, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {}
             }
         }
     }
 
     /// The batch whose turn it is while `count` messages are in hand: what is new beside a few others, a suspect alone.
-    fn turn(&mut self, count: usize) -> Option<Batch> {
+    fn turn(&mut self, count: usize, is_pause: bool) -> Option<Batch> {
         if count >= AT_ONCE {
             return None;
         }
         let is_due = self.due().is_some_and(|due| due <= Instant::now());
         if !(is_due && self.suspects_turn) {
-            if self.waiting.is_empty() {
+            if self.waiting.is_empty() && !is_pause {
+                if self.gathered.len() >= MANY {
+                    self.pause_until = Instant::now() + PAUSE;
+                }
                 self.sort_out();
             }
             if let Some(batch) = self.waiting.pop_front() {
@@ -292,6 +307,12 @@ impl BatchConsumer {
         self.suspects_turn = false;
         let (_, (_, suspect)) = self.suspects.pop_first()?;
         Some(suspect)
+    }
+
+    /// Until when messages gather, if they do.
+    fn pause(&self) -> Option<Instant> {
+        let is_pause = Instant::now() < self.pause_until && self.gathered.len() < ENOUGH;
+        is_pause.then_some(self.pause_until)
     }
 
     /// When the turn of the first suspect may come.
