@@ -327,8 +327,8 @@ async fn what_comes_during_an_outage_is_taken_at_once_after_it() {
     pipeline.create("t-1", "r0").await;
 
     gate.close();
-    // Its request for messages ends, and it makes another one.
-    sleep(Duration::from_secs(12)).await;
+    // Its request for messages ends after 15 s, and it makes another one.
+    sleep(Duration::from_secs(17)).await;
     for n in 1..=20 {
         let response = pipeline
             .post("/api/orders", &order("t-1", &format!("r{n}")))

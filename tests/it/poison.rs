@@ -257,8 +257,8 @@ async fn a_message_that_kills_its_daemon_is_isolated() {
         );
         assert!(given_up.is_some());
         // What was beside it dies with it three times at most, and nothing else waits.
-        assert!(delays.late <= MATES + 20, "{delays:?}");
-        assert!(delays.max < Duration::from_secs(20), "{delays:?}");
+        assert!(delays.late <= MATES + 60, "{delays:?}");
+        assert!(delays.max < Duration::from_secs(25), "{delays:?}");
     };
     tokio::select! {
         () = work => {}

@@ -44,7 +44,7 @@ const BATCH_BYTES: usize = 8 << 20;
 const MESSAGE_BYTES: usize = 1 << 20;
 /// The most bytes of a message's own headers that its dead letter keeps.
 const ORIGINAL_HEADERS: usize = 8 << 10;
-/// The next batch is not pulled while so many messages are in hand.
+/// The next batch is not given out while so many messages are in hand.
 const AT_ONCE: usize = 4;
 /// Where so many messages are there for one batch, the processors are the limit, and larger batches cost less of them.
 const MANY: usize = 32;
@@ -239,6 +239,10 @@ impl BatchConsumer {
         mut in_hand: watch::Receiver<usize>,
     ) -> Option<Batch> {
         loop {
+            if shutdown.is_cancelled() {
+                self.release().await;
+                return None;
+            }
             let count = *in_hand.borrow_and_update();
             let pause = self.pause();
             if let Some(batch) = self.turn(count, pause.is_some()) {
@@ -264,10 +268,7 @@ impl BatchConsumer {
             };
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
-                    self.release().await;
-                    return None;
-                }
+                () = shutdown.cancelled() => {}
                 next = next => if let Err(cause) = self.received(next) {
                     shutdown.run_until_cancelled(self.recover(&cause)).await;
                 },
@@ -305,8 +306,10 @@ impl BatchConsumer {
             return None;
         }
         self.suspects_turn = false;
-        let (_, (_, suspect)) = self.suspects.pop_first()?;
-        Some(suspect)
+        let mut suspects = self
+            .suspects
+            .extract_if(.., |_, (due, _)| *due <= Instant::now());
+        suspects.next().map(|(_, (_, suspect))| suspect)
     }
 
     /// Until when messages gather, if they do.
@@ -315,10 +318,9 @@ impl BatchConsumer {
         is_pause.then_some(self.pause_until)
     }
 
-    /// When the turn of the first suspect may come.
+    /// When the turn of a suspect may come.
     fn due(&self) -> Option<Instant> {
-        let (due, _) = self.suspects.values().next()?;
-        Some(*due)
+        self.suspects.values().map(|(due, _)| *due).min()
     }
 
     /// Gives out `batch`, unless it is a message whose last try has failed.
@@ -336,24 +338,34 @@ impl BatchConsumer {
             return Some(batch);
         }
         let raw = &suspect.raw;
-        match raw
-            .store_dead_letter(&self.bus, Reason::CrashLoop, TOO_OFTEN)
-            .await
-        {
-            Ok(letter) if !letter.duplicate => batch.letter = Some(letter.sequence),
-            Ok(letter) if self.bus.has_letter(letter.sequence).await => {
-                raw.terminate(Reason::CrashLoop, TOO_OFTEN).await;
-                return None;
-            }
-            // An earlier last try was given back.
-            Ok(_) => {}
-            // Nobody would know how a try without a letter ended. It comes again after the ack wait.
-            Err(error) => {
-                warn!("cannot store a dead letter of {}: {error}", raw.position);
-                return None;
+        let mut gone = None;
+        loop {
+            let stored = raw.store_dead_letter(&self.bus, Reason::CrashLoop, TOO_OFTEN, gone);
+            let there = match stored.await {
+                Ok(letter) if !letter.duplicate => {
+                    batch.letter = Some(letter.sequence);
+                    return Some(batch);
+                }
+                Ok(letter) => {
+                    gone = Some(letter.sequence);
+                    self.bus.stored(&ORDERS_DLQ, letter.sequence).await
+                }
+                Err(error) => Err(error),
+            };
+            match there {
+                Ok(Some(_)) => {
+                    raw.terminate(Reason::CrashLoop, TOO_OFTEN).await;
+                    return None;
+                }
+                // An earlier last try was given back: this one has a letter of its own.
+                Ok(None) => {}
+                // It may be there or not. Without a try it could be given up untried the next time.
+                Err(error) => {
+                    debug!("cannot store a dead letter of {}: {error}", raw.position);
+                    return Some(batch);
+                }
             }
         }
-        Some(batch)
     }
 
     /// How many messages and bytes there is room for; `None` for none.
@@ -679,10 +691,6 @@ async fn carry_out<F: Future<Output = ()>>(batch: &Arc<Batch>, work: &impl Fn(Ar
 }
 
 impl Bus {
-    async fn has_letter(&self, sequence: u64) -> bool {
-        matches!(self.stored(&ORDERS_DLQ, sequence).await, Ok(Some(_)))
-    }
-
     async fn take_back(&self, sequence: u64) {
         let delete = async {
             let letters = self.jetstream.get_stream_no_info(ORDERS_DLQ.name).await;
@@ -713,8 +721,8 @@ pub async fn release_all(deliveries: impl IntoIterator<Item = impl Borrow<Delive
     }
 }
 
-/// A well-formed message in hand: its subject and headers are valid. It must be settled once: acked, dead-lettered
-/// or released.
+/// A well-formed message in hand: its subject and headers are valid. It must be settled once: acked, dead-lettered,
+/// postponed or released.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// What kind of message it is.
@@ -743,7 +751,7 @@ impl Delivery {
     }
 
     /// Its place in its stream.
-    pub(crate) fn sequence(&self) -> u64 {
+    pub fn sequence(&self) -> u64 {
         self.raw.sequence
     }
 
@@ -758,11 +766,17 @@ impl Delivery {
         self.raw.settle(AckKind::Nak(None)).await;
     }
 
-    /// Given back because it waits for another message: to be delivered again in a moment, and then every 5 s.
+    /// Whether it may still be [postponed](Self::postpone), which is twice: it is no suspect yet.
+    pub fn may_wait(&self) -> bool {
+        self.raw.deliveries < SUSPECT
+    }
+
+    /// Given back because it waits for another message: to be delivered again in a moment, and the next time after 8 s,
+    /// in which the other one is delivered again if whoever had it has died.
     pub async fn postpone(&self) {
         let pause = match self.raw.deliveries {
             0 | 1 => Duration::from_millis(250),
-            _ => Duration::from_secs(5),
+            _ => Duration::from_secs(8),
         };
         self.raw.settle(AckKind::Nak(Some(pause))).await;
     }
@@ -851,7 +865,7 @@ impl Raw {
         self.is_settled.store(true, Ordering::Relaxed);
         let bus = bus.clone();
         tokio::spawn(async move {
-            match self.store_dead_letter(&bus, reason, &cause).await {
+            match self.store_dead_letter(&bus, reason, &cause, None).await {
                 Ok(_) => self.terminate(reason, &cause).await,
                 // It comes again after the ack wait.
                 Err(error) => warn!("cannot store a dead letter of {}: {error}", self.position),
@@ -872,11 +886,13 @@ impl Raw {
         );
     }
 
+    /// Stores its dead letter, once; `gone` is the sequence of an earlier one that was taken back.
     async fn store_dead_letter(
         &self,
         bus: &Bus,
         reason: Reason,
         cause: &str,
+        gone: Option<u64>,
     ) -> Result<PublishAck, Error> {
         let mut headers = HeaderMap::new();
         let mut room_for_headers = ORIGINAL_HEADERS;
@@ -898,7 +914,10 @@ impl Raw {
             }
         }
         // Several daemons may give up the same message, and one daemon for several reasons.
-        let message_id = format!("{}:{}:{}", bus.daemon, self.position, reason.as_str());
+        let mut message_id = format!("{}:{}:{}", bus.daemon, self.position, reason.as_str());
+        if let Some(gone) = gone {
+            message_id = format!("{message_id}:after:{gone}");
+        }
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         headers.insert(header::REASON, reason.as_str());
         headers.insert(header::ERROR, one_line(cause).as_str());

@@ -6,11 +6,11 @@ use async_nats::jetstream::{
     stream::{LastRawMessageErrorKind, RawMessageError},
 };
 use orders_contracts::{
-    Channel, Subject, Timestamp,
+    Channel, Subject, TenantId, Timestamp,
     streams::{Consumer, Stream},
 };
 
-use crate::{Bus, Delivery, Error, topology::is_not_found};
+use crate::{Bus, Error, topology::is_not_found};
 
 /// The server that the bus is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,17 +101,16 @@ impl Bus {
         Ok(state.and_then(|state| state.oldest))
     }
 
-    /// Whether `consumer` has still to settle a message of `channel` and of the same tenant that was stored before
-    /// `delivery`. Its stream is a work queue, which holds nothing else.
-    pub async fn is_behind(
+    /// The sequence of the oldest message of `channel` and `tenant` in `stream`: in a work queue the oldest that is not
+    /// settled yet, or was a moment ago.
+    pub async fn oldest(
         &self,
-        consumer: &Consumer,
+        stream: &Stream,
         channel: Channel,
-        delivery: &Delivery,
-    ) -> Result<bool, Error> {
-        let subject = channel.of(&delivery.tenant);
-        let first = self.first_stored(&consumer.stream, &subject, 1).await?;
-        Ok(first.is_some_and(|first| first.sequence < delivery.sequence()))
+        tenant: &TenantId,
+    ) -> Result<Option<u64>, Error> {
+        let oldest = self.first_stored(stream, &channel.of(tenant), 1).await?;
+        Ok(oldest.map(|message| message.sequence))
     }
 
     async fn oldest_unacked(

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use orders_bus::{Delivery, Reason};
 use orders_contracts::{
     CancelOrder, Channel, FieldError, Invalid, OrderId, OrderPaid, Refusal, Reply, Status,
-    Timestamp, streams,
+    TenantId, Timestamp, streams,
 };
 use orders_domain::{Order, Transition};
 use orders_service::{failpoint, retry};
@@ -114,20 +114,30 @@ impl Writer {
         }
     }
 
-    /// Those of `commands` that no create of their tenant was published before that is still on its way: with another
-    /// writer, or to be delivered again because its writer died. The others come again.
+    /// Those of `commands` that have waited long enough for a create of their tenant that was published before them and
+    /// may still be on its way: with another writer, or to be delivered again because its writer died.
     async fn due<'a>(&self, commands: impl Iterator<Item = Settle<'a>>) -> Vec<Settle<'a>> {
+        let mut creates: HashMap<&TenantId, Option<u64>> = HashMap::new();
         let mut due = Vec::new();
         for command in commands {
-            let consumer = &streams::WRITER_COMMANDS;
-            let (bus, delivery) = (&self.bus, command.delivery);
-            match bus
-                .is_behind(consumer, Channel::CreateOrder, delivery)
-                .await
-            {
-                Ok(false) => due.push(command),
-                Ok(true) => delivery.postpone().await,
-                Err(error) => debug!("cannot tell whether a cancel is due: {error}"),
+            let delivery = command.delivery;
+            let tenant = &delivery.tenant;
+            if !creates.contains_key(tenant) {
+                let (stream, channel) = (&streams::ORDERS_COMMANDS, Channel::CreateOrder);
+                match self.bus.oldest(stream, channel, tenant).await {
+                    Ok(oldest) => creates.insert(tenant, oldest),
+                    Err(error) => {
+                        // They come again after the ack wait.
+                        debug!("cannot tell whether cancels are due: {error}");
+                        break;
+                    }
+                };
+            }
+            let is_behind = creates[tenant].is_some_and(|create| create < delivery.sequence());
+            if is_behind && delivery.may_wait() {
+                delivery.postpone().await;
+            } else {
+                due.push(command);
             }
         }
         due
