@@ -20,6 +20,12 @@ use crate::{
     waiters::{Waiter, Waiters},
 };
 
+/// Where so many commands are in flight, the processors are the limit.
+const MANY: usize = 32;
+/// How far apart commands are published then: together they cost the bus and the writer fewer wake-ups.
+/// A second is a multiple of it.
+const GATHERING: Duration = Duration::from_millis(10);
+
 /// How long after a shutdown began a command that is being published may still be acknowledged.
 const LAST_ACKS: Duration = Duration::from_secs(1);
 
@@ -30,6 +36,7 @@ pub(crate) struct Commands {
     edge: Uuid,
     waiters: Waiters,
     shutdown: CancellationToken,
+    started: Instant,
 }
 
 /// A command about one order.
@@ -57,6 +64,7 @@ impl Commands {
             edge: Uuid::new_v4(),
             waiters: Waiters::new(limit),
             shutdown,
+            started: Instant::now(),
         }
     }
 
@@ -100,6 +108,9 @@ impl Commands {
         };
         let message = Message::new(command.channel, command.tenant, metadata, command.body);
 
+        if self.waiters.count() >= MANY {
+            self.gather().await;
+        }
         // The writer can be faster than the ack of JetStream, and its word says even more.
         tokio::select! {
             biased;
@@ -116,6 +127,12 @@ impl Commands {
             }
             () = self.shutdown.cancelled() => Ok(Outcome::Accepted),
         }
+    }
+
+    /// Waits for the next moment at which commands are published together.
+    async fn gather(&self) {
+        let beyond = self.started.elapsed().subsec_micros() % GATHERING.subsec_micros();
+        sleep(GATHERING - Duration::from_micros(beyond.into())).await;
     }
 
     /// Resolves when a shutdown leaves no time to wait for an ack.

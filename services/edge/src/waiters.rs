@@ -74,6 +74,11 @@ impl Waiters {
         })
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.0.waiting().len()
+    }
+
     /// Hands `reply` to whoever waits for `command`, if anybody still does.
     pub(crate) fn deliver(&self, command: &CommandId, reply: Reply) {
         if !matches!(reply, Reply::Projected { .. }) {
