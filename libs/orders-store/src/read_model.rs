@@ -12,7 +12,7 @@ use crate::{
     document::{RowDocument, VersionDocument},
     index::{Index, ensure_indexes, index_differences},
     operation::{DEADLINE, SCAN_DEADLINE, insert_new, read, texts, within},
-    totals::{EXACT, Total, Totals},
+    totals::{EXACT, Exact, Total, Totals},
 };
 
 /// Each index ends like the sort of the list, so that a page is read off it.
@@ -44,6 +44,7 @@ const BY_TIME: Index = Index {
 pub struct ReadModel {
     pub(crate) rows: Collection<RowDocument>,
     auto_migrate: bool,
+    exact: Exact,
     totals: Totals,
 }
 
@@ -100,6 +101,7 @@ impl ReadModel {
         Self {
             rows,
             auto_migrate,
+            exact: Exact::default(),
             totals: Totals::default(),
         }
     }
@@ -233,7 +235,8 @@ impl ReadModel {
             return Ok(total);
         }
         let hint = index.map(Index::document);
-        match self.count(filter, hint, Some(EXACT + 1)).await? {
+        let count = self.count(filter, hint, Some(EXACT + 1));
+        match self.exact.count(filter, count).await? {
             count @ ..=EXACT => Ok(Total { count, as_of: None }),
             _ => Ok(self.totals.shared(filter, scan).await),
         }

@@ -1,5 +1,5 @@
-//! How many rows a list has: counted each time while they are few, and else once for everybody, so that no list waits
-//! for a scan of its tenant.
+//! How many rows a list has: exactly while they are few, and else as they were counted a while ago for everybody, so that
+//! no list waits for a scan of its tenant.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{Error, ListFilter};
 
-/// Up to so many rows are counted for each list.
+/// Up to so many rows are counted exactly.
 pub(crate) const EXACT: u64 = 10_000;
 /// A count that is older is not used while a newer one can be had.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -23,6 +23,9 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEW_AFTER: Duration = Duration::from_secs(15);
 /// How long a list waits for a count that is going on. A quarter of a million rows are counted by then.
 const PATIENCE: Duration = Duration::from_millis(150);
+/// How long a short list waits for its turn to count. After that it counts by itself: a count that hangs must not hold up
+/// all that come after it.
+const TURN: Duration = Duration::from_millis(500);
 /// Counts that nobody has asked for for so long are forgotten.
 const KEPT: Duration = Duration::from_secs(600);
 
@@ -31,11 +34,46 @@ const KEPT: Duration = Duration::from_secs(600);
 pub struct Total {
     /// How many; at least so many while [`as_of`](Self::as_of) is given and the first count is still going on.
     pub count: u64,
-    /// When they were counted; `None` when that was for this very list.
+    /// When they were counted; `None` when that was after this list was asked for.
     pub as_of: Option<Timestamp>,
 }
 
-/// The counts that lists share. Cheap to clone.
+/// The counts of short lists: those that wait for the same one share it. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exact(Arc<Mutex<HashMap<ListFilter, Turn>>>);
+
+/// Counts of one filter follow each other; the latest is there for those that asked before it began.
+type Turn = Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>;
+
+impl Exact {
+    /// What `count` comes to, or another one for the same `filter` that began after this call.
+    pub(crate) async fn count(
+        &self,
+        filter: &ListFilter,
+        count: impl Future<Output = Result<u64, Error>>,
+    ) -> Result<u64, Error> {
+        let asked = Instant::now();
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(filter.clone()).or_default())
+        };
+        let Ok(mut latest) = timeout(TURN, turn.lock()).await else {
+            return count.await;
+        };
+        match *latest {
+            Some((began, count)) if began >= asked => Ok(count),
+            _ => {
+                let began = Instant::now();
+                let count = count.await?;
+                *latest = Some((began, count));
+                Ok(count)
+            }
+        }
+    }
+}
+
+/// The counts that long lists share. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Totals(Arc<Mutex<HashMap<ListFilter, Shared>>>);
 
@@ -181,6 +219,66 @@ mod tests {
 
     fn filter(tenant: &str) -> ListFilter {
         ListFilter::of(tenant.parse().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_lists_share_a_count_that_begins_after_each_was_asked_for() {
+        let (exact, scan) = (Exact::default(), Scan::of(Duration::from_millis(100)));
+        let (filter, asked) = (filter("t"), Instant::now());
+        let count = async |wait| {
+            sleep(Duration::from_millis(wait)).await;
+            exact.count(&filter, scan.count()).await.unwrap()
+        };
+        let counts = tokio::join!(count(0), count(50), count(60), count(250));
+        assert_eq!(counts.0, COUNT);
+        assert_eq!(counts.1, counts.2);
+        assert!(counts.1 > counts.0 && counts.3 > counts.2, "{counts:?}");
+        assert_eq!(asked.elapsed(), Duration::from_millis(350));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_list_that_is_given_up_holds_up_no_other() {
+        let (exact, scan) = (Exact::default(), Scan::of(Duration::from_millis(100)));
+        let (filter, asked) = (filter("t"), Instant::now());
+        let given_up = timeout(
+            Duration::from_millis(50),
+            exact.count(&filter, scan.count()),
+        );
+        let (given_up, other) = tokio::join!(given_up, exact.count(&filter, scan.count()));
+        assert!(given_up.is_err() && other.is_ok());
+        assert_eq!(asked.elapsed(), Duration::from_millis(150));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_fails_or_hangs_is_nobody_elses() {
+        let (exact, scan) = (Exact::default(), Scan::of(Duration::from_millis(100)));
+        let (filter, other) = (filter("t"), filter("u"));
+        let fails = async {
+            sleep(Duration::from_millis(100)).await;
+            Err(Error::Unavailable("away".to_owned()))
+        };
+        let counts = tokio::join!(
+            exact.count(&filter, fails),
+            exact.count(&filter, scan.count()),
+        );
+        assert!(counts.0.is_err() && counts.1.is_ok());
+
+        let asked = Instant::now();
+        let hangs = exact.count(&filter, std::future::pending());
+        let counts = async {
+            tokio::join!(
+                exact.count(&filter, scan.count()),
+                exact.count(&filter, scan.count()),
+            )
+        };
+        tokio::select! {
+            biased;
+            _ = hangs => unreachable!("it hangs"),
+            counts = counts => assert!(counts.0.is_ok() && counts.1.is_ok()),
+        }
+        assert_eq!(asked.elapsed(), TURN + Duration::from_millis(100));
+        exact.count(&other, scan.count()).await.unwrap();
+        assert_eq!(exact.0.lock().unwrap().len(), 1, "only what is waited for");
     }
 
     #[tokio::test(start_paused = true)]

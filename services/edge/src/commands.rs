@@ -20,10 +20,9 @@ use crate::{
     waiters::{Waiter, Waiters},
 };
 
-/// Where so many commands are in flight, the processors are the limit.
+/// Where so many commands wait for their outcomes, the processors are most likely the limit.
 const MANY: usize = 32;
 /// How far apart commands are published then: together they cost the bus and the writer fewer wake-ups.
-/// A second is a multiple of it.
 const GATHERING: Duration = Duration::from_millis(10);
 
 /// How long after a shutdown began a command that is being published may still be acknowledged.
@@ -131,8 +130,9 @@ impl Commands {
 
     /// Waits for the next moment at which commands are published together.
     async fn gather(&self) {
-        let beyond = self.started.elapsed().subsec_micros() % GATHERING.subsec_micros();
-        sleep(GATHERING - Duration::from_micros(beyond.into())).await;
+        let passed = self.started.elapsed().as_millis() / GATHERING.as_millis();
+        let next = u32::try_from(passed + 1).unwrap_or(u32::MAX);
+        sleep_until(self.started + GATHERING * next).await;
     }
 
     /// Resolves when a shutdown leaves no time to wait for an ack.
