@@ -15,10 +15,13 @@ use crate::{
 const ROUNDS: usize = 3;
 const WARM_UP: usize = 2_000;
 pub(crate) const BURST: usize = 20_000;
-/// How long a rate is tried, and how long it must hold.
-const TRIAL: Duration = Duration::from_secs(15);
+/// How long a rate is tried, most of it with payments, and how long it must hold.
+const TRIAL: Duration = Duration::from_secs(30);
 const HOLD: Duration = Duration::from_secs(60);
-const STEP: f64 = 1.12;
+/// From one rate that is tried to the next.
+const STEP_UP: f64 = 1.12;
+/// From one that did not hold to the next. Each leaves orders behind, and the database is soon another one.
+const STEP_DOWN: f64 = 0.94;
 const CREATE_LIMIT_MS: f64 = 250.0;
 /// The most that payments may lag behind in the middle, at the end of a load.
 const LAG_LIMIT_MS: f64 = 250.0;
@@ -101,7 +104,7 @@ pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
         match (broken(&run), held) {
             (None, _) => {
                 held = Some(rate);
-                rate *= STEP;
+                rate *= STEP_UP;
             }
             (Some(why), Some(held)) => {
                 eprintln!("  {why}");
@@ -109,7 +112,7 @@ pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
             }
             (Some(why), None) => {
                 eprintln!("  {why}");
-                rate /= STEP * STEP;
+                rate /= STEP_UP * STEP_UP;
             }
         }
     }
@@ -129,7 +132,7 @@ pub(crate) async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
             return Ok(held);
         };
         eprintln!("  {why}");
-        rate *= 0.96;
+        rate *= STEP_DOWN;
     }
 }
 
