@@ -46,9 +46,7 @@ const MESSAGE_BYTES: usize = 1 << 20;
 const ORIGINAL_HEADERS: usize = 8 << 10;
 /// The next batch is not given out while so many messages are in hand.
 const AT_ONCE: usize = 4;
-/// Where so many messages are there for one batch, the processors are the limit, and larger batches cost less of them.
-const MANY: usize = 32;
-/// How long messages gather then, from the beginning of one batch to that of the next.
+/// The longest that messages gather, from the beginning of one batch to that of the next.
 const PAUSE: Duration = Duration::from_millis(40);
 /// So many need not gather any longer.
 const ENOUGH: usize = 64;
@@ -292,9 +290,7 @@ impl BatchConsumer {
         let is_due = self.due().is_some_and(|due| due <= Instant::now());
         if !(is_due && self.suspects_turn) {
             if self.waiting.is_empty() && !is_pause {
-                if self.gathered.len() >= MANY {
-                    self.pause_until = Instant::now() + PAUSE;
-                }
+                self.pause_until = Instant::now() + pause_after(self.gathered.len());
                 self.sort_out();
             }
             if let Some(batch) = self.waiting.pop_front() {
@@ -545,6 +541,17 @@ impl BatchConsumer {
             Err(error) => Err(Box::new((raw, error.to_string()))),
         }
     }
+}
+
+/// How long messages gather after a batch of `count`. Larger batches cost less of the processors, but somebody may wait: the
+/// square root keeps the pause in proportion to the rate, where one in proportion to the batch would be none at all below
+/// some rate and the longest above it.
+fn pause_after(count: usize) -> Duration {
+    if count < AT_ONCE {
+        return Duration::ZERO;
+    }
+    let millis = (30.0 * count as f64).sqrt();
+    Duration::from_secs_f64(millis / 1e3).min(PAUSE)
 }
 
 /// The order of suspects: those that were delivered less often are more likely to be innocent, and what was behind a
