@@ -961,3 +961,17 @@ fn one_line(text: &str) -> String {
         .take(500)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_gather_for_longer_the_larger_they_are() {
+        assert_eq!(pause_after(AT_ONCE - 1), Duration::ZERO);
+        let pauses: Vec<_> = (AT_ONCE..=BATCH_MESSAGES).map(pause_after).collect();
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[0].as_millis(), 10);
+        assert_eq!(pauses.last(), Some(&PAUSE));
+    }
+}
