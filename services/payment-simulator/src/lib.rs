@@ -79,7 +79,7 @@ async fn pay_when_due(
     mut received: mpsc::Receiver<Batch>,
     shutdown: &CancellationToken,
 ) {
-    let mut pending = Pending::default();
+    let mut pending = Pending::new();
     let mut in_flight = JoinSet::new();
     loop {
         tokio::select! {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    load::{Target, burst},
+    load::{Target, burst, warm_up},
     report::Report,
     site::Site,
     stock::{self, Stock},
@@ -31,7 +31,7 @@ pub(crate) async fn measure(
     count: usize,
 ) -> Result<()> {
     let stock = Stock::open(site).await?;
-    burst(pipeline, WARM_UP).await?;
+    warm_up(pipeline, WARM_UP).await?;
     let young = speed(&stock, pipeline).await?;
     let tenant = |n: usize| format!("bench-{}", n % TENANTS);
     stock::fill(&stock.orders, count, move |n| stock::order(&tenant(n), n)).await?;

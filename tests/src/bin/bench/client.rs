@@ -48,7 +48,11 @@ impl Connection {
         path: &str,
         body: impl Into<Bytes>,
     ) -> Result<Answer> {
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            // The server closes a connection that nothing comes over for a while.
+            *self = Self::open(&format!("http://{}", self.host)).await?;
+            self.sender.ready().await?;
+        }
         let body = body.into();
         let mut request = Request::builder()
             .method(method)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::{
-    load::{Target, burst, paced},
+    load::{Target, paced, warm_up},
     report::{Report, median, millis},
     throughput::brief,
 };
@@ -31,8 +31,7 @@ pub(crate) async fn measure(
 ) -> Result<()> {
     let targets = [baseline, pipeline];
     for target in targets {
-        eprintln!("warming up the {}", target.name);
-        burst(target, WARM_UP).await?;
+        warm_up(target, WARM_UP).await?;
     }
     let mut found: [[Latency; 2]; 2] = Default::default();
     for round in 1..=ROUNDS {

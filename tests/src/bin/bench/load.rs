@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 use tokio::{
     sync::{Mutex, mpsc},
@@ -128,6 +128,20 @@ pub(crate) async fn burst(target: &Target, count: usize) -> Result<Run> {
     }
     drop(tickets);
     Load::open(target).await?.run(queue).await
+}
+
+/// Creates `count` orders before anything is measured, and looks whether `target` is well.
+pub(crate) async fn warm_up(target: &Target, count: usize) -> Result<()> {
+    eprintln!("warming up the {}", target.name);
+    let run = burst(target, count).await?;
+    ensure!(
+        run.refused + run.untold < count / 2,
+        "the {} is not well: of {count} orders {} were refused, {} never told to be paid",
+        target.name,
+        run.refused,
+        run.untold
+    );
+    Ok(())
 }
 
 /// The connections and sockets of a load.

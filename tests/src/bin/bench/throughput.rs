@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     ceiling::Ceiling,
-    load::{Run, Target, burst, paced},
+    load::{Run, Target, burst, paced, warm_up},
     report::{Line, Report, median, millis},
     site::{Site, Usage, usage},
 };
@@ -49,8 +49,7 @@ pub(crate) async fn measure(
     pipeline: &Target,
 ) -> Result<()> {
     for target in [baseline, pipeline] {
-        eprintln!("warming up the {}", target.name);
-        burst(target, WARM_UP).await?;
+        warm_up(target, WARM_UP).await?;
     }
     let mut ceiling = Ceiling::new(site).await?;
     let mut ceilings = Vec::new();
@@ -84,7 +83,7 @@ pub(crate) async fn profile(
     rate: f64,
     seconds: u64,
 ) -> Result<()> {
-    burst(target, WARM_UP).await?;
+    warm_up(target, WARM_UP).await?;
     let held = load(target, rate, Duration::from_secs(seconds)).await?;
     eprintln!("  {}", brief(&held.run));
     tell_cpu(report, &held)
