@@ -68,6 +68,21 @@ impl Flow {
         sent.await.unwrap();
     }
 
+    /// Takes the next `count` commands as a writer does, and gives them back.
+    async fn give_back(&self, count: usize) {
+        let commands = self.jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+        let consumer = commands
+            .get_consumer::<pull::Config>("writer")
+            .await
+            .unwrap();
+        let batch = consumer.batch().max_messages(count).messages();
+        let messages: Vec<_> = batch.await.unwrap().collect().await;
+        assert_eq!(messages.len(), count);
+        for message in messages {
+            message.unwrap().ack_with(AckKind::Nak(None)).await.unwrap();
+        }
+    }
+
     /// Takes the time of each event, for ever.
     async fn listen(&self) {
         let mut events = self.client.subscribe("orders.evt.>").await.unwrap();
@@ -269,6 +284,36 @@ async fn a_message_that_kills_its_daemon_is_isolated() {
     stack.clean_up().await;
 }
 
+/// However often a message was delivered, more often or less often than the one that kills the daemon they share, it gets
+/// through in two of its lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_more_often_does_not_wait_for_what_kills() {
+    let stack = Stack::start().await;
+    let setup = || stack.daemon("writer").env("ORDERS_POISON", "abort:bad");
+    let mut writer = setup().start().await;
+    let flow = Flow::start(&stack).await;
+    let deaths = Mutex::default();
+    assert!(writer.terminate().await.success());
+    for (n, request) in ["more", "bad", "less"].into_iter().enumerate() {
+        flow.create(request).await;
+        flow.give_back(n + 1).await;
+    }
+    flow.give_back(3).await;
+    let work = async {
+        writer.respawn(|setup| setup);
+        tokio::select! {
+            () = supervise(&mut writer, &deaths) => unreachable!("it goes on for ever"),
+            delays = flow.until_all(1) => {
+                eprintln!("{delays:?} and {} deaths", deaths.lock().unwrap());
+                assert!(delays.max < Duration::from_secs(12), "{delays:?}");
+                assert!(*deaths.lock().unwrap() > 0, "{delays:?}");
+            }
+        }
+    };
+    tokio::select! { () = work => {}, () = flow.listen() => {} }
+    stack.clean_up().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_good_commands_do_not_wait_for_bad_ones_among_them() {
     const GOOD: usize = 10_000;
@@ -375,15 +420,8 @@ async fn a_message_that_was_given_back_many_times_is_carried_out() {
         for n in 0..5 {
             flow.create(&format!("innocent{n}")).await;
         }
-        let commands = flow.jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
-        let consumer = commands
-            .get_consumer::<pull::Config>("writer")
-            .await
-            .unwrap();
-        for _ in 0..5 * 30 {
-            let mut batch = consumer.batch().max_messages(1).messages().await.unwrap();
-            let message = batch.next().await.unwrap().unwrap();
-            message.ack_with(AckKind::Nak(None)).await.unwrap();
+        for _ in 0..30 {
+            flow.give_back(5).await;
         }
         // Others that get through first, and at the same time.
         for n in 0..100 {

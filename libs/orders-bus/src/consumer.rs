@@ -54,9 +54,9 @@ const ENOUGH: usize = 64;
 const IDLE_PULL: Duration = Duration::from_secs(10);
 /// From this delivery on, a message is handled alone.
 const SUSPECT: u64 = 3;
-/// How long such a message waits before its turn, for each time it was delivered: what its last death took along, and is
-/// delivered again when it is, gets through first.
-const SUSPENSE: Duration = Duration::from_millis(100);
+/// How long such messages gather before the turn of their first: what its last death took along, and is delivered again
+/// when it is, gets through first or takes its place among them.
+const SUSPENSE: Duration = Duration::from_millis(500);
 /// From this delivery on, a message that makes its handler panic while it is alone is given up.
 const LAST_PANIC: u64 = 3;
 /// After so many deliveries a message has one last try, provided that others get through.
@@ -110,8 +110,10 @@ pub struct BatchConsumer {
     signs_of_progress: Interval,
     /// What has to wait for its turn.
     waiting: VecDeque<Batch>,
-    /// Messages that may kill their daemon, and when the turn of each may come, in the order of [`suspect_key`].
-    suspects: BTreeMap<(u64, u64), (Instant, Batch)>,
+    /// Messages that may kill their daemon, each alone, in the order of [`suspect_key`].
+    suspects: BTreeMap<(u64, u64), Batch>,
+    /// When their turn may come.
+    suspects_due: Instant,
     /// Whether the next turn is theirs: it alternates with that of what is new, so that neither holds up the other.
     suspects_turn: bool,
     /// Until then messages gather, unless they are [`ENOUGH`].
@@ -185,6 +187,7 @@ impl Bus {
             signs_of_progress,
             waiting: VecDeque::new(),
             suspects: BTreeMap::new(),
+            suspects_due: Instant::now(),
             suspects_turn: false,
             pause_until: Instant::now(),
             failures: 0,
@@ -302,10 +305,7 @@ impl BatchConsumer {
             return None;
         }
         self.suspects_turn = false;
-        let mut suspects = self
-            .suspects
-            .extract_if(.., |_, (due, _)| *due <= Instant::now());
-        suspects.next().map(|(_, (_, suspect))| suspect)
+        self.suspects.pop_first().map(|(_, suspect)| suspect)
     }
 
     /// Until when messages gather, if they do.
@@ -316,7 +316,7 @@ impl BatchConsumer {
 
     /// When the turn of a suspect may come.
     fn due(&self) -> Option<Instant> {
-        self.suspects.values().map(|(due, _)| *due).min()
+        (!self.suspects.is_empty()).then_some(self.suspects_due)
     }
 
     /// Gives out `batch`, unless it is a message whose last try has failed.
@@ -367,7 +367,7 @@ impl BatchConsumer {
     /// How many messages and bytes there is room for; `None` for none.
     fn room(&self) -> Option<(usize, usize)> {
         let suspects = self.suspects.values();
-        let deliveries = suspects.flat_map(|(_, batch)| &batch.deliveries);
+        let deliveries = suspects.flat_map(|batch| &batch.deliveries);
         let (count, size) = deliveries
             .chain(&self.gathered)
             .fold((0, 0), |(count, size), delivery| {
@@ -461,10 +461,7 @@ impl BatchConsumer {
         }
         release_all(mem::take(&mut self.gathered)).await;
         let suspects = mem::take(&mut self.suspects).into_values();
-        let waiting = self
-            .waiting
-            .drain(..)
-            .chain(suspects.map(|(_, batch)| batch));
+        let waiting = self.waiting.drain(..).chain(suspects);
         release_all(waiting.flat_map(Batch::into_deliveries)).await;
     }
 
@@ -492,10 +489,11 @@ impl BatchConsumer {
                     self.waiting.push_back(batch);
                     continue;
                 }
-                let times = u32::try_from(deliveries.min(LAST_TRY_AFTER)).unwrap_or(1);
-                let due = Instant::now() + SUSPENSE * times;
+                if self.suspects.is_empty() {
+                    self.suspects_due = Instant::now() + SUSPENSE;
+                }
                 let key = suspect_key(deliveries, batch.deliveries[0].raw.sequence);
-                self.suspects.insert(key, (due, batch));
+                self.suspects.insert(key, batch);
             }
         }
     }
@@ -554,12 +552,12 @@ fn pause_after(count: usize) -> Duration {
     Duration::from_secs_f64(millis / 1e3).min(PAUSE)
 }
 
-/// The order of suspects: those that were delivered less often are more likely to be innocent, and what was behind a
-/// message the last time is before it the next time.
+/// The order of suspects. Of any two that die together again and again, whichever was second the last time is first the
+/// next time, so that an innocent one gets through in two rounds at most, however often each was delivered.
 fn suspect_key(deliveries: u64, sequence: u64) -> (u64, u64) {
     match deliveries % 2 {
-        0 => (deliveries, sequence),
-        _ => (deliveries, u64::MAX - sequence),
+        0 => (0, sequence),
+        _ => (1, u64::MAX - sequence),
     }
 }
 
@@ -973,5 +971,18 @@ mod tests {
         assert!(pauses.is_sorted());
         assert_eq!(pauses[0].as_millis(), 10);
         assert_eq!(pauses.last(), Some(&PAUSE));
+    }
+
+    #[test]
+    fn suspects_take_turns_in_being_first() {
+        let guilty = 8;
+        for innocent in [7, 9] {
+            for apart in 0..5 {
+                let is_first =
+                    |round| suspect_key(round + apart, innocent) < suspect_key(round, guilty);
+                assert_ne!(is_first(3), is_first(4), "{innocent} {apart}");
+                assert_ne!(is_first(4), is_first(5), "{innocent} {apart}");
+            }
+        }
     }
 }
