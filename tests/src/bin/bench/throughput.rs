@@ -19,9 +19,9 @@ pub(crate) const BURST: usize = 20_000;
 const TRIAL: Duration = Duration::from_secs(30);
 const HOLD: Duration = Duration::from_secs(60);
 /// From one rate that is tried to the next.
-const STEP_UP: f64 = 1.12;
-/// From one that did not hold to the next. Each leaves orders behind, and the database is soon another one.
-const STEP_DOWN: f64 = 0.94;
+const TRIAL_STEP: f64 = 1.12;
+/// From one rate that must hold to the next.
+const HOLD_STEP: f64 = 1.06;
 const CREATE_LIMIT_MS: f64 = 250.0;
 /// The most that payments may lag behind in the middle, at the end of a load.
 const LAG_LIMIT_MS: f64 = 250.0;
@@ -103,7 +103,7 @@ pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
         match (broken(&run), held) {
             (None, _) => {
                 held = Some(rate);
-                rate *= STEP_UP;
+                rate *= TRIAL_STEP;
             }
             (Some(why), Some(held)) => {
                 eprintln!("  {why}");
@@ -111,14 +111,16 @@ pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
             }
             (Some(why), None) => {
                 eprintln!("  {why}");
-                rate /= STEP_UP * STEP_UP;
+                rate /= TRIAL_STEP * TRIAL_STEP;
             }
         }
     }
 }
 
-/// The highest rate from `rate` downwards that is held long enough.
+/// The highest rate that is held long enough: from `rate` upwards while it holds, or else downwards until one does.
 pub(crate) async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
+    let mut best = None;
+    let mut is_falling = false;
     loop {
         eprintln!(
             "{}: {rate:.0} orders/s for {} s",
@@ -127,11 +129,21 @@ pub(crate) async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
         );
         let held = load(target, rate, HOLD).await?;
         eprintln!("  {}", brief(&held.run));
-        let Some(why) = broken(&held.run) else {
-            return Ok(held);
-        };
-        eprintln!("  {why}");
-        rate *= STEP_DOWN;
+        match broken(&held.run) {
+            None if is_falling => return Ok(held),
+            None => {
+                best = Some(held);
+                rate *= HOLD_STEP;
+            }
+            Some(why) => {
+                eprintln!("  {why}");
+                if let Some(best) = best {
+                    return Ok(best);
+                }
+                is_falling = true;
+                rate /= HOLD_STEP;
+            }
+        }
     }
 }
 
