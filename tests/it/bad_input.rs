@@ -329,21 +329,7 @@ async fn only_the_configured_origin_may_read_answers() {
 #[tokio::test]
 async fn a_hundred_megabytes_pass_the_upload_sink_without_filling_memory() {
     let pipeline = Pipeline::start("5s").await;
-    let resident = || {
-        let pid = pipeline.edge.id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .unwrap()
-            .to_owned();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    let before = resident();
+    let before = pipeline.edge.peak_memory();
     let chunk = bytes_of(1 << 20);
     let body =
         futures_util::stream::iter((0..100).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
@@ -364,7 +350,7 @@ async fn a_hundred_megabytes_pass_the_upload_sink_without_filling_memory() {
         answer,
         json!({ "ok": true, "storageKey": "tenants/t-1/orders/abcd1234/big.bin", "size": 100 << 20 })
     );
-    let grown = resident() - before;
+    let grown = pipeline.edge.peak_memory() - before;
     assert!(grown < 20 << 10, "the peak grew by {grown} KiB");
     pipeline.stack.clean_up().await;
 }

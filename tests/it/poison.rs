@@ -16,7 +16,7 @@ use mongodb::bson::doc;
 use orders_contracts::{OrderId, RequestId, TenantId};
 use orders_testkit::{Daemon, Gate, Stack, eventually};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::pipeline::order;
@@ -49,19 +49,20 @@ impl Flow {
             .lock()
             .unwrap()
             .insert(id.clone(), Instant::now());
-        self.publish(&id, &order(TENANT, request).to_string()).await;
+        self.publish("create", &id, &order(TENANT, request).to_string())
+            .await;
         id
     }
 
-    async fn publish(&self, order_id: &str, body: &str) {
+    async fn publish(&self, command: &str, order_id: &str, body: &str) {
         let mut headers = HeaderMap::new();
         headers.insert("ce-specversion", "1.0");
-        headers.insert("ce-id", format!("c-{order_id}"));
-        headers.insert("ce-type", "com.example.orders.order.create.v1");
+        headers.insert("ce-id", format!("{command}-{order_id}"));
+        headers.insert("ce-type", format!("com.example.orders.order.{command}.v1"));
         headers.insert("ce-source", "/test");
         headers.insert("ce-subject", order_id);
         headers.insert("ce-time", "2025-08-26T09:00:00Z");
-        let subject = format!("orders.cmd.{TENANT}.create");
+        let subject = format!("orders.cmd.{TENANT}.{command}");
         let sent = self
             .client
             .publish_with_headers(subject, headers, body.to_owned().into());
@@ -314,6 +315,38 @@ async fn what_was_delivered_more_often_does_not_wait_for_what_kills() {
     stack.clean_up().await;
 }
 
+/// A cancel whose create dies with a third message, again and again, comes again as long as the create may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_waits_for_a_create_that_dies_with_another() {
+    const PAIRS: usize = 12;
+    let stack = Stack::start().await;
+    let setup = || stack.daemon("writer").env("ORDERS_POISON", "abort:bad");
+    let mut writer = setup().start().await;
+    let flow = Flow::start(&stack).await;
+    let deaths = Mutex::default();
+    assert!(writer.terminate().await.success());
+    flow.create("bad").await;
+    for n in 0..PAIRS {
+        let id = flow.create(&format!("good{n}")).await;
+        let cancel = json!({ "tenantId": TENANT, "orderId": id });
+        flow.publish("cancel", &id, &cancel.to_string()).await;
+    }
+    // From the third delivery on each is handled alone, in any order.
+    for _ in 0..2 {
+        flow.give_back(1 + 2 * PAIRS).await;
+    }
+    writer.respawn(|setup| setup);
+    let cancelled = eventually("all are cancelled", async || {
+        let cancelled = doc! { "status": "CANCELLED" };
+        match stack.count("orders_write", cancelled).await {
+            count if count == PAIRS as u64 => Ok(()),
+            count => Err(count),
+        }
+    });
+    tokio::select! { () = cancelled => {}, () = supervise(&mut writer, &deaths) => {} }
+    stack.clean_up().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_good_commands_do_not_wait_for_bad_ones_among_them() {
     const GOOD: usize = 10_000;
@@ -342,6 +375,7 @@ async fn ten_thousand_good_commands_do_not_wait_for_bad_ones_among_them() {
                     .publish(format!("orders.cmd.{TENANT}.create"), "garbage".into());
                 raw.await.unwrap();
                 flow.publish(
+                    "create",
                     &format!("ord_{}", "a".repeat(26)),
                     &order(TENANT, "other").to_string(),
                 )
@@ -392,6 +426,51 @@ async fn ten_thousand_good_commands_do_not_wait_for_bad_ones_among_them() {
         assert!(delays.max < Duration::from_secs(4), "{delays:?}");
     };
     tokio::select! { () = work => {}, () = flow.listen() => {}, () = watch => {} }
+    stack.clean_up().await;
+}
+
+/// While ORDERS_DLQ acknowledges nothing, what cannot be handled is read no faster than memory allows.
+#[tokio::test]
+async fn a_flood_of_large_garbage_does_not_fill_memory() {
+    const GARBAGE: u64 = 200;
+    let stack = Stack::start().await;
+    let writer = stack.daemon("writer").start().await;
+    let jetstream = stack.jetstream().await;
+    let letters = jetstream.get_stream("ORDERS_DLQ").await.unwrap();
+    let acknowledging = letters.cached_info().config.clone();
+    let mut silent = acknowledging.clone();
+    silent.no_ack = true;
+    jetstream.update_stream(silent).await.unwrap();
+    let before = writer.peak_memory();
+    for _ in 0..GARBAGE {
+        let body = vec![b'x'; 1_000_000];
+        let sent = jetstream.publish(format!("orders.cmd.{TENANT}.create"), body.into());
+        sent.await.unwrap().await.unwrap();
+    }
+    let commands = jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+    eventually("the first come again", async || {
+        let consumer = commands.consumer_info("writer").await.unwrap();
+        match consumer.num_redelivered {
+            0 => Err(consumer),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    jetstream.update_stream(acknowledging).await.unwrap();
+    eventually("all are dead letters", async || {
+        let letters = jetstream.get_stream("ORDERS_DLQ").await.unwrap();
+        let commands = jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+        let [letters, commands] =
+            [letters, commands].map(|stream| stream.cached_info().state.clone());
+        match (letters.last_sequence, commands.messages) {
+            (GARBAGE, 0) => Ok(()),
+            both => Err(both),
+        }
+    })
+    .await;
+    let grown = writer.peak_memory() - before;
+    eprintln!("the peak grew by {grown} KiB");
+    assert!(grown < 60 << 10, "the peak grew by {grown} KiB");
     stack.clean_up().await;
 }
 

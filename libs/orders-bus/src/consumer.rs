@@ -2,7 +2,9 @@ use std::{
     any::Any,
     borrow::Borrow,
     collections::{BTreeMap, VecDeque},
-    fmt, mem,
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    mem,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
@@ -119,6 +121,7 @@ pub struct BatchConsumer {
     /// Until then messages gather, unless they are [`ENOUGH`].
     pause_until: Instant,
     failures: u32,
+    letters: Letters,
     pulse: Arc<Pulse>,
 }
 
@@ -157,6 +160,32 @@ impl fmt::Debug for Asked {
     }
 }
 
+/// Messages and bytes whose dead letters are being stored. They take room as what is gathered does, though no batch has
+/// them.
+type Letters = watch::Sender<(usize, usize)>;
+
+/// One of those messages.
+struct Letter {
+    size: usize,
+    all: Letters,
+}
+
+impl Letter {
+    fn of(raw: &Raw) -> Self {
+        let (size, all) = (raw.size, raw.letters.clone());
+        all.send_modify(|(count, bytes)| (*count, *bytes) = (*count + 1, *bytes + size));
+        Self { size, all }
+    }
+}
+
+impl Drop for Letter {
+    fn drop(&mut self) {
+        let size = self.size;
+        self.all
+            .send_modify(|(count, bytes)| (*count, *bytes) = (*count - 1, *bytes - size));
+    }
+}
+
 /// When this process last acked a message. While none gets through, a suspect may be innocent.
 #[derive(Debug, Default)]
 struct Pulse(Mutex<Option<Instant>>);
@@ -191,6 +220,7 @@ impl Bus {
             suspects_turn: false,
             pause_until: Instant::now(),
             failures: 0,
+            letters: Letters::default(),
             pulse: Arc::default(),
         })
     }
@@ -239,12 +269,14 @@ impl BatchConsumer {
         shutdown: &CancellationToken,
         mut in_hand: watch::Receiver<usize>,
     ) -> Option<Batch> {
+        let mut letters = self.letters.subscribe();
         loop {
             if shutdown.is_cancelled() {
                 self.release().await;
                 return None;
             }
             let count = *in_hand.borrow_and_update();
+            letters.mark_unchanged();
             let pause = self.pause();
             if let Some(batch) = self.turn(count, pause.is_some()) {
                 if let Some(batch) = self.admit(batch).await {
@@ -261,6 +293,7 @@ impl BatchConsumer {
             let due = self.due().filter(|_| count == 0);
             let turn = pause.into_iter().chain(due).min();
             let asked = &mut self.asked;
+            let has_asked = asked.is_some();
             let next = async {
                 match asked {
                     Some(asked) => asked.next().await,
@@ -280,6 +313,8 @@ impl BatchConsumer {
                 }
                 // Last, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
+                // There may be room again.
+                Ok(()) = letters.changed(), if !has_asked => {}
                 () = sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {}
             }
         }
@@ -370,8 +405,8 @@ impl BatchConsumer {
         let deliveries = suspects.flat_map(|batch| &batch.deliveries);
         let (count, size) = deliveries
             .chain(&self.gathered)
-            .fold((0, 0), |(count, size), delivery| {
-                (count + 1, size + delivery.payload().len())
+            .fold(*self.letters.borrow(), |(count, size), delivery| {
+                (count + 1, size + delivery.raw.size)
             });
         let messages = BATCH_MESSAGES.checked_sub(count)?;
         let bytes = BATCH_BYTES.checked_sub(size)?;
@@ -513,6 +548,7 @@ impl BatchConsumer {
             });
         let (message, acker) = message.split();
         let raw = Raw {
+            size: message.length,
             acker: Arc::new(acker),
             subject: message.subject.to_string(),
             headers: message.headers.unwrap_or_default(),
@@ -521,6 +557,7 @@ impl BatchConsumer {
             position,
             deliveries,
             is_settled: Arc::default(),
+            letters: self.letters.clone(),
             pulse: Arc::clone(&self.pulse),
         };
         let Some((channel, tenant)) = Channel::parse(&raw.subject) else {
@@ -552,12 +589,15 @@ fn pause_after(count: usize) -> Duration {
     Duration::from_secs_f64(millis / 1e3).min(PAUSE)
 }
 
-/// The order of suspects. Of any two that die together again and again, whichever was second the last time is first the
-/// next time, so that an innocent one gets through in two rounds at most, however often each was delivered.
+/// The order of suspects: another one every second time they are delivered, and the reverse of it the time after. Of two
+/// that die together whoever was second is first the next time, so an innocent one soon gets through, however often each
+/// was delivered; between two that kill their daemon it does by chance.
 fn suspect_key(deliveries: u64, sequence: u64) -> (u64, u64) {
+    let shuffled =
+        BuildHasherDefault::<DefaultHasher>::default().hash_one((deliveries.div_ceil(2), sequence));
     match deliveries % 2 {
-        0 => (0, sequence),
-        _ => (1, u64::MAX - sequence),
+        0 => (0, shuffled),
+        _ => (1, u64::MAX - shuffled),
     }
 }
 
@@ -771,12 +811,13 @@ impl Delivery {
         self.raw.settle(AckKind::Nak(None)).await;
     }
 
-    /// Whether it may still be [postponed](Self::postpone), which is twice: it is no suspect yet.
+    /// Whether it may still be [postponed](Self::postpone), which is five times at most: for long enough that what dies
+    /// with a message that kills its daemon gets through, and not until its own last try.
     pub fn may_wait(&self) -> bool {
-        self.raw.deliveries < SUSPECT
+        self.raw.deliveries < LAST_TRY_AFTER
     }
 
-    /// Given back because it waits for another message: to be delivered again in a moment, and the next time after 8 s,
+    /// Given back because it waits for another message: to be delivered again in a moment, and from then on every 8 s,
     /// in which the other one is delivered again if whoever had it has died.
     pub async fn postpone(&self) {
         let pause = match self.raw.deliveries {
@@ -788,9 +829,11 @@ impl Delivery {
 
     /// Given up: stored in ORDERS_DLQ with `reason`, and only then terminated. Where that fails, it comes again.
     ///
-    /// That goes on in the background: nothing behind it is held up.
+    /// That goes on in the background: nothing behind it is held up, unless many are on their way.
     pub fn dead_letter(&self, bus: &Bus, reason: Reason, cause: &str) {
-        self.raw.clone().dead_letter(bus, reason, cause.to_owned());
+        self.raw
+            .clone()
+            .dead_letter(bus, reason, cause.to_owned(), None);
     }
 
     /// Given up as [`Reason::Invalid`], in the background, and whoever waits for it is told `errors`.
@@ -806,10 +849,13 @@ struct Raw {
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
+    /// Of all of it, headers and subject included.
+    size: usize,
     sequence: u64,
     position: String,
     deliveries: u64,
     is_settled: Arc<AtomicBool>,
+    letters: Letters,
     pulse: Arc<Pulse>,
 }
 
@@ -853,28 +899,32 @@ impl Raw {
     fn refuse(self, bus: &Bus, errors: Vec<FieldError>) {
         let causes: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
         let cause = causes.join("; ");
-        if let Some(reply_to) = Metadata::reply_to_of(|name| self.header(name)) {
-            let bus = bus.clone();
-            tokio::spawn(async move {
-                let reply = Reply::Refused(Refusal::Invalid { errors });
-                bus.reply([(&reply_to, reply)]).await;
-                self.dead_letter(&bus, Reason::Invalid, cause);
-            });
-        } else {
-            self.dead_letter(bus, Reason::Invalid, cause);
-        }
+        let reply_to = Metadata::reply_to_of(|name| self.header(name));
+        let reply = reply_to.map(|to| (to, Reply::Refused(Refusal::Invalid { errors })));
+        self.dead_letter(bus, Reason::Invalid, cause, reply);
     }
 
-    fn dead_letter(self, bus: &Bus, reason: Reason, cause: String) {
+    fn dead_letter(
+        self,
+        bus: &Bus,
+        reason: Reason,
+        cause: String,
+        reply: Option<(ReplyTo, Reply)>,
+    ) {
         // It is in good hands: nobody else has to see to it.
         self.is_settled.store(true, Ordering::Relaxed);
+        let letter = Letter::of(&self);
         let bus = bus.clone();
         tokio::spawn(async move {
+            if let Some((to, reply)) = reply {
+                bus.reply([(&to, reply)]).await;
+            }
             match self.store_dead_letter(&bus, reason, &cause, None).await {
                 Ok(_) => self.terminate(reason, &cause).await,
                 // It comes again after the ack wait.
                 Err(error) => warn!("cannot store a dead letter of {}: {error}", self.position),
             }
+            drop(letter);
         });
     }
 
@@ -975,14 +1025,26 @@ mod tests {
 
     #[test]
     fn suspects_take_turns_in_being_first() {
-        let guilty = 8;
-        for innocent in [7, 9] {
+        let guilty = 1_000;
+        for innocent in (0..2_000).filter(|innocent| *innocent != guilty) {
             for apart in 0..5 {
                 let is_first =
                     |round| suspect_key(round + apart, innocent) < suspect_key(round, guilty);
                 assert_ne!(is_first(3), is_first(4), "{innocent} {apart}");
-                assert_ne!(is_first(4), is_first(5), "{innocent} {apart}");
             }
         }
+    }
+
+    #[test]
+    fn a_suspect_between_two_that_kill_is_first_some_time() {
+        let rounds = SUSPECT..SUSPECT + 30;
+        let between = (1..9).filter(|innocent| {
+            rounds.clone().all(|round| {
+                [0, 9]
+                    .iter()
+                    .any(|&guilty| suspect_key(round, guilty) < suspect_key(round, *innocent))
+            })
+        });
+        assert_eq!(between.count(), 0);
     }
 }

@@ -116,6 +116,16 @@ impl Daemon {
         self.process.id().expect("the daemon runs")
     }
 
+    /// The most memory it has had resident, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(path).expect("the daemon runs");
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+        peak.expect("Linux tells it").parse().expect("a number")
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.setup.log).unwrap_or_default()

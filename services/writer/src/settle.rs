@@ -121,6 +121,10 @@ impl Writer {
         let mut due = Vec::new();
         for command in commands {
             let delivery = command.delivery;
+            if !delivery.may_wait() {
+                due.push(command);
+                continue;
+            }
             let tenant = &delivery.tenant;
             if !creates.contains_key(tenant) {
                 let (stream, channel) = (&streams::ORDERS_COMMANDS, Channel::CreateOrder);
@@ -134,7 +138,7 @@ impl Writer {
                 };
             }
             let is_behind = creates[tenant].is_some_and(|create| create < delivery.sequence());
-            if is_behind && delivery.may_wait() {
+            if is_behind {
                 delivery.postpone().await;
             } else {
                 due.push(command);
