@@ -1,6 +1,9 @@
 //! `bench`: the load generator against a stack of its own.
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -58,7 +61,10 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let mut load = Command::new(binaries.join("bench"));
     load.args(options.args)
         .current_dir(workspace.root())
-        .envs(stack.env);
+        .envs(stack.env)
+        // For pipelines that it starts itself.
+        .env("ORDERS_TEST_NATS_SERVER", &stack.nats_server)
+        .envs(stack::nats_cores());
     let status = unless_interrupted(progress::run_shown(&mut load)).await;
     stop_in_order(stack.layers).await;
     let code = status?.map_or(INTERRUPTED, exit_code);
@@ -71,6 +77,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
 /// What the load generator measures.
 struct Stack {
     env: Vec<(String, String)>,
+    nats_server: PathBuf,
     layers: Vec<Vec<Supervisor>>,
 }
 
@@ -108,6 +115,10 @@ impl Stack {
             let (_, port) = found.with_context(|| format!("the Procfile names no {name}"))?;
             env.push((variable.to_owned(), format!("http://127.0.0.1:{port}")));
         }
-        Ok(Self { env, layers })
+        Ok(Self {
+            env,
+            nats_server: stack::nats_server(workspace).await?,
+            layers,
+        })
     }
 }

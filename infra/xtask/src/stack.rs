@@ -107,15 +107,21 @@ pub(crate) async fn start_nats(
         ]);
     // It shares the cores with the database and all daemons: left to use every core at once, most of its threads wake up
     // for nothing.
-    if env::var_os("GOMAXPROCS").is_none() {
-        let cores = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
-        launch.env.push(("GOMAXPROCS".into(), cores.to_string()));
-    }
+    launch.env.extend(nats_cores());
     let mut server = launch.start()?;
     site.accepts("nats-server", port, &mut server).await?;
     let mut supervisor = Supervisor::new(site.log);
     supervisor.keep(launch, server);
     Ok(supervisor)
+}
+
+/// The variable that says how many cores nats-server uses, unless it is set already.
+pub(crate) fn nats_cores() -> Option<(String, String)> {
+    if env::var_os("GOMAXPROCS").is_some() {
+        return None;
+    }
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    Some(("GOMAXPROCS".to_owned(), cores.to_string()))
 }
 
 /// The one on the PATH if it is new enough, else ours.

@@ -72,7 +72,7 @@ async fn load(site: &Site, [small, middle, large]: [usize; 3]) -> Result<()> {
         };
         stock::row(&tenant(size), FIRST + n)
     };
-    stock::fill(&Stock::open(site).await?.rows, count, row).await
+    stock::fill(&Stock::open(&site.mongo).await?.rows, count, row).await
 }
 
 fn tenant(size: usize) -> String {

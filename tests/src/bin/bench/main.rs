@@ -65,7 +65,7 @@ enum Part {
     Footprint,
     /// 5,000 sockets: memory, and how soon they are told
     Fanout,
-    /// Orders per second with an empty database and with a full one; searches and holds rates twice
+    /// Orders per second with an empty database and with a full one, by turns
     Age,
     /// Lists of up to a million orders, which it loads first
     Lists,
@@ -103,7 +103,7 @@ async fn main() -> Result<()> {
     }
     // They fill the database, so they come last.
     if wanted(Part::Age) {
-        age::measure(&site, &mut report, &pipeline, options.age_orders).await?;
+        age::measure(&site, &mut report, options.age_orders).await?;
     }
     if wanted(Part::Lists) {
         lists::measure(&site, &mut report, options.list_rows).await?;

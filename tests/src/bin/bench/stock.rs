@@ -8,12 +8,10 @@ use std::sync::{
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use mongodb::{
-    Client, Collection,
+    Client, Collection, Database,
     bson::{DateTime, Decimal128, Document, doc},
 };
 use tokio::task::JoinSet;
-
-use crate::site::Site;
 
 const BATCH: usize = 1_000;
 const WORKERS: usize = 4;
@@ -28,19 +26,27 @@ const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// The pipeline's collections.
 pub(crate) struct Stock {
+    database: Database,
     pub(crate) orders: Collection<Document>,
     pub(crate) rows: Collection<Document>,
 }
 
 impl Stock {
-    pub(crate) async fn open(site: &Site) -> Result<Self> {
-        let client = Client::with_uri_str(&site.mongo).await?;
+    /// Those in the database at `url`.
+    pub(crate) async fn open(url: &str) -> Result<Self> {
+        let client = Client::with_uri_str(url).await?;
         let database = client.default_database();
-        let database = database.context("MONGO_URL names no database")?;
+        let database = database.context("the URL names no database")?;
         Ok(Self {
             orders: database.collection("orders_write"),
             rows: database.collection("orders_read"),
+            database,
         })
+    }
+
+    /// Removes the whole database.
+    pub(crate) async fn drop(self) -> Result<()> {
+        Ok(self.database.drop().await?)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 /// How many rounds; the medians are reported.
 const ROUNDS: usize = 3;
 const WARM_UP: usize = 2_000;
-pub(crate) const BURST: usize = 20_000;
+const BURST: usize = 20_000;
 /// How long a rate is tried, most of it with payments, and how long it must hold.
 const TRIAL: Duration = Duration::from_secs(30);
 const HOLD: Duration = Duration::from_secs(60);
