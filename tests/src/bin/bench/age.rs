@@ -98,6 +98,11 @@ impl Pipeline {
 struct Speed(Vec<(u64, f64)>);
 
 impl Speed {
+    /// The rate of the last round, or the `first`.
+    fn last(&self, first: f64) -> f64 {
+        self.0.last().map_or(first, |(_, rate)| *rate)
+    }
+
     fn rate(&self) -> f64 {
         median(self.0.iter().map(|(_, rate)| *rate).collect())
     }
@@ -121,18 +126,19 @@ impl Speed {
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, count: usize) -> Result<()> {
     let old = Pipeline::start(site, "old pipeline", "bench_old").await?;
     old.fill(count).await?;
+    let start_young = || Pipeline::start(site, "young pipeline", "bench_young");
+    // A search leaves orders behind, so the one it is made with is not measured.
+    let searched = start_young().await?;
+    let rate = search(&searched.target, FIRST_RATE).await?;
+    searched.stop().await?;
     let [mut young_speed, mut old_speed] = [Speed::default(), Speed::default()];
     for round in 1..=ROUNDS {
-        let young = Pipeline::start(site, "young pipeline", "bench_young").await?;
-        let rate = match young_speed.0.last() {
-            Some((_, rate)) => *rate,
-            None => search(&young.target, FIRST_RATE).await?,
-        };
-        let held = young.measure(round, rate).await?;
-        young.stop().await?;
-        let start = old_speed.0.last().map_or(held.1, |(_, rate)| *rate);
+        let young = start_young().await?;
+        let held = young.measure(round, young_speed.last(rate)).await?;
         young_speed.0.push(held);
-        old_speed.0.push(old.measure(round, start).await?);
+        young.stop().await?;
+        let held = old.measure(round, old_speed.last(rate)).await?;
+        old_speed.0.push(held);
     }
     old.stop().await?;
     tell(report, &young_speed, &old_speed)
