@@ -35,6 +35,10 @@ struct Pipeline {
 impl Pipeline {
     async fn start(site: &Site, name: &'static str, database: &str) -> Result<Self> {
         let folder = site.results.join(database);
+        // A run that was cut short leaves it behind.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
         fs::create_dir_all(&folder)?;
         let (nats, database) = (NatsServer::start(&folder).await, site.database(database));
         let servers = [("NATS_URL", &*nats.url()), ("MONGO_URL", &database)];
