@@ -14,7 +14,7 @@ use async_nats::{
 use futures_util::StreamExt;
 use mongodb::bson::doc;
 use orders_contracts::{OrderId, RequestId, TenantId};
-use orders_testkit::{Daemon, Gate, Stack, eventually};
+use orders_testkit::{Daemon, Gate, Setup, Stack, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -170,6 +170,11 @@ fn header(letter: &StreamMessage, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// A writer that the create "bad" kills.
+fn mortal_writer(stack: &Stack) -> Setup {
+    stack.daemon("writer").env("ORDERS_POISON", "abort:bad")
+}
+
 /// Starts `daemon` again whenever it ends, for ever; counts into `deaths`.
 async fn supervise(daemon: &mut Daemon, deaths: &Mutex<u32>) {
     loop {
@@ -226,8 +231,8 @@ async fn a_message_that_panics_is_given_up_and_costs_the_others_nothing() {
 async fn a_message_that_kills_its_daemon_is_isolated() {
     const MATES: usize = 400;
     let stack = Stack::start().await;
-    let setup = || stack.daemon("writer").env("ORDERS_POISON", "abort:bad");
-    let (mut one, mut other) = (setup().start().await, setup().start().await);
+    let start = async || mortal_writer(&stack).start().await;
+    let (mut one, mut other) = (start().await, start().await);
     let flow = Flow::start(&stack).await;
     let deaths = Mutex::default();
     let work = async {
@@ -290,10 +295,10 @@ async fn a_message_that_kills_its_daemon_is_isolated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_delivered_more_often_does_not_wait_for_what_kills() {
     let stack = Stack::start().await;
-    let setup = || stack.daemon("writer").env("ORDERS_POISON", "abort:bad");
-    let mut writer = setup().start().await;
+    let mut writer = mortal_writer(&stack).start().await;
     let flow = Flow::start(&stack).await;
     let deaths = Mutex::default();
+    // What comes meanwhile waits for its next life.
     assert!(writer.terminate().await.success());
     for (n, request) in ["more", "bad", "less"].into_iter().enumerate() {
         flow.create(request).await;
@@ -320,10 +325,10 @@ async fn what_was_delivered_more_often_does_not_wait_for_what_kills() {
 async fn a_cancel_waits_for_a_create_that_dies_with_another() {
     const PAIRS: usize = 12;
     let stack = Stack::start().await;
-    let setup = || stack.daemon("writer").env("ORDERS_POISON", "abort:bad");
-    let mut writer = setup().start().await;
+    let mut writer = mortal_writer(&stack).start().await;
     let flow = Flow::start(&stack).await;
     let deaths = Mutex::default();
+    // What comes meanwhile waits for its next life.
     assert!(writer.terminate().await.success());
     flow.create("bad").await;
     for n in 0..PAIRS {

@@ -158,7 +158,7 @@ fn tell(report: &mut Report<'_>, young: &Speed, old: &Speed) -> Result<()> {
     let ratio = old.rate() / young.rate();
     let stored = old.0.first().map_or(0, |(stored, _)| *stored);
     report.goal(
-        &format!("sustained with {stored} orders stored, of that with none"),
+        &format!("sustained with {stored} orders stored, of that of new pipelines"),
         format!("≥ {}", 1.0 - TOLERANCE),
         format!("{ratio:.2}"),
         ratio >= 1.0 - TOLERANCE,
