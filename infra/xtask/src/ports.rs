@@ -5,28 +5,41 @@ use std::{
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, TcpListener},
     path::Path,
+    process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result, bail};
 
-/// Ports that nobody used a moment ago, all different.
+/// Free ports are looked for from here on, beside those of the tests. All are below those that the kernel takes for
+/// outgoing connections: one of these could be taken before its daemon listens.
+const FIRST: u32 = 28_000;
+const COUNT: u32 = 4_000;
+
+/// Ports that nobody used a moment ago, all different, also from those of other calls.
 pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
-    let listeners: Vec<_> = (0..N)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<io::Result<_>>()
-        .context("looking for free ports")?;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time start at different places.
+    let start = process::id() * 97 % COUNT;
+    let mut candidates = (0..COUNT)
+        .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .filter_map(|port| u16::try_from(port).ok())
+        .filter(|port| is_free(*port).is_ok());
     let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
+    for port in &mut ports {
+        *port = candidates.next().context("no port is free")?;
     }
     Ok(ports)
 }
 
+fn is_free(port: u16) -> io::Result<()> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop)
+}
+
 /// Refuses a port that is in use, naming it and, if that can be seen, its holder.
 pub(crate) fn require_free(name: &str, port: u16, remedy: &str) -> Result<()> {
-    let local = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop);
-    let any = local.and_then(|()| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop));
-    let six = any.and_then(|()| match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+    let six = is_free(port).and_then(|()| match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
         _ => Ok(()), // no IPv6 on this machine
     });

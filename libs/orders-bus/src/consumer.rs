@@ -47,7 +47,7 @@ const MESSAGE_BYTES: usize = 1 << 20;
 /// The most bytes of a message's own headers that its dead letter keeps.
 const ORIGINAL_HEADERS: usize = 8 << 10;
 /// The next batch is not given out while so many messages are in hand.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// The longest that messages gather, from the beginning of one batch to that of the next.
 const PAUSE: Duration = Duration::from_millis(40);
 /// So many need not gather any longer.
@@ -1019,7 +1019,7 @@ mod tests {
         assert_eq!(pause_after(AT_ONCE - 1), Duration::ZERO);
         let pauses: Vec<_> = (AT_ONCE..=BATCH_MESSAGES).map(pause_after).collect();
         assert!(pauses.is_sorted());
-        assert_eq!(pauses[0].as_millis(), 10);
+        assert_eq!(pauses[0].as_millis(), 15);
         assert_eq!(pauses.last(), Some(&PAUSE));
     }
 

@@ -82,6 +82,10 @@ async fn main() -> Result<()> {
     if let Some(rate) = options.rate {
         return throughput::profile(&mut report, &pipeline, rate, options.seconds).await;
     }
+    eprintln!(
+        "each table goes to {} as soon as it is measured",
+        site.results.join("report.md").display()
+    );
     let database = site.database("bench_baseline");
     let (program, _) = site.start("baseline", &[("MONGO_URL", &database)]).await?;
     let baseline = Target::new("baseline", &program.url);

@@ -68,7 +68,7 @@ pub(crate) async fn measure(
             let start = speed.sustained.last().map(|held| held.rate);
             let held = match start {
                 Some(rate) => hold(target, rate).await?,
-                None => hold(target, search(target, run.rate() / 3.0).await?).await?,
+                None => hold(target, search(target, run.rate() / 2.0).await?).await?,
             };
             speed.sustained.push(held);
         }
