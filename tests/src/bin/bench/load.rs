@@ -221,17 +221,17 @@ async fn evaluate(
     elapsed: Duration,
     told: Option<&Told>,
 ) -> Run {
-    let created = samples
+    let created: Vec<&str> = samples
         .iter()
-        .filter(|sample| sample.order.is_some())
-        .count();
+        .filter_map(|sample| sample.order.as_deref())
+        .collect();
     let deadline = Instant::now() + DELAY + TOLD_LIMIT;
-    while told.is_some_and(|told| told.count() < created) && Instant::now() < deadline {
+    while told.is_some_and(|told| !told.has_all(&created)) && Instant::now() < deadline {
         sleep(Duration::from_millis(20)).await;
     }
     let mut run = Run {
         orders: samples.len(),
-        refused: samples.len() - created,
+        refused: samples.len() - created.len(),
         untold: 0,
         elapsed,
         create: latencies(),

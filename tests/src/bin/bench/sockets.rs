@@ -113,7 +113,9 @@ impl Told {
             .remove(order)
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// Whether each of `orders` was told. Others may have been as well: those that were accepted, but not stored in time.
+    pub(crate) fn has_all(&self, orders: &[&str]) -> bool {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.iter().all(|order| told.contains_key(*order))
     }
 }
