@@ -7,6 +7,7 @@
 mod age;
 mod ceiling;
 mod client;
+mod deployment;
 mod fanout;
 mod footprint;
 mod generator;
@@ -94,7 +95,7 @@ async fn main() -> Result<()> {
         latency::measure(&mut report, &baseline, &pipeline).await?;
     }
     if wanted(Part::Throughput) {
-        throughput::measure(&site, &mut report, &baseline, &pipeline).await?;
+        throughput::measure(&site, &mut report).await?;
     }
     if wanted(Part::Generator) {
         generator::measure(&site, &mut report).await?;

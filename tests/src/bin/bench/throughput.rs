@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{
     ceiling::Ceiling,
+    deployment::{Deployment, Design, WARM_UP},
     load::{Run, Target, burst, paced, warm_up},
     report::{Line, Report, median, millis},
     site::{Site, Usage, usage},
@@ -13,7 +14,6 @@ use crate::{
 
 /// How many rounds; the medians are reported.
 const ROUNDS: usize = 3;
-const WARM_UP: usize = 2_000;
 const BURST: usize = 20_000;
 /// How long a rate is tried, most of it with payments, and how long it must hold.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -41,36 +41,33 @@ pub(crate) struct Held {
     cpu: BTreeMap<String, Duration>,
 }
 
-/// Measures all three.
-pub(crate) async fn measure(
-    site: &Site,
-    report: &mut Report<'_>,
-    baseline: &Target,
-    pipeline: &Target,
-) -> Result<()> {
-    for target in [baseline, pipeline] {
-        warm_up(target, WARM_UP).await?;
-    }
+/// Measures all three. Like the ceiling's collections, everything is new for each burst and each rate, so that a rate
+/// that was too high is not paid for by those after it; what age costs is measured by itself.
+pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> {
     let mut ceiling = Ceiling::new(site).await?;
     let mut ceilings = Vec::new();
     let mut speeds = [Speed::default(), Speed::default()];
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}: the ceiling");
         ceilings.push(ceiling.measure().await?);
-        for (target, speed) in [baseline, pipeline].into_iter().zip(&mut speeds) {
-            eprintln!(
-                "round {round} of {ROUNDS}: the {}, {BURST} orders at once",
-                target.name
-            );
-            let run = burst(target, BURST).await?;
+        for (design, speed) in [Design::Baseline, Design::Pipeline]
+            .into_iter()
+            .zip(&mut speeds)
+        {
+            let name = design.name();
+            eprintln!("round {round} of {ROUNDS}: the {name}");
+            let deployment = Deployment::start(site, design, name).await?;
+            eprintln!("{name}: {BURST} orders at once");
+            let run = burst(&deployment.target, BURST).await?;
             eprintln!("  {}", brief(&run));
+            deployment.stop().await?;
             speed.bursts.push(run.rate());
-            let start = speed.sustained.last().map(|held| held.rate);
-            let held = match start {
-                Some(rate) => hold(target, rate).await?,
-                None => hold(target, search(target, run.rate() / 2.0).await?).await?,
+            let attempt = async |rate, length| load_new(site, design, rate, length).await;
+            let start = match speed.sustained.last() {
+                Some(held) => held.rate,
+                None => search(attempt, run.rate() / 2.0).await?,
             };
-            speed.sustained.push(held);
+            speed.sustained.push(hold(attempt, start).await?);
         }
     }
     tell(report, &ceiling, ceilings, speeds)
@@ -85,21 +82,17 @@ pub(crate) async fn profile(
 ) -> Result<()> {
     warm_up(target, WARM_UP).await?;
     let held = load(target, rate, Duration::from_secs(seconds)).await?;
-    eprintln!("  {}", brief(&held.run));
     tell_cpu(report, &held)
 }
 
-/// The highest rate that is held for a short while, beginning with `rate`.
-pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
+/// The highest rate that is held for a short while, beginning with `rate`; an `attempt` is a rate and a length.
+pub(crate) async fn search(
+    attempt: impl AsyncFn(f64, Duration) -> Result<Held>,
+    mut rate: f64,
+) -> Result<f64> {
     let mut held = None;
     loop {
-        eprintln!(
-            "{}: {rate:.0} orders/s for {} s",
-            target.name,
-            TRIAL.as_secs()
-        );
-        let run = paced(target, rate, TRIAL).await?;
-        eprintln!("  {}", brief(&run));
+        let run = attempt(rate, TRIAL).await?.run;
         match (broken(&run), held) {
             (None, _) => {
                 held = Some(rate);
@@ -118,17 +111,14 @@ pub(crate) async fn search(target: &Target, mut rate: f64) -> Result<f64> {
 }
 
 /// The highest rate that is held long enough: from `rate` upwards while it holds, or else downwards until one does.
-pub(crate) async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
+pub(crate) async fn hold(
+    attempt: impl AsyncFn(f64, Duration) -> Result<Held>,
+    mut rate: f64,
+) -> Result<Held> {
     let mut best = None;
     let mut is_falling = false;
     loop {
-        eprintln!(
-            "{}: {rate:.0} orders/s for {} s",
-            target.name,
-            HOLD.as_secs()
-        );
-        let held = load(target, rate, HOLD).await?;
-        eprintln!("  {}", brief(&held.run));
+        let held = attempt(rate, HOLD).await?;
         match broken(&held.run) {
             None if is_falling => return Ok(held),
             None => {
@@ -147,11 +137,31 @@ pub(crate) async fn hold(target: &Target, mut rate: f64) -> Result<Held> {
     }
 }
 
-async fn load(target: &Target, rate: f64, length: Duration) -> Result<Held> {
+/// Loads what is deployed already.
+pub(crate) async fn load(target: &Target, rate: f64, length: Duration) -> Result<Held> {
+    eprintln!(
+        "{}: {rate:.0} orders/s for {} s",
+        target.name,
+        length.as_secs()
+    );
     let before = usage()?;
     let run = paced(target, rate, length).await?;
     let cpu = per_order(&before, &usage()?, run.orders);
+    eprintln!("  {}", brief(&run));
     Ok(Held { rate, run, cpu })
+}
+
+/// Loads a deployment of its own.
+pub(crate) async fn load_new(
+    site: &Site,
+    design: Design,
+    rate: f64,
+    length: Duration,
+) -> Result<Held> {
+    let deployment = Deployment::start(site, design, design.name()).await?;
+    let held = load(&deployment.target, rate, length).await?;
+    deployment.stop().await?;
+    Ok(held)
 }
 
 /// Why a load was too much.
@@ -236,7 +246,7 @@ fn tell(
         row
     };
     let note = format!(
-        "Ceiling: {ceiling}. Sustained: the highest rate held for {} s, every order answered 201, listed, paid and told by Socket.IO, create p99 below {CREATE_LIMIT_MS} ms, payments not falling behind. Burst: {BURST} orders over 256 connections.",
+        "Ceiling: {ceiling}. Sustained: the highest rate held for {} s, every order answered 201, listed, paid and told by Socket.IO, create p99 below {CREATE_LIMIT_MS} ms, payments not falling behind. Burst: {BURST} orders over 256 connections. Databases and processes are new for each burst and each rate that is tried.",
         HOLD.as_secs()
     );
     report.table(

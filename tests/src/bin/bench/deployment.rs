@@ -1,0 +1,96 @@
+//! Either design with a database and processes of its own: what was measured before does not count.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Result;
+use orders_testkit::NatsServer;
+
+use crate::{
+    load::{Target, warm_up},
+    site::{Program, Site},
+    stock::Stock,
+};
+
+/// How many orders it takes before it is handed out.
+pub(crate) const WARM_UP: usize = 2_000;
+
+/// What is deployed.
+#[derive(Clone, Copy)]
+pub(crate) enum Design {
+    Baseline,
+    Pipeline,
+}
+
+impl Design {
+    /// The name of one of this design with nothing stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "new baseline",
+            Self::Pipeline => "new pipeline",
+        }
+    }
+}
+
+/// A new database, warmed up, and what works on it.
+pub(crate) struct Deployment {
+    pub(crate) target: Target,
+    pub(crate) stock: Stock,
+    programs: Vec<Program>,
+    nats: Option<NatsServer>,
+    folder: PathBuf,
+}
+
+impl Deployment {
+    pub(crate) async fn start(site: &Site, design: Design, name: &'static str) -> Result<Self> {
+        let database = format!("bench_{}", name.replace(' ', "_"));
+        let folder = site.results.join(&database);
+        // A run that was cut short leaves it behind.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        let mongo = site.database(&database);
+        let mut programs = Vec::new();
+        let mut nats = None;
+        match design {
+            Design::Baseline => {
+                programs.push(site.start("baseline", &[("MONGO_URL", &mongo)]).await?.0)
+            }
+            Design::Pipeline => {
+                let server = NatsServer::start(&folder).await;
+                let url = server.url();
+                nats = Some(server);
+                let servers = [("NATS_URL", &*url), ("MONGO_URL", &mongo)];
+                for daemon in ["writer", "projector", "payment-simulator", "realtime"] {
+                    programs.push(site.start(daemon, &servers).await?.0);
+                }
+                let realtime = programs.last().map_or("", |realtime| &realtime.url);
+                let env = [&servers[..], &[("ORDERS_REALTIME_URLS", realtime)]].concat();
+                programs.push(site.start("edge", &env).await?.0);
+            }
+        }
+        let api = programs.last().map_or("", |api| &api.url);
+        let target = Target::new(name, api);
+        warm_up(&target, WARM_UP).await?;
+        Ok(Self {
+            target,
+            stock: Stock::open(&mongo).await?,
+            programs,
+            nats,
+            folder,
+        })
+    }
+
+    /// Stops it and removes what it has stored.
+    pub(crate) async fn stop(self) -> Result<()> {
+        for program in self.programs {
+            program.stop().await?;
+        }
+        if let Some(mut nats) = self.nats {
+            nats.kill().await;
+        }
+        self.stock.drop().await?;
+        fs::remove_dir_all(self.folder)?;
+        Ok(())
+    }
+}
