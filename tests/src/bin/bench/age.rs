@@ -41,11 +41,6 @@ async fn fill(stock: &Stock, count: usize) -> Result<()> {
 struct Speed(Vec<(u64, f64)>);
 
 impl Speed {
-    /// The rate of the last round.
-    fn last(&self) -> Option<f64> {
-        self.0.last().map(|(_, rate)| *rate)
-    }
-
     fn rate(&self) -> f64 {
         median(self.0.iter().map(|(_, rate)| *rate).collect())
     }
@@ -71,30 +66,26 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, count: usize) 
     fill(&old.stock, count).await?;
     let try_new = async |rate, length| load_new(site, Design::Pipeline, rate, length).await;
     let try_old = async |rate, length| load(&old.target, rate, length).await;
-    let [mut young_speed, mut old_speed] = [Speed::default(), Speed::default()];
+    let [mut young, mut aged] = [Speed::default(), Speed::default()];
+    let mut rate = search(try_new, FIRST_RATE).await?;
     for round in 1..=ROUNDS {
-        let start = match young_speed.last() {
-            Some(rate) => rate,
-            None => search(try_new, FIRST_RATE).await?,
-        };
-        let young = hold(try_new, start).await?.rate;
-        young_speed.0.push((WARM_UP as u64, young));
+        eprintln!("round {round} of {ROUNDS}: new pipelines");
+        rate = hold(try_new, rate).await?.rate;
+        young.0.push((WARM_UP as u64, rate));
         let stored = old.stock.orders.estimated_document_count().await?;
         eprintln!("round {round} of {ROUNDS}: the old pipeline with {stored} orders stored");
-        // Every rate that it does not hold makes it older, so it begins with what it must hold.
-        let start = old_speed.last().unwrap_or(young * (1.0 - TOLERANCE));
-        old_speed.0.push((stored, hold(try_old, start).await?.rate));
+        aged.0.push((stored, hold(try_old, rate).await?.rate));
     }
     old.stop().await?;
-    tell(report, &young_speed, &old_speed)
+    tell(report, &young, &aged)
 }
 
 fn tell(report: &mut Report<'_>, young: &Speed, old: &Speed) -> Result<()> {
     report.table(
         "Age",
-        "The rate that is held, as in *Orders per second*, by a new pipeline in each round, and by one into whose collections orders were loaded as its daemons would have left them.",
+        "The rate that is held, as in *Orders per second*, by new pipelines, one for each rate that is tried, and by an old one, into whose collections orders were loaded as its daemons would have left them, and which keeps the orders of all rates that it was tried with. Both begin with the same rate in each round. They share the database server, whose upkeep of the old collections goes on meanwhile.",
         &["pipeline", "orders stored at first", "median", "rounds"],
-        &[young.row("young"), old.row("old")],
+        &[young.row("new"), old.row("old")],
     )?;
     let ratio = old.rate() / young.rate();
     let stored = old.0.first().map_or(0, |(stored, _)| *stored);

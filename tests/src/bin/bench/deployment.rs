@@ -1,4 +1,4 @@
-//! Either design with a database and processes of its own: what was measured before does not count.
+//! Either design with a database and processes of its own, on the database server that all share.
 
 use std::{fs, path::PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) enum Design {
 }
 
 impl Design {
-    /// The name of one of this design with nothing stored.
+    /// The name of a new one of this design.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Baseline => "new baseline",
@@ -31,7 +31,7 @@ impl Design {
     }
 }
 
-/// A new database, warmed up, and what works on it.
+/// A database and what works on it, warmed up.
 pub(crate) struct Deployment {
     pub(crate) target: Target,
     pub(crate) stock: Stock,
@@ -50,31 +50,31 @@ impl Deployment {
         }
         fs::create_dir_all(&folder)?;
         let mongo = site.database(&database);
-        let mut programs = Vec::new();
-        let mut nats = None;
-        match design {
-            Design::Baseline => {
-                programs.push(site.start("baseline", &[("MONGO_URL", &mongo)]).await?.0)
-            }
+        let stock = Stock::open(&mongo).await?;
+        // A request that was on its way when the last one was stopped may have been carried out since.
+        stock.drop().await?;
+        let (mut programs, mut nats) = (Vec::new(), None);
+        let api = match design {
+            Design::Baseline => site.start("baseline", &[("MONGO_URL", &mongo)]).await?.0,
             Design::Pipeline => {
-                let server = NatsServer::start(&folder).await;
-                let url = server.url();
-                nats = Some(server);
+                let url = nats.insert(NatsServer::start(&folder).await).url();
                 let servers = [("NATS_URL", &*url), ("MONGO_URL", &mongo)];
-                for daemon in ["writer", "projector", "payment-simulator", "realtime"] {
+                for daemon in ["writer", "projector", "payment-simulator"] {
                     programs.push(site.start(daemon, &servers).await?.0);
                 }
-                let realtime = programs.last().map_or("", |realtime| &realtime.url);
-                let env = [&servers[..], &[("ORDERS_REALTIME_URLS", realtime)]].concat();
-                programs.push(site.start("edge", &env).await?.0);
+                let (realtime, _) = site.start("realtime", &servers).await?;
+                let env = [&servers[..], &[("ORDERS_REALTIME_URLS", &realtime.url)]].concat();
+                let (edge, _) = site.start("edge", &env).await?;
+                programs.push(realtime);
+                edge
             }
-        }
-        let api = programs.last().map_or("", |api| &api.url);
-        let target = Target::new(name, api);
+        };
+        let target = Target::new(name, &api.url);
+        programs.push(api);
         warm_up(&target, WARM_UP).await?;
         Ok(Self {
             target,
-            stock: Stock::open(&mongo).await?,
+            stock,
             programs,
             nats,
             folder,

@@ -5,15 +5,16 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::{
+    deployment::{Deployment, Design, WARM_UP},
     load::{Target, paced, warm_up},
     report::{Report, median, millis},
+    site::Site,
     throughput::brief,
 };
 
 const RATES: [f64; 2] = [60.0, 150.0];
 const LENGTH: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 3;
-const WARM_UP: usize = 500;
 const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
 /// One target at one rate, by round.
@@ -24,15 +25,10 @@ struct Latency {
 }
 
 /// Measures both targets at each rate, in alternating rounds.
-pub(crate) async fn measure(
-    report: &mut Report<'_>,
-    baseline: &Target,
-    pipeline: &Target,
-) -> Result<()> {
-    let targets = [baseline, pipeline];
-    for target in targets {
-        warm_up(target, WARM_UP).await?;
-    }
+pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Target) -> Result<()> {
+    let baseline = Deployment::start(site, Design::Baseline, "baseline").await?;
+    warm_up(pipeline, WARM_UP).await?;
+    let targets = [&baseline.target, pipeline];
     let mut found: [[Latency; 2]; 2] = Default::default();
     for round in 1..=ROUNDS {
         for (rate, found) in RATES.into_iter().zip(&mut found) {
@@ -57,6 +53,7 @@ pub(crate) async fn measure(
             }
         }
     }
+    baseline.stop().await?;
     tell(report, found)
 }
 

@@ -28,8 +28,6 @@ const DEEP_PAGES: usize = 8;
 const BY_NUMBER: &str = "page in the middle, by number";
 /// How many times the latency in a short list is still the same.
 const SAME: f64 = 1.5;
-/// Orders below this number are those of other parts.
-const FIRST: usize = 1_000_000_000;
 /// A prime above any number of rows: its multiples visit every one of them, one here, one there.
 const STRIDE: usize = 1_000_000_007;
 
@@ -70,7 +68,7 @@ async fn load(site: &Site, [small, middle, large]: [usize; 3]) -> Result<()> {
             _ if place < small + middle => middle,
             _ => large,
         };
-        stock::row(&tenant(size), FIRST + n)
+        stock::row(&tenant(size), n)
     };
     stock::fill(&Stock::open(&site.mongo).await?.rows, count, row).await
 }

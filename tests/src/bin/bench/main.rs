@@ -1,7 +1,7 @@
 //! The benchmark: what the pipeline does, against what it could do, in one run on one machine.
 //!
-//! `cargo xtask bench` starts the servers and the daemons and calls it with their addresses. All load goes to those
-//! addresses, is bounded in count and time, and stops by itself.
+//! `cargo xtask bench` starts the servers and the daemons and calls it with their addresses. All load goes to those, and to
+//! what it starts beside them, is bounded in count and time, and stops by itself.
 #![expect(clippy::print_stdout, reason = "a report is what it makes")]
 
 mod age;
@@ -87,12 +87,9 @@ async fn main() -> Result<()> {
         "each table goes to {} as soon as it is measured",
         site.results.join("report.md").display()
     );
-    let database = site.database("bench_baseline");
-    let (program, _) = site.start("baseline", &[("MONGO_URL", &database)]).await?;
-    let baseline = Target::new("baseline", &program.url);
 
     if wanted(Part::Latency) {
-        latency::measure(&mut report, &baseline, &pipeline).await?;
+        latency::measure(&site, &mut report, &pipeline).await?;
     }
     if wanted(Part::Throughput) {
         throughput::measure(&site, &mut report).await?;
@@ -114,7 +111,6 @@ async fn main() -> Result<()> {
         lists::measure(&site, &mut report, options.list_rows).await?;
     }
     report.finish()?;
-    program.stop().await?;
     eprintln!("the report and the plots are in {}", site.results.display());
     Ok(())
 }

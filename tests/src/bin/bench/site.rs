@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -74,13 +74,16 @@ impl Site {
         format!("{server}/{name}")
     }
 
-    /// Starts one more `program` of ours, on a port of its own, and waits until it is ready; how long that took.
+    /// Starts one more `program` of ours, on a port of its own, and waits until it is ready; how long that took. Its log is
+    /// among the results.
     pub(crate) async fn start(
         &self,
         program: &str,
         env: &[(&str, &str)],
     ) -> Result<(Program, Duration)> {
         let port = orders_testkit::free_port();
+        let log = self.results.join(format!("{program}.log"));
+        let log = File::options().create(true).append(true).open(log)?;
         let began = Instant::now();
         let child = Command::new(self.binaries.join(program))
             .env("NATS_URL", &self.nats)
@@ -88,6 +91,7 @@ impl Site {
             .env("ORDERS_LOG__FILTER", "warn")
             .envs(env.iter().copied())
             .env("PORT", port.to_string())
+            .stdout(log)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {program}"))?;
@@ -121,7 +125,11 @@ impl Program {
         Ok(Process::read(id).context("it has ended")?.memory)
     }
 
+    /// Kills it; an error if it has ended by itself.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} has ended by itself: {status}", self.url);
+        }
         self.child.kill().await?;
         Ok(())
     }
@@ -189,7 +197,8 @@ impl Process {
         let (_, name) = start.split_once('(')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
-        let ticks = number(11)? + number(12)?;
+        // With those of its children that have ended, as autovacuum's workers do.
+        let ticks = number(11)? + number(12)? + number(13)? + number(14)?;
         Some(Self {
             name: name.to_owned(),
             parent: u32::try_from(number(1)?).ok()?,

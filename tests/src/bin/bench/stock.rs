@@ -45,7 +45,7 @@ impl Stock {
     }
 
     /// Removes the whole database.
-    pub(crate) async fn drop(self) -> Result<()> {
+    pub(crate) async fn drop(&self) -> Result<()> {
         Ok(self.database.drop().await?)
     }
 }

@@ -41,8 +41,8 @@ pub(crate) struct Held {
     cpu: BTreeMap<String, Duration>,
 }
 
-/// Measures all three. Like the ceiling's collections, everything is new for each burst and each rate, so that a rate
-/// that was too high is not paid for by those after it; what age costs is measured by itself.
+/// Measures all three. Like the ceiling's collections, databases and processes are new for each burst and each rate: what
+/// a rate that was too high leaves behind would be paid for by the next. What age costs is measured by itself.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> {
     let mut ceiling = Ceiling::new(site).await?;
     let mut ceilings = Vec::new();
@@ -246,7 +246,7 @@ fn tell(
         row
     };
     let note = format!(
-        "Ceiling: {ceiling}. Sustained: the highest rate held for {} s, every order answered 201, listed, paid and told by Socket.IO, create p99 below {CREATE_LIMIT_MS} ms, payments not falling behind. Burst: {BURST} orders over 256 connections. Databases and processes are new for each burst and each rate that is tried.",
+        "Ceiling: {ceiling}. Sustained: the highest rate held for {} s, every order answered 201, listed, paid and told by Socket.IO, create p99 below {CREATE_LIMIT_MS} ms, payments not falling behind. Burst: {BURST} orders over 256 connections. Databases (on the same server), nats-server and daemons are new for each burst and each rate that is tried, and warmed up by {WARM_UP} orders.",
         HOLD.as_secs()
     );
     report.table(
