@@ -11,12 +11,14 @@ use tokio::task::JoinSet;
 
 use crate::{
     client::{Connection, GET},
-    report::{Line, Report, latencies, millis, record},
+    report::{Line, Report, latencies, median, millis, record},
     site::Site,
     sockets::between,
     stock::{self, BUYERS, Stock},
 };
 
+/// How many rounds; the medians are reported.
+const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 16;
 const WARM_UP: Duration = Duration::from_secs(1);
 const LENGTH: Duration = Duration::from_secs(5);
@@ -31,8 +33,8 @@ const SAME: f64 = 1.5;
 /// A prime above any number of rows: its multiples visit every one of them, one here, one there.
 const STRIDE: usize = 1_000_000_007;
 
-/// What was asked of a list, and how long the answers took.
-struct Asked {
+/// How one round of questions was answered.
+struct Answers {
     latency: Histogram<u64>,
     /// Answers per second.
     rate: f64,
@@ -40,22 +42,49 @@ struct Asked {
     failed: usize,
 }
 
+/// What is asked of the list of `size` orders, and how it was answered, by round.
+struct Question {
+    what: &'static str,
+    size: usize,
+    paths: Arc<Vec<String>>,
+    rates: Vec<f64>,
+    /// In milliseconds, as `p99`.
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    failed: usize,
+}
+
 /// Loads three tenants, each ten times the one before, up to `most` rows, and asks for their lists.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -> Result<()> {
     let sizes = [most / 100, most / 10, most];
     load(site, sizes).await?;
-    let mut found = Vec::new();
+    let mut asked = Vec::new();
     for size in sizes {
-        for (what, paths) in questions(&site.edge, size).await? {
-            let paths = Arc::new(paths);
-            ask(&site.edge, &paths, WARM_UP).await?;
-            let asked = ask(&site.edge, &paths, LENGTH).await?;
-            let p99 = millis(&asked.latency, 0.99);
-            eprintln!("{size} orders, {what}: p99 {p99:.1} ms");
-            found.push((what, size, asked));
+        let of_size = questions(&site.edge, size).await?.into_iter();
+        asked.extend(of_size.map(|(what, paths)| Question {
+            what,
+            size,
+            paths: Arc::new(paths),
+            rates: Vec::new(),
+            p50: Vec::new(),
+            p99: Vec::new(),
+            failed: 0,
+        }));
+    }
+    for round in 1..=ROUNDS {
+        for question in &mut asked {
+            ask(&site.edge, &question.paths, WARM_UP).await?;
+            let answers = ask(&site.edge, &question.paths, LENGTH).await?;
+            let p99 = millis(&answers.latency, 0.99);
+            let (size, what) = (question.size, question.what);
+            eprintln!("round {round} of {ROUNDS}: {size} orders, {what}: p99 {p99:.1} ms");
+            question.rates.push(answers.rate);
+            question.p50.push(millis(&answers.latency, 0.5));
+            question.p99.push(p99);
+            question.failed += answers.failed;
         }
     }
-    tell(report, sizes, &found)
+    tell(report, sizes, &asked)
 }
 
 /// Writes the rows of all three tenants in one go, so that each has rows of the others around its own.
@@ -118,7 +147,7 @@ async fn next(edge: &str, path: &str) -> Result<Option<String>> {
 }
 
 /// Asks for `paths` over all connections for `length`, each time as soon as the last answer is there.
-async fn ask(edge: &str, paths: &Arc<Vec<String>>, length: Duration) -> Result<Asked> {
+async fn ask(edge: &str, paths: &Arc<Vec<String>>, length: Duration) -> Result<Answers> {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for first in 0..CONNECTIONS {
@@ -147,33 +176,29 @@ async fn ask(edge: &str, paths: &Arc<Vec<String>>, length: Duration) -> Result<A
         failed += failed_of_one;
     }
     let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
-    Ok(Asked {
+    Ok(Answers {
         latency,
         rate,
         failed,
     })
 }
 
-fn tell(
-    report: &mut Report<'_>,
-    sizes: [usize; 3],
-    found: &[(&'static str, usize, Asked)],
-) -> Result<()> {
-    let rows: Vec<_> = found
+fn tell(report: &mut Report<'_>, sizes: [usize; 3], asked: &[Question]) -> Result<()> {
+    let rows: Vec<_> = asked
         .iter()
-        .map(|(what, size, asked)| {
+        .map(|question| {
             vec![
-                (*what).to_owned(),
-                size.to_string(),
-                format!("{:.0}", asked.rate),
-                format!("{:.1}", millis(&asked.latency, 0.5)),
-                format!("{:.1}", millis(&asked.latency, 0.99)),
-                asked.failed.to_string(),
+                question.what.to_owned(),
+                question.size.to_string(),
+                format!("{:.0}", median(question.rates.clone())),
+                format!("{:.1}", median(question.p50.clone())),
+                format!("{:.1}", median(question.p99.clone())),
+                question.failed.to_string(),
             ]
         })
         .collect();
     let note = format!(
-        "`GET /api/orders` of a tenant with that many orders among {} in the collection, pages of {PAGE}; {CONNECTIONS} connections, each asking again as soon as it is answered, for {} s after {} s of warm-up. Milliseconds from request to answer.",
+        "`GET /api/orders` of a tenant with that many orders among {} in the collection, pages of {PAGE}; {CONNECTIONS} connections, each asking again as soon as it is answered, for {} s after {} s of warm-up. Milliseconds from request to answer; medians of {ROUNDS} rounds.",
         sizes.iter().sum::<usize>(),
         LENGTH.as_secs(),
         WARM_UP.as_secs()
@@ -183,13 +208,15 @@ fn tell(
 
     let [small, _, large] = sizes;
     let p99 = |what: &str, size: usize| {
-        let of = |found: &&(&str, usize, Asked)| found.0 == what && found.1 == size;
-        let (_, _, asked) = found.iter().find(of).context("every size was asked")?;
-        anyhow::Ok(millis(&asked.latency, 0.99))
+        let is = |question: &&Question| question.what == what && question.size == size;
+        let question = asked.iter().find(is).context("every size was asked")?;
+        anyhow::Ok(median(question.p99.clone()))
     };
-    let asked = found.iter().filter(|(_, size, _)| *size == small);
     let mut lines = Vec::new();
-    for (what, _, _) in asked.filter(|(what, _, _)| *what != BY_NUMBER) {
+    for &Question { what, size, .. } in asked {
+        if size != small || what == BY_NUMBER {
+            continue;
+        }
         let times = p99(what, large)? / p99(what, small)?;
         report.goal(
             &format!("{what}: p99 with {large} orders, of that with {small}"),
@@ -201,7 +228,7 @@ fn tell(
             .iter()
             .map(|&size| Ok((size as f64 / 1e3, p99(what, size)?)));
         lines.push(Line {
-            name: (*what).to_owned(),
+            name: what.to_owned(),
             points: points.collect::<Result<_>>()?,
         });
     }
