@@ -44,6 +44,8 @@ pub(crate) struct Site {
     pub(crate) binaries: PathBuf,
     /// The folder for what is found out.
     pub(crate) results: PathBuf,
+    /// Held until this process ends.
+    _lock: File,
 }
 
 impl Site {
@@ -55,6 +57,8 @@ impl Site {
         let binaries = program.parent().context("a folder")?.to_owned();
         let results = binaries.with_file_name("bench");
         fs::create_dir_all(&results)?;
+        let lock = File::create(results.join("lock"))?;
+        lock.try_lock().context("another benchmark is under way")?;
         Ok(Self {
             edge: variable("EDGE_URL")?,
             web: variable("WEB_URL")?,
@@ -62,6 +66,7 @@ impl Site {
             mongo: variable("MONGO_URL")?,
             binaries,
             results,
+            _lock: lock,
         })
     }
 
