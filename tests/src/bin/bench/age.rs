@@ -80,15 +80,15 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, count: usize) 
     tell(report, &young, &aged)
 }
 
-fn tell(report: &mut Report<'_>, young: &Speed, old: &Speed) -> Result<()> {
+fn tell(report: &mut Report<'_>, young: &Speed, aged: &Speed) -> Result<()> {
     report.table(
         "Age",
         "The rate that is held, as in *Orders per second*, by new pipelines, one for each rate that is tried, and by an old one, into whose collections orders were loaded as its daemons would have left them, and which keeps the orders of all rates that it was tried with. Both begin with the same rate in each round. They share the database server, whose upkeep of the old collections goes on meanwhile.",
         &["pipeline", "orders stored at first", "median", "rounds"],
-        &[young.row("new"), old.row("old")],
+        &[young.row("new"), aged.row("old")],
     )?;
-    let ratio = old.rate() / young.rate();
-    let stored = old.0.first().map_or(0, |(stored, _)| *stored);
+    let ratio = aged.rate() / young.rate();
+    let stored = aged.0.first().map_or(0, |(stored, _)| *stored);
     report.goal(
         &format!("sustained with {stored} orders stored, of that of new pipelines"),
         format!("≥ {}", 1.0 - TOLERANCE),

@@ -41,6 +41,7 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
+    /// Starts it; its database is named after it.
     pub(crate) async fn start(site: &Site, design: Design, name: &'static str) -> Result<Self> {
         let database = format!("bench_{}", name.replace(' ', "_"));
         let folder = site.results.join(&database);
