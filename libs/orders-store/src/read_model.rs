@@ -1,11 +1,13 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
+use futures_util::FutureExt;
 use mongodb::{
     Collection,
     bson::{DateTime, Document, doc},
     options::Hint,
 };
 use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
+use tokio::sync::Semaphore;
 
 use crate::{
     Error, IndexDifference,
@@ -39,6 +41,9 @@ const BY_TIME: Index = Index {
     unique: false,
 };
 
+/// How many short reads are in the database at once: more of them share its cores, so that each takes long.
+pub(crate) const READS_AT_ONCE: usize = 6;
+
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
 pub struct ReadModel {
@@ -46,6 +51,7 @@ pub struct ReadModel {
     auto_migrate: bool,
     exact: Exact,
     totals: Totals,
+    turns: Arc<Semaphore>,
 }
 
 /// Which rows a list has.
@@ -103,6 +109,7 @@ impl ReadModel {
             auto_migrate,
             exact: Exact::default(),
             totals: Totals::default(),
+            turns: Arc::new(Semaphore::new(READS_AT_ONCE)),
         }
     }
 
@@ -168,7 +175,8 @@ impl ReadModel {
         let find = self
             .rows
             .find(doc! { "_id": id.as_str(), "tenantId": tenant.as_str() });
-        Ok(read(find, 1).await?.pop().map(Into::into))
+        let found = self.in_turn(read(find, 1).boxed()).await?.pop();
+        Ok(found.map(Into::into))
     }
 
     /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
@@ -222,7 +230,11 @@ impl ReadModel {
         if let Some(index) = index {
             find = find.hint(Hint::Keys(index.document()));
         }
-        read(find, query.limit.saturating_add(1)).await
+        let rows = read(find, query.limit.saturating_add(1));
+        if skip > EXACT {
+            return rows.await; // it takes long, so nobody shall wait for it
+        }
+        self.in_turn(rows.boxed()).await
     }
 
     async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
@@ -254,9 +266,21 @@ impl ReadModel {
             count = count.hint(Hint::Keys(keys));
         }
         match limit {
-            Some(limit) => within(DEADLINE, count.limit(limit)).await,
+            Some(limit) => self.in_turn(count.limit(limit).into_future()).await,
             None => within(SCAN_DEADLINE, count).await,
         }
+    }
+
+    /// Waits for its turn with a short read.
+    async fn in_turn<T, E>(&self, read: impl IntoFuture<Output = Result<T, E>>) -> Result<T, Error>
+    where
+        Error: From<E>,
+    {
+        within(DEADLINE, async {
+            let _turn = self.turns.acquire().await;
+            read.await
+        })
+        .await
     }
 }
 
