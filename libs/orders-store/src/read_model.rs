@@ -1,19 +1,18 @@
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use futures_util::FutureExt;
 use mongodb::{
     Collection,
     bson::{DateTime, Document, doc},
     options::Hint,
 };
 use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
-use tokio::sync::Semaphore;
 
 use crate::{
     Error, IndexDifference,
     document::{RowDocument, VersionDocument},
     index::{Index, ensure_indexes, index_differences},
     operation::{DEADLINE, SCAN_DEADLINE, insert_new, read, texts, within},
+    slots::Slots,
     totals::{EXACT, Exact, Total, Totals},
 };
 
@@ -41,8 +40,15 @@ const BY_TIME: Index = Index {
     unique: false,
 };
 
-/// How many short reads are in the database at once: more of them share its cores, so that each takes long.
-pub(crate) const READS_AT_ONCE: usize = 6;
+/// A page is short up to so many rows, with all that are before it. A count that stops at [`EXACT`] is short too: it reads
+/// nothing but the index.
+const SHORT_PAGE: u64 = 1_000;
+/// How many short reads are in the database at once.
+pub(crate) const SHORT_READS: usize = 6;
+/// How many long pages are in the database at once.
+pub(crate) const LONG_PAGES: usize = 2;
+/// How many counts of all rows are in the database at once.
+const COUNTS: usize = 2;
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
@@ -51,7 +57,9 @@ pub struct ReadModel {
     auto_migrate: bool,
     exact: Exact,
     totals: Totals,
-    turns: Arc<Semaphore>,
+    pub(crate) short: Slots,
+    pub(crate) long: Slots,
+    counts: Slots,
 }
 
 /// Which rows a list has.
@@ -109,7 +117,9 @@ impl ReadModel {
             auto_migrate,
             exact: Exact::default(),
             totals: Totals::default(),
-            turns: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            short: Slots::new(SHORT_READS),
+            long: Slots::new(LONG_PAGES),
+            counts: Slots::new(COUNTS),
         }
     }
 
@@ -175,8 +185,7 @@ impl ReadModel {
         let find = self
             .rows
             .find(doc! { "_id": id.as_str(), "tenantId": tenant.as_str() });
-        let found = self.in_turn(read(find, 1).boxed()).await?.pop();
-        Ok(found.map(Into::into))
+        Ok(read(find, 1).await?.pop().map(Into::into))
     }
 
     /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
@@ -230,11 +239,14 @@ impl ReadModel {
         if let Some(index) = index {
             find = find.hint(Hint::Keys(index.document()));
         }
-        let rows = read(find, query.limit.saturating_add(1));
-        if skip > EXACT {
-            return rows.await; // it takes long, so nobody shall wait for it
+        let rows = query.limit.saturating_add(1);
+        if skip.saturating_add(rows) > SHORT_PAGE {
+            let _slot = self.long.wait().await?;
+            // Else the server goes on when nobody waits any more.
+            return read(find.max_time(DEADLINE), rows).await;
         }
-        self.in_turn(rows.boxed()).await
+        let _slot = self.short.soon().await;
+        read(find, rows).await
     }
 
     async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
@@ -265,22 +277,13 @@ impl ReadModel {
         if let Some(keys) = hint {
             count = count.hint(Hint::Keys(keys));
         }
-        match limit {
-            Some(limit) => self.in_turn(count.limit(limit).into_future()).await,
-            None => within(SCAN_DEADLINE, count).await,
+        if let Some(limit) = limit {
+            let _slot = self.short.soon().await;
+            within(DEADLINE, count.limit(limit)).await
+        } else {
+            let _slot = self.counts.wait().await?;
+            within(SCAN_DEADLINE, count.max_time(SCAN_DEADLINE)).await
         }
-    }
-
-    /// Waits for its turn with a short read.
-    async fn in_turn<T, E>(&self, read: impl IntoFuture<Output = Result<T, E>>) -> Result<T, Error>
-    where
-        Error: From<E>,
-    {
-        within(DEADLINE, async {
-            let _turn = self.turns.acquire().await;
-            read.await
-        })
-        .await
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     env,
     panic::resume_unwind,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use futures_util::future::join_all;
@@ -21,7 +22,10 @@ use orders_domain::Order;
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::read_model::READS_AT_ONCE;
+use crate::{
+    read_model::{LONG_PAGES, SHORT_READS},
+    slots::SHORT_PATIENCE,
+};
 
 /// Runs `test` on a database of its own, which is dropped afterwards.
 async fn on_a_database<F>(test: impl FnOnce(Store) -> F)
@@ -943,60 +947,48 @@ async fn pages_by_id_are_read_off_the_index() {
     .await;
 }
 
-/// A store on the same database that tells of its commands.
-async fn observed(store: &Store, observe: impl Fn(CommandEvent) + Send + Sync + 'static) -> Store {
-    let url = env::var("ORDERS_TEST_MONGO_URL").unwrap();
-    let mut options = ClientOptions::parse(url).await.unwrap();
-    options.command_event_handler = Some(EventHandler::callback(observe));
-    let client = Client::with_options(options).unwrap();
-    Store {
-        database: client.database(store.database.name()),
-        ..store.clone()
-    }
-}
-
 /// A store on the same database that keeps the commands it sends.
 async fn watched(store: &Store) -> (Store, Arc<Mutex<Vec<Document>>>) {
+    let url = env::var("ORDERS_TEST_MONGO_URL").unwrap();
+    let mut options = ClientOptions::parse(url).await.unwrap();
     let sent = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&sent);
-    let observed = observed(store, move |event| {
+    let keep = move |event| {
         if let CommandEvent::Started(command) = event {
             keep.lock().unwrap().push(command.command);
         }
-    });
-    (observed.await, sent)
+    };
+    options.command_event_handler = Some(EventHandler::callback(keep));
+    let client = Client::with_options(options).unwrap();
+    let store = Store {
+        database: client.database(store.database.name()),
+        ..store.clone()
+    };
+    (store, sent)
 }
 
 #[tokio::test]
-async fn few_short_reads_are_in_the_database_at_once() {
+async fn pages_wait_for_slots() {
     on_a_database(|store| async move {
         let rows = store.rows();
-        let events: Vec<OrderEvent> = (0..20)
-            .map(|n| order(&format!("r{n}"), n).created_event())
-            .collect();
-        insert_rows(&rows, &events).await;
+        insert_rows(&rows, &[order("r1", 1).created_event()]).await;
+        let first = list();
+        let deep = ListOrders {
+            page: 1_000,
+            ..list()
+        };
 
-        let under_way = Arc::new(Mutex::new((0_usize, 0_usize)));
-        let count = Arc::clone(&under_way);
-        let observed = observed(&store, move |event| {
-            let (now, most) = &mut *count.lock().unwrap();
-            match event {
-                CommandEvent::Started(_) => *now += 1,
-                _ => *now -= 1,
-            }
-            *most = (*most).max(*now);
-        });
-        let rows = observed.await.rows();
-        let reads = (0..100).map(|n| {
-            let rows = rows.clone();
-            async move {
-                let order = id(&format!("r{}", n % 20));
-                assert!(rows.get(&filter().tenant, &order).await.unwrap().is_some());
-                assert_eq!(rows.list(&list()).await.unwrap().items.len(), 10);
-            }
-        });
-        join_all(reads).await;
-        assert_eq!(*under_way.lock().unwrap(), (0, READS_AT_ONCE));
+        let long = join_all((0..LONG_PAGES).map(|_| rows.long.wait())).await;
+        assert!(rows.list(&deep).await.unwrap_err().is_transient());
+        assert_eq!(rows.list(&first).await.unwrap().items.len(), 1);
+        drop(long);
+        assert_eq!(rows.list(&deep).await, Ok(no_page_of(1)));
+
+        let short = join_all((0..SHORT_READS).map(|_| rows.short.soon())).await;
+        let asked = Instant::now();
+        assert_eq!(rows.list(&first).await.unwrap().items.len(), 1);
+        assert!(asked.elapsed() >= SHORT_PATIENCE);
+        drop(short);
     })
     .await;
 }

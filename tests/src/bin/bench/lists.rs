@@ -28,6 +28,9 @@ const PAGE: usize = 10;
 const DEEP_PAGES: usize = 8;
 /// What the goals leave out: it has to count all rows before the page.
 const BY_NUMBER: &str = "page in the middle, by number";
+/// The same as `FIRST`, while as many connections ask for the longest list `BY_NUMBER`.
+const BESIDE: &str = "first page, beside pages in the middle by number";
+const FIRST: &str = "first page";
 /// How many times the latency in a short list is still the same.
 const SAME: f64 = 1.5;
 /// A prime above any number of rows: its multiples visit every one of them, one here, one there.
@@ -54,6 +57,30 @@ struct Question {
     failed: usize,
 }
 
+impl Question {
+    fn new(what: &'static str, size: usize, paths: Arc<Vec<String>>) -> Self {
+        Self {
+            what,
+            size,
+            paths,
+            rates: Vec::new(),
+            p50: Vec::new(),
+            p99: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    fn record(&mut self, round: usize, answers: &Answers) {
+        let p99 = millis(&answers.latency, 0.99);
+        let (size, what) = (self.size, self.what);
+        eprintln!("round {round} of {ROUNDS}: {size} orders, {what}: p99 {p99:.1} ms");
+        self.rates.push(answers.rate);
+        self.p50.push(millis(&answers.latency, 0.5));
+        self.p99.push(p99);
+        self.failed += answers.failed;
+    }
+}
+
 /// Loads three tenants, each ten times the one before, up to `most` rows, and asks for their lists.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -> Result<()> {
     let sizes = [most / 100, most / 10, most];
@@ -61,33 +88,35 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -
     let mut asked = Vec::new();
     for size in sizes {
         let of_size = questions(&site.edge, size).await?.into_iter();
-        asked.extend(of_size.map(|(what, paths)| Question {
-            what,
-            size,
-            paths: Arc::new(paths),
-            rates: Vec::new(),
-            p50: Vec::new(),
-            p99: Vec::new(),
-            failed: 0,
-        }));
+        asked.extend(of_size.map(|(what, paths)| Question::new(what, size, Arc::new(paths))));
     }
-    // What counts all rows goes on in the database after its answer, so it comes last.
+    // Pages by number keep the database busy, so they come last.
     for by_number in [false, true] {
         for round in 1..=ROUNDS {
             let now = asked.iter_mut();
             for question in now.filter(|question| (question.what == BY_NUMBER) == by_number) {
                 ask(&site.edge, &question.paths, WARM_UP).await?;
                 let answers = ask(&site.edge, &question.paths, LENGTH).await?;
-                let p99 = millis(&answers.latency, 0.99);
-                let (size, what) = (question.size, question.what);
-                eprintln!("round {round} of {ROUNDS}: {size} orders, {what}: p99 {p99:.1} ms");
-                question.rates.push(answers.rate);
-                question.p50.push(millis(&answers.latency, 0.5));
-                question.p99.push(p99);
-                question.failed += answers.failed;
+                question.record(round, &answers);
             }
         }
     }
+    let paths = |what| {
+        let is = |question: &&Question| (question.what, question.size) == (what, most);
+        let question = asked.iter().find(is).context("it was asked")?;
+        anyhow::Ok(Arc::clone(&question.paths))
+    };
+    let by_number = paths(BY_NUMBER)?;
+    let mut beside = Question::new(BESIDE, most, paths(FIRST)?);
+    for round in 1..=ROUNDS {
+        let (answers, others) = tokio::join!(
+            ask(&site.edge, &beside.paths, LENGTH),
+            ask(&site.edge, &by_number, LENGTH)
+        );
+        others?;
+        beside.record(round, &answers?);
+    }
+    asked.push(beside);
     tell(report, sizes, &asked)
 }
 
@@ -119,7 +148,7 @@ async fn questions(edge: &str, size: usize) -> Result<Vec<(&'static str, Vec<Str
         .collect();
     let buyers = (0..BUYERS).map(|n| format!("{list}&buyerEmail={}", stock::buyer(n)));
     let mut questions = vec![
-        ("first page", vec![list.clone()]),
+        (FIRST, vec![list.clone()]),
         ("of one status", vec![format!("{list}&status=PAID")]),
         ("of one buyer", buyers.collect()),
     ];
