@@ -8,6 +8,9 @@ pub enum Error {
     /// The outcome is unknown or nothing happened: the same operation may succeed later.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// Too many long reads are under way: nothing happened, and the same operation may succeed later.
+    #[error("too many long reads are under way")]
+    Busy,
     /// The same operation will never succeed.
     #[error("the database refuses: {0}")]
     Refused(String),
@@ -19,7 +22,7 @@ pub enum Error {
 impl Error {
     /// Whether to try again.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy)
     }
 
     /// Whether a daemon that starts should wait for it to go away. Only what was forbidden to be mended stays as it is.
@@ -32,7 +35,7 @@ impl Error {
         match self {
             Self::Unavailable(why) => Self::Unavailable(format!("{what}: {why}")),
             Self::Refused(why) => Self::Refused(format!("{what}: {why}")),
-            unmigrated @ Self::Unmigrated(_) => unmigrated,
+            other @ (Self::Busy | Self::Unmigrated(_)) => other,
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::error::{DUPLICATE_KEY, Error};
 
 /// How long a read or a write may take; after it the outcome is unknown.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+/// How much earlier the server gives up a read, so that it does not go on with what nobody waits for.
+pub(crate) const SERVER_MARGIN: Duration = Duration::from_secs(1);
 /// How long a page may take of which only a few documents fit the filter: it may read most of the collection.
 pub(crate) const SCAN_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -105,6 +107,7 @@ where
     }
     within(deadline, async {
         let mut cursor = find
+            .max_time(deadline - SERVER_MARGIN)
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .batch_size(i32::try_from(limit).unwrap_or(i32::MAX).unsigned_abs())
             .await?;

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use mongodb::{
     Collection,
@@ -11,7 +11,7 @@ use crate::{
     Error, IndexDifference,
     document::{RowDocument, VersionDocument},
     index::{Index, ensure_indexes, index_differences},
-    operation::{DEADLINE, SCAN_DEADLINE, insert_new, read, texts, within},
+    operation::{DEADLINE, SCAN_DEADLINE, SERVER_MARGIN, insert_new, read, texts, within},
     slots::Slots,
     totals::{EXACT, Exact, Total, Totals},
 };
@@ -40,15 +40,14 @@ const BY_TIME: Index = Index {
     unique: false,
 };
 
-/// A page is short up to so many rows, with all that are before it. A count that stops at [`EXACT`] is short too: it reads
-/// nothing but the index.
+/// A page is long if it ends behind so many rows.
 const SHORT_PAGE: u64 = 1_000;
-/// How many short reads are in the database at once.
+/// How many pages that are not long, and counts that stop at [`EXACT`], are in the database at once.
 pub(crate) const SHORT_READS: usize = 6;
 /// How many long pages are in the database at once.
 pub(crate) const LONG_PAGES: usize = 2;
-/// How many counts of all rows are in the database at once.
-const COUNTS: usize = 2;
+/// How long a long page waits for its slot.
+const LONG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
@@ -59,7 +58,6 @@ pub struct ReadModel {
     totals: Totals,
     pub(crate) short: Slots,
     pub(crate) long: Slots,
-    counts: Slots,
 }
 
 /// Which rows a list has.
@@ -119,7 +117,6 @@ impl ReadModel {
             totals: Totals::default(),
             short: Slots::new(SHORT_READS),
             long: Slots::new(LONG_PAGES),
-            counts: Slots::new(COUNTS),
         }
     }
 
@@ -231,22 +228,29 @@ impl ReadModel {
         if query.limit == 0 {
             return Ok(Vec::new());
         }
-        let mut find = self
-            .rows
-            .find(query.filter.document(query.after.as_ref()))
-            .sort(doc! { "createdAt": -1, "orderId": -1 })
-            .skip(skip);
-        if let Some(index) = index {
-            find = find.hint(Hint::Keys(index.document()));
-        }
-        let rows = query.limit.saturating_add(1);
-        if skip.saturating_add(rows) > SHORT_PAGE {
-            let _slot = self.long.wait().await?;
-            // Else the server goes on when nobody waits any more.
-            return read(find.max_time(DEADLINE), rows).await;
-        }
-        let _slot = self.short.soon().await;
-        read(find, rows).await
+        let is_long = skip.saturating_add(query.limit) > SHORT_PAGE;
+        let slot = if is_long {
+            Some(self.long.within(LONG_PATIENCE).await?)
+        } else {
+            self.short.soon().await
+        };
+        let (rows, hint) = (self.rows.clone(), index.map(Index::document));
+        let filter = query.filter.document(query.after.as_ref());
+        let limit = query.limit.saturating_add(1);
+        let page = async move {
+            let _slot = slot;
+            let mut find = rows
+                .find(filter)
+                .sort(doc! { "createdAt": -1, "orderId": -1 })
+                .skip(skip);
+            if let Some(keys) = hint {
+                find = find.hint(Hint::Keys(keys));
+            }
+            read(find, limit).await
+        };
+        // The server does not see that a client has gone, so the slot is taken until it has finished.
+        let page = tokio::spawn(page).await;
+        page.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
     }
 
     async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
@@ -277,13 +281,13 @@ impl ReadModel {
         if let Some(keys) = hint {
             count = count.hint(Hint::Keys(keys));
         }
-        if let Some(limit) = limit {
-            let _slot = self.short.soon().await;
-            within(DEADLINE, count.limit(limit)).await
-        } else {
-            let _slot = self.counts.wait().await?;
-            within(SCAN_DEADLINE, count.max_time(SCAN_DEADLINE)).await
-        }
+        let Some(limit) = limit else {
+            let count = count.max_time(SCAN_DEADLINE - SERVER_MARGIN);
+            return within(SCAN_DEADLINE, count).await;
+        };
+        let _slot = self.short.soon().await;
+        let count = count.limit(limit).max_time(DEADLINE - SERVER_MARGIN);
+        within(DEADLINE, count).await
     }
 }
 

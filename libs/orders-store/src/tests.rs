@@ -5,7 +5,7 @@ use std::{
     env,
     panic::resume_unwind,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -24,7 +24,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::{
     read_model::{LONG_PAGES, SHORT_READS},
-    slots::SHORT_PATIENCE,
+    slots::PATIENCE,
 };
 
 /// Runs `test` on a database of its own, which is dropped afterwards.
@@ -972,23 +972,28 @@ async fn pages_wait_for_slots() {
     on_a_database(|store| async move {
         let rows = store.rows();
         insert_rows(&rows, &[order("r1", 1).created_event()]).await;
-        let first = list();
-        let deep = ListOrders {
-            page: 1_000,
-            ..list()
+        let on = |page| ListOrders { page, ..list() };
+        let place = ListPlace {
+            created_at: at(1),
+            order_id: id("r1"),
+        };
+        let by_cursor = ListOrders {
+            after: Some(place),
+            ..on(101)
         };
 
-        let long = join_all((0..LONG_PAGES).map(|_| rows.long.wait())).await;
-        assert!(rows.list(&deep).await.unwrap_err().is_transient());
-        assert_eq!(rows.list(&first).await.unwrap().items.len(), 1);
-        drop(long);
-        assert_eq!(rows.list(&deep).await, Ok(no_page_of(1)));
+        let held = join_all((0..LONG_PAGES).map(|_| rows.long.within(Duration::ZERO))).await;
+        assert_eq!(rows.list(&on(101)).await, Err(Error::Busy));
+        assert_eq!(rows.list(&on(100)).await, Ok(no_page_of(1)));
+        assert_eq!(rows.list(&by_cursor).await, Ok(no_page_of(1)));
+        drop(held);
+        assert_eq!(rows.list(&on(101)).await, Ok(no_page_of(1)));
 
-        let short = join_all((0..SHORT_READS).map(|_| rows.short.soon())).await;
+        let held = join_all((0..SHORT_READS).map(|_| rows.short.soon())).await;
         let asked = Instant::now();
-        assert_eq!(rows.list(&first).await.unwrap().items.len(), 1);
-        assert!(asked.elapsed() >= SHORT_PATIENCE);
-        drop(short);
+        assert_eq!(rows.list(&on(1)).await.unwrap().items.len(), 1);
+        assert!(asked.elapsed() >= PATIENCE);
+        drop(held);
     })
     .await;
 }
@@ -1035,6 +1040,8 @@ async fn every_list_is_read_off_an_index() {
                 "{names:?}"
             );
             for mut command in commands {
+                // The server ends what nobody waits for any more.
+                assert!(command.remove("maxTimeMS").is_some(), "{command}");
                 let name = command.keys().next().unwrap().clone();
                 for of_the_session in ["lsid", "$db", "$clusterTime"] {
                     command.remove(of_the_session);

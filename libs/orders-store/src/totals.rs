@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Error, ListFilter};
+use crate::{Error, ListFilter, operation::SCAN_DEADLINE, slots::Slots};
 
 /// Up to so many rows are counted exactly.
 pub(crate) const EXACT: u64 = 10_000;
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// How long a short list waits for its turn to count. After that it counts by itself: a count that hangs must not hold up
 /// all that come after it.
 const TURN: Duration = Duration::from_millis(500);
+/// How many of them go on at once.
+const AT_ONCE: usize = 2;
 /// Counts that nobody has asked for for so long are forgotten.
 const KEPT: Duration = Duration::from_secs(600);
 
@@ -74,8 +76,11 @@ impl Exact {
 }
 
 /// The counts that long lists share. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Totals(Arc<Mutex<HashMap<ListFilter, Shared>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Totals {
+    shared: Arc<Mutex<HashMap<ListFilter, Shared>>>,
+    slots: Slots,
+}
 
 /// The count of one filter.
 #[derive(Debug)]
@@ -97,6 +102,15 @@ impl From<Counted> for Total {
         Self {
             count: counted.count,
             as_of: Some(counted.as_of),
+        }
+    }
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            shared: Arc::default(),
+            slots: Slots::new(AT_ONCE),
         }
     }
 }
@@ -164,8 +178,13 @@ impl Totals {
         shared.is_counting = true;
         let (totals, filter, count) = (self.clone(), filter.clone(), count());
         tokio::spawn(async move {
+            // Nobody waits for it by now.
+            let slot = totals.slots.within(SCAN_DEADLINE).await;
             let (began, as_of) = (Instant::now(), Timestamp::now());
-            let counted = count.await;
+            let counted = match slot {
+                Ok(_slot) => count.await,
+                Err(busy) => Err(busy),
+            };
             if let Some(shared) = totals.lock().get_mut(&filter) {
                 shared.is_counting = false;
                 if let Ok(count) = counted {
@@ -180,7 +199,7 @@ impl Totals {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ListFilter, Shared>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -279,6 +298,23 @@ mod tests {
         assert_eq!(asked.elapsed(), TURN + Duration::from_millis(100));
         exact.count(&other, scan.count()).await.unwrap();
         assert_eq!(exact.0.lock().unwrap().len(), 1, "only what is waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_counts_go_on_at_once() {
+        let (totals, scan) = (Totals::default(), Scan::of(Duration::from_secs(1)));
+        let filters = ["a", "b", "c"].map(filter);
+        for filter in &filters {
+            totals.shared(filter, || scan.count()).await;
+        }
+        let known = || {
+            let known = |filter| totals.known(filter, || scan.count()).is_some();
+            filters.each_ref().map(known)
+        };
+        sleep(Duration::from_millis(1_900) - PATIENCE * 3).await;
+        assert_eq!(known(), [true, true, false]);
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(known(), [true, true, true]);
     }
 
     #[tokio::test(start_paused = true)]
