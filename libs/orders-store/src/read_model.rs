@@ -187,6 +187,8 @@ impl ReadModel {
 
     /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
     /// moment that is at most 30 s ago, as long as the database can count them in that time.
+    ///
+    /// [`Error::Busy`] where the page ends behind row 1,000 and others like it are being read for 2 s already.
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
         // Engines without statistics sort all rows of the tenant unless they are told the index.
         match self.page(query, Some(query.filter.index())).await {
