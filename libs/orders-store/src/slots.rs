@@ -34,6 +34,12 @@ impl Slots {
         let slot = timeout(patience, Arc::clone(&self.0).acquire_owned()).await;
         slot.ok().and_then(Result::ok).ok_or(Error::Busy)
     }
+
+    /// How many are free.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.0.available_permits()
+    }
 }
 
 #[cfg(test)]

@@ -989,6 +989,13 @@ async fn pages_wait_for_slots() {
         drop(held);
         assert_eq!(rows.list(&on(101)).await, Ok(no_page_of(1)));
 
+        // Whoever asked has gone, but the database goes on.
+        assert!(rows.list(&on(101)).now_or_never().is_none());
+        assert_eq!(rows.long.free(), LONG_PAGES - 1);
+        let patience = Duration::from_secs(5);
+        let all = join_all((0..LONG_PAGES).map(|_| rows.long.within(patience))).await;
+        assert!(all.iter().all(Result::is_ok));
+
         let held = join_all((0..SHORT_READS).map(|_| rows.short.soon())).await;
         let asked = Instant::now();
         assert_eq!(rows.list(&on(1)).await.unwrap().items.len(), 1);
