@@ -250,7 +250,7 @@ impl ReadModel {
             }
             read(find, limit).await
         };
-        // The server does not see that a client has gone, so the slot is taken until it has finished.
+        // The database goes on when whoever asked has gone, so the slot is taken until it has finished.
         let page = tokio::spawn(page).await;
         page.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
     }
