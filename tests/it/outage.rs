@@ -134,15 +134,59 @@ async fn without_the_database_daemons_wait_and_lists_are_503() {
     .await;
 }
 
+/// The database takes everything and answers nothing: each list fails in time, and none leaves anything behind that those
+/// after it would have to wait for, such as a place in the driver's queue.
+#[tokio::test]
+async fn lists_outlive_a_black_hole_before_the_database() {
+    // More than an edge has slots or connections, and every other one a page by number that is far behind.
+    const LISTS: usize = 40;
+    let stack = Stack::start().await;
+    let (gate, through_gate) = stack.database_gate().await;
+    let edge = |edge: Setup| edge.env("MONGO_URL", &through_gate);
+    let pipeline = Pipeline::start_on(stack, "1h", edge).await;
+    pipeline.create("t-1", "r0").await;
+    let lists = async || {
+        let list = async |n: usize| {
+            let start = Instant::now();
+            let page = if n % 2 == 0 { 1 } else { 200 };
+            let path = format!("/api/orders?tenantId=t-1&limit=10&page={page}");
+            let response = pipeline.get(&path).await;
+            let seconds = start.elapsed().as_secs();
+            assert!(seconds < 6, "page {page} after {seconds} s");
+            response.status()
+        };
+        futures_util::future::join_all((0..LISTS).map(list)).await
+    };
+    assert_eq!(lists().await, [StatusCode::OK; LISTS]);
+
+    gate.swallow();
+    for _ in 0..2 {
+        let expected = [StatusCode::SERVICE_UNAVAILABLE; LISTS];
+        assert_eq!(lists().await, expected);
+    }
+    gate.open();
+    let opened = Instant::now();
+    eventually("there are lists again", async || {
+        let response = pipeline.get("/api/orders?tenantId=t-1").await;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(status),
+        }
+    })
+    .await;
+    let seconds = opened.elapsed().as_secs();
+    assert!(seconds < 20, "lists are back after {seconds} s");
+    assert_eq!(lists().await, [StatusCode::OK; LISTS]);
+    pipeline.stack.clean_up().await;
+}
+
 /// The database vanishes in the middle of work, for longer than a message may stay un-acked: commands are accepted, wait
 /// in the bus without being counted as failures, and are carried out once each when it is back.
 #[tokio::test]
 async fn an_outage_of_the_database_loses_nothing_and_gives_nothing_up() {
     let mut stack = Stack::start().await;
-    let (_, rest) = stack.mongo_url.split_once("://").unwrap();
-    let (address, database) = rest.split_once('/').unwrap();
-    let gate = Gate::to(address).await;
-    stack.mongo_url = format!("mongodb://{}/{database}", gate.address);
+    let (gate, through_gate) = stack.database_gate().await;
+    stack.mongo_url = through_gate;
     let pipeline = Pipeline::start_on(stack, "100ms", |edge| edge).await;
     let first = pipeline.create("t-1", "r0").await;
     pipeline.until_status("t-1", &first, "PAID").await;

@@ -14,7 +14,7 @@ use async_nats::{
 use futures_util::StreamExt;
 use mongodb::bson::doc;
 use orders_contracts::{OrderId, RequestId, TenantId};
-use orders_testkit::{Daemon, Gate, Setup, Stack, eventually};
+use orders_testkit::{Daemon, Setup, Stack, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -530,11 +530,8 @@ async fn a_message_that_was_given_back_many_times_is_carried_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_given_up_for_what_is_away() {
     let mut stack = Stack::start().await;
-    let (_, rest) = stack.mongo_url.split_once("://").unwrap();
-    let (address, database) = rest.split_once('/').unwrap();
-    let gate = Gate::to(address).await;
-    let direct = stack.mongo_url.clone();
-    stack.mongo_url = format!("mongodb://{}/{database}", gate.address);
+    let (gate, through_gate) = stack.database_gate().await;
+    let direct = std::mem::replace(&mut stack.mongo_url, through_gate);
     let (mut one, other) = (
         stack.daemon("writer").start().await,
         stack.daemon("writer").start().await,

@@ -8,8 +8,8 @@ pub enum Error {
     /// The outcome is unknown or nothing happened: the same operation may succeed later.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// Too many long reads are under way: nothing happened, and the same operation may succeed later.
-    #[error("too many long reads are under way")]
+    /// Too many reads are under way: nothing happened, and the same operation may succeed later.
+    #[error("too many reads are under way")]
     Busy,
     /// The same operation will never succeed.
     #[error("the database refuses: {0}")]

@@ -40,7 +40,7 @@ pub use write_model::{PendingPlace, WriteModel};
 const DEFAULT_DATABASE: &str = "orders";
 /// How long the driver looks for a usable server, and how long one connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections per daemon: batches keep few busy, and lists have fewer slots than that.
+/// Connections per daemon: batches keep few busy, and no more reads of an edge are under way than there are connections.
 const POOL_SIZE: u32 = 16;
 /// How long a majority may take; below the deadline of an operation, so that the server answers before it.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(4);

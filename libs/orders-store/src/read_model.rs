@@ -8,12 +8,12 @@ use mongodb::{
 use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
 
 use crate::{
-    Error, IndexDifference,
+    Error, IndexDifference, POOL_SIZE,
     document::{RowDocument, VersionDocument},
     index::{Index, ensure_indexes, index_differences},
     operation::{DEADLINE, SCAN_DEADLINE, SERVER_MARGIN, insert_new, read, texts, within},
-    slots::Slots,
-    totals::{EXACT, Exact, Total, Totals},
+    slots::{PATIENCE, ShortSlots, Slots, hold},
+    totals::{self, EXACT, Exact, Total, Totals},
 };
 
 /// Each index ends like the sort of the list, so that a page is read off it.
@@ -42,12 +42,13 @@ const BY_TIME: Index = Index {
 
 /// A page is long if it ends behind so many rows.
 const SHORT_PAGE: u64 = 1_000;
-/// How many pages that are not long, and counts that stop at [`EXACT`], are in the database at once.
+/// How many reads of one order, pages that are not long, and counts that stop at [`EXACT`], are in the database at once.
 pub(crate) const SHORT_READS: usize = 6;
 /// How many long pages are in the database at once.
 pub(crate) const LONG_PAGES: usize = 2;
-/// How long a long page waits for its slot.
-const LONG_PATIENCE: Duration = Duration::from_secs(2);
+/// How many more short reads there may be while those hang: with the probe as many as there are connections.
+pub(crate) const SPARE_READS: usize =
+    POOL_SIZE as usize - SHORT_READS - LONG_PAGES - totals::AT_ONCE - 1;
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
@@ -56,7 +57,7 @@ pub struct ReadModel {
     auto_migrate: bool,
     exact: Exact,
     totals: Totals,
-    pub(crate) short: Slots,
+    pub(crate) short: ShortSlots,
     pub(crate) long: Slots,
 }
 
@@ -115,7 +116,7 @@ impl ReadModel {
             auto_migrate,
             exact: Exact::default(),
             totals: Totals::default(),
-            short: Slots::new(SHORT_READS),
+            short: ShortSlots::new(SHORT_READS, SPARE_READS),
             long: Slots::new(LONG_PAGES),
         }
     }
@@ -173,22 +174,25 @@ impl ReadModel {
         Ok(found.into_iter().map(|row| (row.id, row.version)).collect())
     }
 
-    /// The row of an order and its version; `None` when the tenant has no such order.
+    /// The row of an order and its version; `None` when the tenant has no such order. [`Error::Busy`] where too many
+    /// reads hang.
     pub async fn get(
         &self,
         tenant: &TenantId,
         id: &OrderId,
     ) -> Result<Option<(u32, OrderRow)>, Error> {
-        let find = self
-            .rows
-            .find(doc! { "_id": id.as_str(), "tenantId": tenant.as_str() });
-        Ok(read(find, 1).await?.pop().map(Into::into))
+        let slot = self.short.soon().await?;
+        let rows = self.rows.clone();
+        let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
+        let mut found = hold(slot, async move { read(rows.find(filter), 1).await }).await?;
+        Ok(found.pop().map(Into::into))
     }
 
     /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
     /// moment that is at most 30 s ago, as long as the database can count them in that time.
     ///
-    /// [`Error::Busy`] where the page ends behind row 1,000 and others like it are being read for 2 s already.
+    /// [`Error::Busy`] where the page ends behind row 1,000 and others like it are being read for 2 s already, or where
+    /// too many reads hang.
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
         // Engines without statistics sort all rows of the tenant unless they are told the index.
         match self.page(query, Some(query.filter.index())).await {
@@ -232,15 +236,14 @@ impl ReadModel {
         }
         let is_long = skip.saturating_add(query.limit) > SHORT_PAGE;
         let slot = if is_long {
-            Some(self.long.within(LONG_PATIENCE).await?)
+            self.long.within(PATIENCE).await?
         } else {
-            self.short.soon().await
+            self.short.soon().await?
         };
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
         let filter = query.filter.document(query.after.as_ref());
         let limit = query.limit.saturating_add(1);
         let page = async move {
-            let _slot = slot;
             let mut find = rows
                 .find(filter)
                 .sort(doc! { "createdAt": -1, "orderId": -1 })
@@ -250,22 +253,19 @@ impl ReadModel {
             }
             read(find, limit).await
         };
-        // The database goes on when whoever asked has gone, so the slot is taken until it has finished.
-        let page = tokio::spawn(page).await;
-        page.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
+        hold(slot, page).await
     }
 
     async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
-        let scan = || {
-            let (rows, hint) = (self.clone(), index.map(Index::document));
-            let filter = filter.clone();
-            async move { rows.count(&filter, hint, None).await }
-        };
+        let scan = || self.count(filter, index, None, SCAN_DEADLINE);
         if let Some(total) = self.totals.known(filter, scan) {
             return Ok(total);
         }
-        let hint = index.map(Index::document);
-        let count = self.count(filter, hint, Some(EXACT + 1));
+        let count = async {
+            let slot = self.short.soon().await?;
+            let count = self.count(filter, index, Some(EXACT + 1), DEADLINE);
+            hold(slot, count).await
+        };
         match self.exact.count(filter, count).await? {
             count @ ..=EXACT => Ok(Total { count, as_of: None }),
             _ => Ok(self.totals.shared(filter, scan).await),
@@ -273,23 +273,26 @@ impl ReadModel {
     }
 
     /// Counts the rows, at most up to `limit`.
-    async fn count(
+    fn count(
         &self,
         filter: &ListFilter,
-        hint: Option<Document>,
+        index: Option<&Index>,
         limit: Option<u64>,
-    ) -> Result<u64, Error> {
-        let mut count = self.rows.count_documents(filter.document(None));
-        if let Some(keys) = hint {
-            count = count.hint(Hint::Keys(keys));
+        deadline: Duration,
+    ) -> impl Future<Output = Result<u64, Error>> + Send + use<> {
+        let (rows, hint) = (self.rows.clone(), index.map(Index::document));
+        let filter = filter.document(None);
+        async move {
+            let count = rows.count_documents(filter);
+            let mut count = count.max_time(deadline - SERVER_MARGIN);
+            if let Some(keys) = hint {
+                count = count.hint(Hint::Keys(keys));
+            }
+            if let Some(limit) = limit {
+                count = count.limit(limit);
+            }
+            within(deadline, count).await
         }
-        let Some(limit) = limit else {
-            let count = count.max_time(SCAN_DEADLINE - SERVER_MARGIN);
-            return within(SCAN_DEADLINE, count).await;
-        };
-        let _slot = self.short.soon().await;
-        let count = count.limit(limit).max_time(DEADLINE - SERVER_MARGIN);
-        within(DEADLINE, count).await
     }
 }
 

@@ -23,8 +23,8 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::{
-    read_model::{LONG_PAGES, SHORT_READS},
-    slots::PATIENCE,
+    read_model::{LONG_PAGES, SHORT_READS, SPARE_READS},
+    slots::USUAL,
 };
 
 /// Runs `test` on a database of its own, which is dropped afterwards.
@@ -996,11 +996,17 @@ async fn pages_wait_for_slots() {
         let all = join_all((0..LONG_PAGES).map(|_| rows.long.within(patience))).await;
         assert!(all.iter().all(Result::is_ok));
 
-        let held = join_all((0..SHORT_READS).map(|_| rows.short.soon())).await;
+        let usual = join_all((0..SHORT_READS).map(|_| rows.short.soon())).await;
         let asked = Instant::now();
         assert_eq!(rows.list(&on(1)).await.unwrap().items.len(), 1);
-        assert!(asked.elapsed() >= PATIENCE);
-        drop(held);
+        assert!(asked.elapsed() >= USUAL);
+        let spare = join_all((0..SPARE_READS).map(|_| rows.short.soon())).await;
+        assert_eq!(rows.list(&on(1)).await, Err(Error::Busy));
+        let (tenant, id) = (filter().tenant, id("r1"));
+        assert_eq!(rows.get(&tenant, &id).await, Err(Error::Busy));
+        drop(usual);
+        assert!(rows.get(&tenant, &id).await.unwrap().is_some());
+        drop(spare);
     })
     .await;
 }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// all that come after it.
 const TURN: Duration = Duration::from_millis(500);
 /// How many of them go on at once.
-const AT_ONCE: usize = 2;
+pub(crate) const AT_ONCE: usize = 2;
 /// Counts that nobody has asked for for so long are forgotten.
 const KEPT: Duration = Duration::from_secs(600);
 

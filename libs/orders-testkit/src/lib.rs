@@ -82,6 +82,15 @@ impl Stack {
         client.default_database().expect("the url names a database")
     }
 
+    /// A gate before the database, and the URL that leads through it.
+    pub async fn database_gate(&self) -> (Gate, String) {
+        let (scheme, rest) = self.mongo_url.split_once("://").expect("a URL");
+        let (address, database) = rest.split_once('/').expect("the URL names a database");
+        let gate = Gate::to(address).await;
+        let url = format!("{scheme}://{}/{database}", gate.address);
+        (gate, url)
+    }
+
     /// How many documents of `collection` fit `filter`.
     pub async fn count(&self, collection: &str, filter: mongodb::bson::Document) -> u64 {
         let database = self.database().await;

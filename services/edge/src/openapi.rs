@@ -61,7 +61,7 @@ fn paths() -> Value {
                     filter("buyerEmail", "Only orders of exactly this buyer", &json!({ "type": "string", "format": "email" })),
                     filter("from", "Only orders from this day (UTC) or moment on, itself included", &moment()),
                     filter("to", "Only orders up to this day (UTC) or moment, itself included", &moment()),
-                    filter("page", "Which page. It costs what all pages before it cost. One that ends behind row 1,000 may be refused (503) while others ask for such pages, or when it takes more than 4 s; with a `cursor` none is.", &json!({ "type": "integer", "minimum": 1, "maximum": query::MAX_PAGE, "default": 1 })),
+                    filter("page", "Which page. It costs what all pages before it cost. One that ends behind row 1,000 may be refused (503) while others ask for such pages, or when it takes more than 4 s; with a `cursor` each costs what the first one costs.", &json!({ "type": "integer", "minimum": 1, "maximum": query::MAX_PAGE, "default": 1 })),
                     filter("cursor", "Begin behind the last order of an earlier page, as its `Link` says; `page` is then no more than a number. However deep the page is, it costs what the first one does.", &json!({ "type": "string", "pattern": r"^[0-9]{1,15}\.ord_[a-z2-7]{26}$" })),
                     filter("limit", "Orders per page", &json!({ "type": "integer", "minimum": 1, "maximum": query::MAX_LIMIT, "default": query::DEFAULT_LIMIT })),
                 ],
