@@ -70,6 +70,8 @@ impl Store {
             .get_or_insert(CONNECT_TIMEOUT);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
         options.max_pool_size.get_or_insert(POOL_SIZE);
+        // Where connections do not come about, two of them must not keep all others from trying.
+        options.max_connecting.get_or_insert(POOL_SIZE);
         let database = options.default_database.clone();
         let client = Client::with_options(options)?;
         Ok(Self {

@@ -6,6 +6,7 @@ use mongodb::{
     options::Hint,
 };
 use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
+use tokio::time::Instant;
 
 use crate::{
     Error, IndexDifference, POOL_SIZE,
@@ -42,13 +43,15 @@ const BY_TIME: Index = Index {
 
 /// A page is long if it ends behind so many rows.
 const SHORT_PAGE: u64 = 1_000;
-/// How many reads of one order, pages that are not long, and counts that stop at [`EXACT`], are in the database at once.
+/// How many pages that are not long, and counts that stop at [`EXACT`], are in the database at once.
 pub(crate) const SHORT_READS: usize = 6;
+/// How many reads of one order are in the database at once. Lists do not hold them up.
+const ORDERS: usize = 3;
 /// How many long pages are in the database at once.
 pub(crate) const LONG_PAGES: usize = 2;
-/// How many more short reads there may be while those hang: with the probe as many as there are connections.
+/// How many more short reads there may be when those take long: together as many reads as there are connections.
 pub(crate) const SPARE_READS: usize =
-    POOL_SIZE as usize - SHORT_READS - LONG_PAGES - totals::AT_ONCE - 1;
+    POOL_SIZE as usize - SHORT_READS - ORDERS - LONG_PAGES - totals::AT_ONCE;
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
@@ -59,6 +62,7 @@ pub struct ReadModel {
     totals: Totals,
     pub(crate) short: ShortSlots,
     pub(crate) long: Slots,
+    orders: Slots,
 }
 
 /// Which rows a list has.
@@ -118,6 +122,7 @@ impl ReadModel {
             totals: Totals::default(),
             short: ShortSlots::new(SHORT_READS, SPARE_READS),
             long: Slots::new(LONG_PAGES),
+            orders: Slots::new(ORDERS),
         }
     }
 
@@ -174,14 +179,14 @@ impl ReadModel {
         Ok(found.into_iter().map(|row| (row.id, row.version)).collect())
     }
 
-    /// The row of an order and its version; `None` when the tenant has no such order. [`Error::Busy`] where too many
-    /// reads hang.
+    /// The row of an order and its version; `None` when the tenant has no such order. [`Error::Busy`] where other orders
+    /// are being read for 2 s already.
     pub async fn get(
         &self,
         tenant: &TenantId,
         id: &OrderId,
     ) -> Result<Option<(u32, OrderRow)>, Error> {
-        let slot = self.short.soon().await?;
+        let slot = self.orders.within(PATIENCE).await?;
         let rows = self.rows.clone();
         let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
         let mut found = hold(slot, async move { read(rows.find(filter), 1).await }).await?;
@@ -191,14 +196,17 @@ impl ReadModel {
     /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
     /// moment that is at most 30 s ago, as long as the database can count them in that time.
     ///
-    /// [`Error::Busy`] where the page ends behind row 1,000 and others like it are being read for 2 s already, or where
-    /// too many reads hang.
+    /// [`Error::Busy`] where others are being read for 2 s already: too many in all, or others like it if the page ends
+    /// behind row 1,000.
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
-        // Engines without statistics sort all rows of the tenant unless they are told the index.
-        match self.page(query, Some(query.filter.index())).await {
-            Err(Error::Refused(_)) => self.page(query, None).await, // the index is not there (yet)
-            page => page,
-        }
+        within(DEADLINE, async {
+            // Engines without statistics sort all rows of the tenant unless they are told the index.
+            match self.page(query, Some(query.filter.index())).await {
+                Err(Error::Refused(_)) => self.page(query, None).await, // the index is not there (yet)
+                page => page,
+            }
+        })
+        .await
     }
 
     async fn page(&self, query: &ListOrders, index: Option<&Index>) -> Result<OrderPage, Error> {
@@ -263,8 +271,9 @@ impl ReadModel {
         }
         let count = async {
             let slot = self.short.soon().await?;
+            let began = Instant::now();
             let count = self.count(filter, index, Some(EXACT + 1), DEADLINE);
-            hold(slot, count).await
+            Ok((began, hold(slot, count).await?))
         };
         match self.exact.count(filter, count).await? {
             count @ ..=EXACT => Ok(Total { count, as_of: None }),

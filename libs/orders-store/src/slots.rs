@@ -1,8 +1,8 @@
-//! How many reads are in the database at once. More of them only share its cores, so that each takes long; and what
-//! waits for a connection in the driver and is given up there stays in its queue, which then shrinks by two a second
-//! (mongodb 3.9): after an outage others would wait behind it.
+//! How many reads are in the database at once. More of them only share its cores, so that each takes long. And what waits
+//! for a connection in the driver and is given up stays in its queue, which shrinks by two a second when nothing else
+//! happens (mongodb 3.9): after an outage others would wait behind it.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -13,7 +13,7 @@ use crate::Error;
 
 /// How long a short read waits for one of the usual slots alone.
 pub(crate) const USUAL: Duration = Duration::from_millis(200);
-/// How long a read waits for a slot; then it fails.
+/// How long a read waits for a slot, a short one from [`USUAL`] on; then it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The slots for one kind of read. Cheap to clone.
@@ -41,7 +41,7 @@ impl Slots {
     }
 }
 
-/// The slots for short reads: the usual ones, and spare ones, since reads that hang must not hold up all others.
+/// The slots for short reads: the usual ones, and spare ones, since some that take long must not hold up all others.
 #[derive(Debug, Clone)]
 pub(crate) struct ShortSlots {
     pub(crate) usual: Slots,
@@ -79,8 +79,11 @@ pub(crate) async fn hold<T: Send + 'static>(
         let _slot = slot;
         read.await
     });
-    let read = read.await;
-    read.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
+    read.await
+        .unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => Err(Error::Unavailable(error.to_string())),
+        })
 }
 
 #[cfg(test)]

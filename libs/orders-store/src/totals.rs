@@ -48,11 +48,11 @@ pub(crate) struct Exact(Arc<Mutex<HashMap<ListFilter, Turn>>>);
 type Turn = Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>;
 
 impl Exact {
-    /// What `count` comes to, or another one for the same `filter` that began after this call.
+    /// What `count` comes to, or another one for the same `filter` that began after this call. A `count` says when it began.
     pub(crate) async fn count(
         &self,
         filter: &ListFilter,
-        count: impl Future<Output = Result<u64, Error>>,
+        count: impl Future<Output = Result<(Instant, u64), Error>>,
     ) -> Result<u64, Error> {
         let asked = Instant::now();
         let turn = {
@@ -61,13 +61,12 @@ impl Exact {
             Arc::clone(turns.entry(filter.clone()).or_default())
         };
         let Ok(mut latest) = timeout(TURN, turn.lock()).await else {
-            return count.await;
+            return Ok(count.await?.1);
         };
         match *latest {
             Some((began, count)) if began >= asked => Ok(count),
             _ => {
-                let began = Instant::now();
-                let count = count.await?;
+                let (began, count) = count.await?;
                 *latest = Some((began, count));
                 Ok(count)
             }
@@ -236,6 +235,12 @@ mod tests {
         }
     }
 
+    async fn timed(
+        count: impl Future<Output = Result<u64, Error>>,
+    ) -> Result<(Instant, u64), Error> {
+        Ok((Instant::now(), count.await?))
+    }
+
     fn filter(tenant: &str) -> ListFilter {
         ListFilter::of(tenant.parse().unwrap())
     }
@@ -246,7 +251,7 @@ mod tests {
         let (filter, asked) = (filter("t"), Instant::now());
         let count = async |wait| {
             sleep(Duration::from_millis(wait)).await;
-            exact.count(&filter, scan.count()).await.unwrap()
+            exact.count(&filter, timed(scan.count())).await.unwrap()
         };
         let counts = tokio::join!(count(0), count(50), count(60), count(250));
         assert_eq!(counts.0, COUNT);
@@ -261,9 +266,9 @@ mod tests {
         let (filter, asked) = (filter("t"), Instant::now());
         let given_up = timeout(
             Duration::from_millis(50),
-            exact.count(&filter, scan.count()),
+            exact.count(&filter, timed(scan.count())),
         );
-        let (given_up, other) = tokio::join!(given_up, exact.count(&filter, scan.count()));
+        let (given_up, other) = tokio::join!(given_up, exact.count(&filter, timed(scan.count())));
         assert!(given_up.is_err() && other.is_ok());
         assert_eq!(asked.elapsed(), Duration::from_millis(150));
     }
@@ -278,7 +283,7 @@ mod tests {
         };
         let counts = tokio::join!(
             exact.count(&filter, fails),
-            exact.count(&filter, scan.count()),
+            exact.count(&filter, timed(scan.count())),
         );
         assert!(counts.0.is_err() && counts.1.is_ok());
 
@@ -286,8 +291,8 @@ mod tests {
         let hangs = exact.count(&filter, std::future::pending());
         let counts = async {
             tokio::join!(
-                exact.count(&filter, scan.count()),
-                exact.count(&filter, scan.count()),
+                exact.count(&filter, timed(scan.count())),
+                exact.count(&filter, timed(scan.count())),
             )
         };
         tokio::select! {
@@ -296,7 +301,7 @@ mod tests {
             counts = counts => assert!(counts.0.is_ok() && counts.1.is_ok()),
         }
         assert_eq!(asked.elapsed(), TURN + Duration::from_millis(100));
-        exact.count(&other, scan.count()).await.unwrap();
+        exact.count(&other, timed(scan.count())).await.unwrap();
         assert_eq!(exact.0.lock().unwrap().len(), 1, "only what is waited for");
     }
 

@@ -16,7 +16,7 @@ use orders_store::{Error as StoreError, ReadModel};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     Edge,
@@ -233,7 +233,11 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
 
 fn unreadable(error: StoreError) -> Problem {
     if error.is_transient() {
-        warn!("cannot read orders: {error}");
+        if error == StoreError::Busy {
+            debug!("cannot read orders: {error}");
+        } else {
+            warn!("cannot read orders: {error}");
+        }
         Problem::unavailable("Orders cannot be read for a moment, try again")
     } else {
         error!("cannot read orders: {error}");
