@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// How long a short list waits for its turn to count. After that it counts by itself: a count that hangs must not hold up
 /// all that come after it.
 const TURN: Duration = Duration::from_millis(500);
-/// How many of them go on at once.
+/// How many counts of all rows go on at once.
 pub(crate) const AT_ONCE: usize = 2;
 /// Counts that nobody has asked for for so long are forgotten.
 const KEPT: Duration = Duration::from_secs(600);
