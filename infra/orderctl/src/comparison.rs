@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use orders_bus::Bus;
+use orders_bus::Operator;
 use orders_contracts::{Status, TenantId, Timestamp, streams};
 use orders_domain::{
     Order,
@@ -98,7 +98,7 @@ pub(crate) struct Scanned {
 pub(crate) async fn compare(
     context: &Context,
     store: &Store,
-    bus: Option<&Bus>,
+    bus: Option<&Operator>,
     scope: &Scope,
     findings: &mut impl Findings,
 ) -> Result<Scanned> {
@@ -127,7 +127,7 @@ pub(crate) async fn compare(
 struct Scan<'a> {
     store: &'a Store,
     /// `None` while NATS is away: then nothing is known of what waits there.
-    bus: Option<&'a Bus>,
+    bus: Option<&'a Operator>,
     scope: &'a Scope,
     /// The id up to which both collections have been read.
     place: String,

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use orders_bus::{Bus, DeadLetter, DeadLetterContent, DeadLetterFilter, Settled};
+use orders_bus::{DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterProgress, Operator};
 use orders_contracts::{TenantId, Timestamp};
 use serde_json::json;
 use tokio::time::sleep;
@@ -97,7 +97,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Verdict> 
     }
 }
 
-async fn list(context: &Context, bus: &Bus, filter: DeadLetterFilter) -> Result<Verdict> {
+async fn list(context: &Context, bus: &Operator, filter: DeadLetterFilter) -> Result<Verdict> {
     let letters = Letters::now(context, bus, filter).await?;
     let mut count = 0;
     let complete = letters
@@ -119,7 +119,7 @@ async fn list(context: &Context, bus: &Bus, filter: DeadLetterFilter) -> Result<
     })
 }
 
-async fn show(context: &Context, bus: &Bus, sequences: Vec<u64>) -> Result<Verdict> {
+async fn show(context: &Context, bus: &Operator, sequences: Vec<u64>) -> Result<Verdict> {
     for sequence in sequences {
         let found = bus.dead_letter(sequence).await?;
         let DeadLetterContent {
@@ -149,7 +149,7 @@ async fn show(context: &Context, bus: &Bus, sequences: Vec<u64>) -> Result<Verdi
 
 async fn handle(
     context: &Context,
-    bus: &Bus,
+    bus: &Operator,
     action: Action,
     handling: Handling,
 ) -> Result<Verdict> {
@@ -212,7 +212,7 @@ async fn handle(
     })
 }
 
-fn advance(bar: &ProgressBar, settled: &Settled) {
+fn advance(bar: &ProgressBar, settled: &DeadLetterProgress) {
     bar.inc(settled.done.len() as u64);
 }
 
@@ -229,13 +229,17 @@ fn operator() -> String {
 /// The dead letters that fit and were there when this was made.
 struct Letters<'a> {
     context: &'a Context,
-    bus: &'a Bus,
+    bus: &'a Operator,
     filter: DeadLetterFilter,
     up_to: u64,
 }
 
 impl<'a> Letters<'a> {
-    async fn now(context: &'a Context, bus: &'a Bus, filter: DeadLetterFilter) -> Result<Self> {
+    async fn now(
+        context: &'a Context,
+        bus: &'a Operator,
+        filter: DeadLetterFilter,
+    ) -> Result<Self> {
         Ok(Self {
             context,
             bus,
@@ -313,7 +317,12 @@ impl Action {
         self == Self::Drop || letter.obstacle().is_none()
     }
 
-    async fn settle(self, bus: &Bus, letters: &[DeadLetter], operator: &str) -> Settled {
+    async fn settle(
+        self,
+        bus: &Operator,
+        letters: &[DeadLetter],
+        operator: &str,
+    ) -> DeadLetterProgress {
         match self {
             Self::Redrive => bus.redrive(letters, operator).await,
             Self::Drop => bus.drop_dead_letters(letters, operator).await,

@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use orders_bus::{Bus, ConsumerState};
+use orders_bus::{ConsumerState, Operator};
 use orders_contracts::{
     Timestamp,
-    streams::{self, Consumer, ORDERS_DLQ},
+    streams::{self, Consumer, ORDERS_DLQ, Policy},
 };
 use orders_store::Store;
 use serde::{Deserialize, Serialize};
@@ -175,7 +175,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    async fn drift_on_bus(&mut self, bus: &Bus, declared: &Declared) -> Result<()> {
+    async fn drift_on_bus(&mut self, bus: &Operator, declared: &Declared) -> Result<()> {
         for stream in streams::ALL {
             let difference = bus.stream_difference(&stream, declared.replicas).await?;
             self.add(
@@ -194,7 +194,12 @@ impl<'a> Report<'a> {
     }
 
     /// Looks at every consumer twice.
-    async fn consumers(&mut self, context: &Context, bus: &Bus, options: &Options) -> Result<()> {
+    async fn consumers(
+        &mut self,
+        context: &Context,
+        bus: &Operator,
+        options: &Options,
+    ) -> Result<()> {
         let mut before = Vec::new();
         for consumer in options.declared.consumers() {
             before.push(bus.consumer_state(&consumer).await?);
@@ -211,7 +216,7 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    async fn dead_letters(&mut self, bus: &Bus) -> Result<()> {
+    async fn dead_letters(&mut self, bus: &Operator) -> Result<()> {
         let count = bus
             .stream_state(&ORDERS_DLQ)
             .await?
@@ -284,7 +289,7 @@ struct JetStreamConfig {
     sync_interval: u64,
 }
 
-async fn sync(bus: &Bus, options: &Options) -> Finding {
+async fn sync(bus: &Operator, options: &Options) -> Finding {
     match varz(&options.nats_monitor).await {
         Ok(varz) if varz.server_id != bus.server().id => Finding::yellow(
             format!(
@@ -362,7 +367,7 @@ fn progress(
     );
     let has_work = |state: &ConsumerState| state.pending + state.ack_pending > 0;
     // Messages that are held on purpose say nothing before they are overdue.
-    let is_overdue = !consumer.is_held || age > consumer.ack_wait;
+    let is_overdue = consumer.policy != Policy::HOLD || age > consumer.ack_wait;
     let stands = before.ack_floor == after.ack_floor;
     if has_work(before) && has_work(after) && stands && is_overdue {
         let remedy = if after.waiting == 0 && after.ack_pending == 0 {

@@ -16,7 +16,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
-use orders_bus::Bus;
+use orders_bus::{Bus, Operator};
 use orders_store::Store;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -104,10 +104,10 @@ struct Context {
 
 impl Context {
     /// The bus; fails when NATS does not answer within a few seconds.
-    async fn bus(&self) -> Result<Bus> {
+    async fn bus(&self) -> Result<Operator> {
         let bus = Bus::connect(&self.common.nats_url, "orderctl").await?;
         answers("NATS", bus.readiness()).await?;
-        Ok(bus)
+        Ok(bus.operator())
     }
 
     /// The store; fails when the database does not answer within a few seconds.

@@ -4,7 +4,7 @@ use std::{fmt::Display, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use orders_bus::{Bus, Difference};
+use orders_bus::{Difference, Operator};
 use orders_contracts::streams::{self, Consumer};
 use orders_store::{IndexDifference, Store};
 use serde_json::json;
@@ -65,7 +65,7 @@ struct Migration<'a> {
 }
 
 impl Migration<'_> {
-    async fn streams(&mut self, bus: &Bus, declared: &Declared) -> Result<()> {
+    async fn streams(&mut self, bus: &Operator, declared: &Declared) -> Result<()> {
         for stream in streams::ALL {
             let difference = bus.stream_difference(&stream, declared.replicas).await?;
             if self.is_to_change(difference.as_ref()) {
@@ -80,12 +80,12 @@ impl Migration<'_> {
         Ok(())
     }
 
-    async fn consumers(&mut self, bus: &Bus, declared: &Declared) -> Result<()> {
+    async fn consumers(&mut self, bus: &Operator, declared: &Declared) -> Result<()> {
         for consumer in declared.consumers() {
             // Before its stream is made, a consumer is missing as well.
             let difference = bus.consumer_difference(&consumer).await?;
             if self.is_to_change(difference.as_ref()) {
-                bus.consume(&consumer).await?;
+                bus.mend_consumer(&consumer).await?;
             }
             self.tell(
                 &consumer_name(&consumer),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use orders_bus::Bus;
+use orders_bus::Operator;
 use orders_contracts::{TenantId, Timestamp};
 use orders_domain::{
     Order,
@@ -95,7 +95,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Verdict> 
 async fn verify(
     context: &Context,
     store: &Store,
-    bus: Option<&Bus>,
+    bus: Option<&Operator>,
     which: &Which,
 ) -> Result<Verdict> {
     let mut verification = Verification {
@@ -146,7 +146,7 @@ impl Findings for Verification<'_> {
 async fn rebuild(
     context: &Context,
     store: &Store,
-    bus: Option<&Bus>,
+    bus: Option<&Operator>,
     which: &Which,
     from_start: bool,
 ) -> Result<Verdict> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use orders_bus::{Bus, Message};
+use orders_bus::{Message, Operator};
 use orders_contracts::{Status, TenantId, Timestamp, TraceContext};
 use orders_domain::{Order, projection::Difference};
 use orders_store::Store;
@@ -167,7 +167,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
 async fn mend(
     context: &Context,
     store: &Store,
-    bus: &Bus,
+    bus: &Operator,
     lost: Vec<Lost>,
     wait: Duration,
     is_all: bool,
@@ -246,7 +246,7 @@ impl Findings for Search {
 }
 
 /// Publishes the latest event of each order again, until the operator stops it.
-async fn tell(context: &Context, store: &Store, bus: &Bus, lost: &[Lost]) -> Result<()> {
+async fn tell(context: &Context, store: &Store, bus: &Operator, lost: &[Lost]) -> Result<()> {
     let bar = context.output.progress("told again", lost.len() as u64);
     for batch in lost.chunks(BATCH) {
         if context.stop.is_cancelled() {

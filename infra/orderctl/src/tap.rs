@@ -13,7 +13,7 @@ use futures_util::{
     Stream, StreamExt, TryStreamExt,
     stream::{Peekable, select_all},
 };
-use orders_bus::{Bus, Error, Passage, TapFilter};
+use orders_bus::{Error, Operator, Passage, TapFilter};
 use orders_contracts::{
     OrderId, TenantId, Timestamp,
     streams::{self, ORDERS_COMMANDS},
@@ -75,7 +75,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
 }
 
 async fn follow(
-    bus: &Bus,
+    bus: &Operator,
     filter: &TapFilter,
     ends: &[(&streams::Stream, u64)],
     commands: impl Stream<Item = Passage>,

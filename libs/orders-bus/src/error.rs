@@ -1,4 +1,8 @@
+use std::error::Error as StdError;
+
 use crate::Difference;
+
+type Cause = Box<dyn StdError + Send + Sync>;
 
 /// What can go wrong on the bus. Everything but [`Connect`](Self::Connect), [`Drift`](Self::Drift) and
 /// [`Unmigrated`](Self::Unmigrated) may be tried again.
@@ -6,13 +10,13 @@ use crate::Difference;
 pub enum Error {
     /// The URL is malformed.
     #[error("cannot connect to nats: {0}")]
-    Connect(String),
+    Connect(#[source] Cause),
     /// The connection is down; nothing was sent.
     #[error("not connected to nats")]
     Disconnected,
     /// The message was not acknowledged. It may be stored all the same.
     #[error("not acknowledged: {0}")]
-    Unacknowledged(String),
+    Unacknowledged(#[source] Cause),
     /// The server has the stream or consumer with another configuration and refuses to change it.
     #[error("{name} differs in {fields} and cannot be updated: {cause}")]
     Drift {
@@ -21,7 +25,8 @@ pub enum Error {
         /// The fields that differ, each with the server's value and the declared one.
         fields: String,
         /// What the server said.
-        cause: String,
+        #[source]
+        cause: Cause,
     },
     /// The server does not have the stream or consumer as declared, and it is not this process's to change.
     #[error("{name} {difference}; run `orderctl migrate`, or set ORDERS_AUTO_MIGRATE=true")]
@@ -37,7 +42,8 @@ pub enum Error {
         /// What was asked of the server.
         what: String,
         /// What it said.
-        cause: String,
+        #[source]
+        cause: Cause,
     },
 }
 
@@ -47,10 +53,18 @@ impl Error {
         !matches!(self, Self::Unmigrated { .. })
     }
 
-    pub(crate) fn api(what: impl Into<String>, cause: impl ToString) -> Self {
+    pub(crate) fn connect(cause: impl Into<Cause>) -> Self {
+        Self::Connect(cause.into())
+    }
+
+    pub(crate) fn unacknowledged(cause: impl Into<Cause>) -> Self {
+        Self::Unacknowledged(cause.into())
+    }
+
+    pub(crate) fn api(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Api {
             what: what.into(),
-            cause: cause.to_string(),
+            cause: cause.into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use orders_contracts::{
     streams::{Consumer, Stream},
 };
 
-use crate::{Bus, Error, topology::is_not_found};
+use crate::{Bus, Error, Operator, topology::is_not_found};
 
 /// The server that the bus is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +45,10 @@ pub struct ConsumerState {
     pub oldest: Option<Timestamp>,
 }
 
-impl Bus {
+impl Operator {
     /// The server that the bus is connected to.
     pub fn server(&self) -> Server {
-        let info = self.client.server_info();
+        let info = self.bus.client.server_info();
         Server {
             id: info.server_id,
             version: info.version,
@@ -57,7 +57,7 @@ impl Bus {
 
     /// What `stream` holds; `None` when there is no such stream.
     pub async fn stream_state(&self, stream: &Stream) -> Result<Option<StreamState>, Error> {
-        match self.jetstream.get_stream(stream.name).await {
+        match self.bus.jetstream.get_stream(stream.name).await {
             Ok(found) => {
                 let state = &found.cached_info().state;
                 Ok(Some(StreamState {
@@ -72,6 +72,16 @@ impl Bus {
 
     /// How far `consumer` is; `None` when there is no such consumer.
     pub async fn consumer_state(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<Option<ConsumerState>, Error> {
+        self.bus.consumer_state(consumer).await
+    }
+}
+
+impl Bus {
+    /// How far `consumer` is; `None` when there is no such consumer.
+    pub(crate) async fn consumer_state(
         &self,
         consumer: &Consumer,
     ) -> Result<Option<ConsumerState>, Error> {

@@ -1,17 +1,20 @@
 //! The bus of the orders pipeline: the only crate that knows async-nats.
 //!
 //! * [`Bus`] connects, declares streams, publishes with an awaited ack and answers edges.
-//! * [`BatchConsumer`] reads a durable consumer in natural batches: whatever is ready, up to 512 messages or 8 MiB.
-//!   A batch in hand is kept from being delivered again; what is malformed never reaches the caller.
-//! * [`Delivery`] is settled by its owner: acked, or dead-lettered and then terminated.
+//! * [`BatchConsumer`] reads a durable consumer in natural batches, up to 512 messages or 8 MiB, and lets a
+//!   [`Handler`] handle them. A batch in hand is kept from being delivered again; malformed messages never reach the
+//!   handler, and a message that makes it fail is found by bisection.
+//! * [`Delivery`] is a message whose body fits its subject and headers. Its handler settles it: acks it, postpones it,
+//!   or gives it up to ORDERS_DLQ.
 //! * [`Feed`] is the live feed for realtime.
-//! * [`DeadLetter`], [`ConsumerState`], [`Difference`] and [`Passage`] are what an operator looks at.
+//! * [`Operator`] is what `orderctl` does: it looks at everything, and redrives or drops dead letters.
 //!
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
 //! an error of a pull never ends a consumer; a panic while a batch is handled never ends the daemon.
 
 mod consumer;
 mod dead_letters;
+mod delivery;
 mod error;
 mod feed;
 mod history;
@@ -20,11 +23,15 @@ mod publish;
 mod tap;
 mod topology;
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
-pub use consumer::{Batch, BatchConsumer, Delivery, Reason, release_all};
-pub use dead_letters::{DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterPage, Settled};
+use backon::{ExponentialBackoff, ExponentialBuilder};
+pub use consumer::{BatchConsumer, Failure, Handler};
+pub use dead_letters::{
+    DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
+};
+pub use delivery::{Delivery, release_all};
 pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -47,6 +54,21 @@ pub struct Bus {
     /// Counts the connections made; a change tells pending pulls that the server has forgotten them.
     connections: watch::Receiver<u64>,
     auto_migrate: bool,
+}
+
+/// The operator's side of the bus: everything can be looked at, dead letters can be redriven or dropped.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    bus: Bus,
+}
+
+/// An operator can also do what a daemon can.
+impl Deref for Operator {
+    type Target = Bus;
+
+    fn deref(&self) -> &Bus {
+        &self.bus
+    }
 }
 
 impl Bus {
@@ -82,7 +104,7 @@ impl Bus {
             })
             .connect(url)
             .await
-            .map_err(|error| Error::Connect(error.to_string()))?;
+            .map_err(Error::connect)?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(ACK_DEADLINE)
             .ack_timeout(ACK_DEADLINE)
@@ -119,6 +141,11 @@ impl Bus {
         move || bus.clone().round_trip().boxed()
     }
 
+    /// What an operator can look at and do.
+    pub fn operator(&self) -> Operator {
+        Operator { bus: self.clone() }
+    }
+
     async fn round_trip(self) -> Result<(), String> {
         if !self.is_connected() {
             return Err("not connected".to_owned());
@@ -152,7 +179,11 @@ impl Bus {
     }
 }
 
-/// 100 ms, doubled with each failure, up to 5 s.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5))
-}
+/// The pauses between attempts: from 100 ms on, doubled up to 5 s, for ever.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_secs(5))
+    .without_max_times()
+    .with_jitter();
+
+type Backoff = ExponentialBackoff;

@@ -4,6 +4,7 @@ use async_nats::{
     HeaderMap,
     jetstream::{context::PublishAckFuture, message::PublishMessage},
 };
+use backon::BackoffBuilder;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::join_all};
 use orders_contracts::{
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::{Bus, Error, backoff};
+use crate::{BACKOFF, Bus, Error};
 
 /// How long a publisher waits for the ack of JetStream.
 pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
@@ -58,15 +59,12 @@ impl Message {
         }
     }
 
-    /// The message by which the writer tells of `event`: the same id and bytes whenever it is made, and by whomever.
+    /// The message that announces `event`: the same id and bytes whenever it is made, and by whomever.
     pub fn of_event(event: &OrderEvent, trace: TraceContext, reply_to: Option<ReplyTo>) -> Self {
-        let channel = match event.version {
-            1 => Channel::OrderCreated,
-            _ => Channel::OrderUpdated,
-        };
+        let channel = event.channel();
         let metadata = Metadata {
             id: format!("{}:{}", event.order.order_id, event.version),
-            source: "/orders/writer".to_owned(),
+            source: OrderEvent::SOURCE.to_owned(),
             order_id: event.order.order_id.clone(),
             time: event.occurred_at,
             trace,
@@ -107,7 +105,7 @@ impl Bus {
         let stored = async { acknowledged(self.send(&message).await?).await };
         timeout(PUBLISH_DEADLINE, stored)
             .await
-            .unwrap_or_else(|_| Err(Error::Unacknowledged("no answer in time".to_owned())))
+            .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")))
     }
 
     /// Publishes `messages` one behind the other without waiting between them; results in the same order.
@@ -129,7 +127,8 @@ impl Bus {
     /// Publishes `messages` and goes on with those that were not acknowledged until all are stored, however long NATS
     /// is away. Drop it to give up.
     pub async fn publish_until_stored(&self, mut messages: Vec<Message>) {
-        let mut failures = 0;
+        let mut backoff = BACKOFF.build();
+        let mut has_warned = false;
         loop {
             let results = self.publish_all(&messages).await;
             let mut results = results.into_iter();
@@ -142,12 +141,14 @@ impl Bus {
                 _ => false,
             });
             let Some(error) = last_error else { return };
-            failures += 1;
-            if failures == 1 {
-                let count = messages.len();
-                warn!("cannot publish {count} messages: {error}; trying on");
+            if !has_warned {
+                has_warned = true;
+                warn!(
+                    "cannot publish {} messages: {error}; retrying",
+                    messages.len()
+                );
             }
-            tokio::time::sleep(backoff(failures)).await;
+            tokio::time::sleep(backoff.next().unwrap_or(ACK_DEADLINE)).await;
         }
     }
 
@@ -204,17 +205,13 @@ impl Bus {
         }
         let publish = PublishMessage::build().headers(headers).payload(body);
         match timeout(ACK_DEADLINE, self.jetstream.send_publish(subject, publish)).await {
-            Ok(sent) => sent.map_err(|error| Error::Unacknowledged(error.to_string())),
-            Err(_) => Err(Error::Unacknowledged(
-                "the connection takes nothing".to_owned(),
-            )),
+            Ok(sent) => sent.map_err(Error::unacknowledged),
+            Err(_) => Err(Error::unacknowledged("the connection takes nothing")),
         }
     }
 }
 
 pub(crate) async fn acknowledged(ack: PublishAckFuture) -> Result<(), Error> {
     // The context's timeout bounds the wait.
-    ack.await
-        .map(|_| ())
-        .map_err(|error| Error::Unacknowledged(error.to_string()))
+    ack.await.map(|_| ()).map_err(Error::unacknowledged)
 }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::{
-    Bus, Error,
+    Error, Operator,
     history::{Content, Live},
     inspect::timestamp,
 };
@@ -72,7 +72,7 @@ fn is_queue(stream: &Stream) -> bool {
     stream.retention == Retention::WorkQueue
 }
 
-impl Bus {
+impl Operator {
     /// What `stream` holds that fits `filter`, up to the sequence `up_to`, in order. A work queue has only what is not
     /// yet done.
     pub fn past<'a>(
@@ -133,11 +133,13 @@ impl Bus {
     ) -> Result<impl Messages<Item = Passage> + use<'a>, Error> {
         let failed = |error: String| Error::api(format!("listen to {}", stream.subjects), error);
         let messages = self
+            .bus
             .client
             .subscribe(filter.subject(stream).to_string())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        self.client
+        self.bus
+            .client
             .flush()
             .await
             .map_err(|error| failed(error.to_string()))?;
@@ -152,7 +154,7 @@ impl Bus {
 
     async fn reopened(&self, stream: &Stream, filter: &TapFilter, after: u64) -> Live {
         loop {
-            match self.live(stream, &filter.subject(stream), after).await {
+            match self.bus.live(stream, &filter.subject(stream), after).await {
                 Ok(live) => return live,
                 Err(error) => debug!("{error}"),
             }
@@ -169,6 +171,7 @@ impl Bus {
     ) -> Result<(Vec<Passage>, u64), Error> {
         let subject = filter.subject(stream);
         let page = self
+            .bus
             .page(stream, &subject, Content::Whole, after, up_to)
             .await?;
         let passages = page.messages.iter();
@@ -184,7 +187,7 @@ impl Bus {
         up_to: u64,
     ) -> Result<(Vec<Passage>, u64), Error> {
         let subject = filter.subject(stream);
-        let found = self.first_stored(stream, &subject, after + 1).await?;
+        let found = self.bus.first_stored(stream, &subject, after + 1).await?;
         let Some(message) = found.filter(|message| message.sequence <= up_to) else {
             return Ok((Vec::new(), up_to));
         };

@@ -9,7 +9,7 @@ use async_nats::jetstream::{
 use orders_contracts::streams::{Consumer, Retention, Stream};
 use tracing::{info, warn};
 
-use crate::{Bus, Error};
+use crate::{Bus, Error, Operator};
 
 /// How the server differs from a declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,20 +46,7 @@ impl Bus {
         Ok(())
     }
 
-    /// How the server's stream differs from its declaration; `None` when it does not.
-    pub async fn stream_difference(
-        &self,
-        stream: &Stream,
-        replicas: usize,
-    ) -> Result<Option<Difference>, Error> {
-        Ok(self.compare_stream(stream, replicas).await?.1)
-    }
-
-    /// How the server's durable consumer differs from its declaration; `None` when it does not.
-    pub async fn consumer_difference(
-        &self,
-        consumer: &Consumer,
-    ) -> Result<Option<Difference>, Error> {
+    async fn consumer_difference(&self, consumer: &Consumer) -> Result<Option<Difference>, Error> {
         Ok(match self.consumer_info(consumer).await? {
             None => Some(Difference::Missing),
             Some(current) => {
@@ -89,7 +76,7 @@ impl Bus {
                 Difference::Fields(fields) => Error::Drift {
                     name: name.clone(),
                     fields,
-                    cause: error.to_string(),
+                    cause: error.into(),
                 },
                 Difference::Missing => Error::api(format!("create consumer {name}"), error),
             })
@@ -158,9 +145,33 @@ impl Bus {
             Err(error) => Err(Error::Drift {
                 name: stream.name.to_owned(),
                 fields,
-                cause: error.to_string(),
+                cause: error.into(),
             }),
         }
+    }
+}
+
+impl Operator {
+    /// How the server's stream differs from its declaration; `None` when it does not.
+    pub async fn stream_difference(
+        &self,
+        stream: &Stream,
+        replicas: usize,
+    ) -> Result<Option<Difference>, Error> {
+        Ok(self.bus.compare_stream(stream, replicas).await?.1)
+    }
+
+    /// How the server's durable consumer differs from its declaration; `None` when it does not.
+    pub async fn consumer_difference(
+        &self,
+        consumer: &Consumer,
+    ) -> Result<Option<Difference>, Error> {
+        self.bus.consumer_difference(consumer).await
+    }
+
+    /// Makes the server's durable consumer what it is declared to be.
+    pub async fn mend_consumer(&self, consumer: &Consumer) -> Result<(), Error> {
+        self.bus.declare_consumer(consumer).await.map(drop)
     }
 }
 

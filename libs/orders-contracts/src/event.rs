@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, OrderId, OrderRow, Status, TenantId, Timestamp};
+use crate::{Channel, Money, OrderId, OrderRow, Status, TenantId, Timestamp};
 
 /// What happened to an order: the body of `orders.evt.{tenant}.created` (version 1) and `.updated` (from 2 on).
 ///
@@ -17,6 +17,19 @@ pub struct OrderEvent {
     pub occurred_at: Timestamp,
     /// The row as it is from this version on.
     pub order: OrderRow,
+}
+
+impl OrderEvent {
+    /// `ce-source` of its messages, whoever publishes them: the writer decided what happened.
+    pub const SOURCE: &str = "/orders/writer";
+
+    /// The channel it is published on: an order's first event is `created`, every later one is `updated`.
+    pub fn channel(&self) -> Channel {
+        match self.version {
+            1 => Channel::OrderCreated,
+            _ => Channel::OrderUpdated,
+        }
+    }
 }
 
 /// The payment of an order went through: the body of `payments.evt.{tenant}.paid`.

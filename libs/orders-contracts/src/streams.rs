@@ -88,7 +88,7 @@ pub const ORDERS_DLQ: Stream = Stream {
         max_age: DAY.saturating_mul(30),
     },
     max_bytes: 512 * MIB,
-    // The letter of a last try must be found after it, also where daemons are started again after ever longer pauses.
+    // A daemon may die between storing a dead letter and terminating its message, and start again minutes later.
     duplicate_window: MINUTE.saturating_mul(15),
 };
 
@@ -128,8 +128,40 @@ pub struct Consumer {
     pub ack_wait: Duration,
     /// The most messages that may be delivered and not acked.
     pub max_ack_pending: u32,
-    /// Whether messages stay un-acked on purpose, so that many deliveries tell nothing of a message.
-    pub is_held: bool,
+    /// How its daemon treats messages that are delivered again.
+    pub policy: Policy,
+}
+
+/// How a daemon treats messages that are delivered again. Shutdowns, reconnections and crashes of the daemon all
+/// count as deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// From this delivery on the daemon handles the message alone: it may be what kills the daemon.
+    pub alone_from: u64,
+    /// From this delivery on the daemon gives the message up, provided that others get through.
+    pub give_up_from: u64,
+    /// How long a message that the daemon postpones stays away, by delivery. After the last pause the daemon must
+    /// decide.
+    pub pauses: &'static [Duration],
+}
+
+impl Policy {
+    /// Messages are handled in batches and acked at once, so one that is delivered again and again is suspect.
+    ///
+    /// A message that kills its daemon comes again every `ack_wait`: 30 deliveries take less than four minutes, and
+    /// more clean shutdowns than that never hit the same message.
+    pub const BATCH: Self = Self {
+        alone_from: 3,
+        give_up_from: 30,
+        pauses: &[],
+    };
+
+    /// Messages stay un-acked on purpose, so the number of deliveries says nothing.
+    pub const HOLD: Self = Self {
+        alone_from: u64::MAX,
+        give_up_from: u64::MAX,
+        pauses: &[],
+    };
 }
 
 const fn batches_of(stream: Stream, durable: &'static str) -> Consumer {
@@ -139,12 +171,25 @@ const fn batches_of(stream: Stream, durable: &'static str) -> Consumer {
         filter: None,
         ack_wait: Duration::from_secs(5),
         max_ack_pending: 8_192,
-        is_held: false,
+        policy: Policy::BATCH,
     }
 }
 
-/// The writer's commands.
-pub const WRITER_COMMANDS: Consumer = batches_of(ORDERS_COMMANDS, "writer");
+/// The writer's commands. A cancel whose create may still be on its way comes again five times: soon, and then every
+/// 8 s, within which the server delivers the create again if its writer died.
+pub const WRITER_COMMANDS: Consumer = Consumer {
+    policy: Policy {
+        pauses: &[
+            Duration::from_millis(250),
+            Duration::from_secs(8),
+            Duration::from_secs(8),
+            Duration::from_secs(8),
+            Duration::from_secs(8),
+        ],
+        ..Policy::BATCH
+    },
+    ..batches_of(ORDERS_COMMANDS, "writer")
+};
 /// The writer's payments.
 pub const WRITER_PAYMENTS: Consumer = batches_of(PAYMENTS, "writer");
 /// The projector's events.
@@ -158,7 +203,7 @@ pub const fn payment_simulator(delay: Duration) -> Consumer {
         filter: Some(Channel::OrderCreated),
         ack_wait: delay.saturating_add(Duration::from_secs(3)),
         max_ack_pending: 50_000,
-        is_held: true,
+        policy: Policy::HOLD,
     }
 }
 

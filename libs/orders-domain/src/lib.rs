@@ -7,5 +7,7 @@
 
 mod order;
 pub mod projection;
+mod transition;
 
-pub use order::{Order, Repeat, Transition};
+pub use order::{Order, Repeat};
+pub use transition::{Decision, decide};

@@ -35,7 +35,7 @@ pub struct Order {
     pub updated_at: Timestamp,
 }
 
-/// What a create command for an order that exists is.
+/// What a create command is to the order that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// The very attempt that stored the order, delivered again: its event may not have gone out yet.
@@ -45,17 +45,6 @@ pub enum Repeat {
         /// Whether it has the body that created the order.
         same_body: bool,
     },
-}
-
-/// What moving an order to a final status comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transition {
-    /// It is PENDING: the move is to be stored.
-    Apply,
-    /// It has that status already.
-    Done,
-    /// It has another final status.
-    Conflict(Status),
 }
 
 impl Order {
@@ -89,13 +78,14 @@ impl Order {
         }
     }
 
-    /// What moving this order to the final status `to` comes to.
-    pub fn transition(&self, to: Status) -> Transition {
-        match self.status {
-            Status::Pending => Transition::Apply,
-            current if current == to => Transition::Done,
-            current => Transition::Conflict(current),
-        }
+    /// The event of its creation, the same bytes whatever happened to the order since.
+    pub fn created_event(&self) -> OrderEvent {
+        self.event(1, Status::Pending, self.created_at)
+    }
+
+    /// The event of its latest change; of its creation when there was none.
+    pub fn latest_event(&self) -> OrderEvent {
+        self.event(self.version, self.status, self.updated_at)
     }
 
     /// This order after it moved to the final status `to` at `now`.
@@ -107,16 +97,6 @@ impl Order {
             updated_at: now,
             ..self
         }
-    }
-
-    /// The event of its creation, the same bytes whatever happened to the order since.
-    pub fn created_event(&self) -> OrderEvent {
-        self.event(1, Status::Pending, self.created_at)
-    }
-
-    /// The event of its latest change; of its creation when there was none.
-    pub fn latest_event(&self) -> OrderEvent {
-        self.event(self.version, self.status, self.updated_at)
     }
 
     fn event(&self, version: u32, status: Status, occurred_at: Timestamp) -> OrderEvent {
@@ -146,10 +126,10 @@ fn body_hash(command: &CreateOrder) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn order(command_id: &str, qty: u32) -> Order {
+    pub(crate) fn order(command_id: &str, qty: u32) -> Order {
         let body = format!(
             r#"{{"requestId":"r1","tenantId":"t","buyer":{{"email":"a@b.cc","name":"A"}},"items":[{{"sku":"S","qty":{qty},"price":0.10}}]}}"#
         );
@@ -173,19 +153,6 @@ mod tests {
             stored.repeat(&order("c2", 4)),
             Repeat::Replay { same_body: false }
         );
-    }
-
-    #[test]
-    fn final_statuses_are_final() {
-        let pending = order("c1", 1);
-        assert_eq!(pending.transition(Status::Paid), Transition::Apply);
-        let paid = pending.moved(Status::Paid, Timestamp::from_millis(2_000).unwrap());
-        assert_eq!(paid.transition(Status::Paid), Transition::Done);
-        assert_eq!(
-            paid.transition(Status::Cancelled),
-            Transition::Conflict(Status::Paid)
-        );
-        assert_eq!(paid.version, 2);
     }
 
     #[test]

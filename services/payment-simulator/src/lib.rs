@@ -8,14 +8,14 @@ mod pending;
 
 use std::time::Duration;
 
-use orders_bus::{Batch, Bus, Delivery, Error as BusError, Message, release_all};
-use orders_contracts::{Channel, FieldError, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
+use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
+use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
 use orders_service::{BoxError, Daemon, failpoint, retry};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
-use crate::pending::{Payment, Pending};
+use crate::pending::Pending;
 
 /// The streams the payment-simulator reads or writes.
 const STREAMS: [streams::Stream; 3] = [
@@ -45,7 +45,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         .await?;
         let consumer = streams::payment_simulator(delay);
         retry("open created orders", BusError::may_pass, || {
-            bus.consume(&consumer)
+            bus.consume::<OrderEvent>(&consumer)
         })
         .await
     };
@@ -60,7 +60,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         // A pull must not be given up half-way, so it runs beside the timers and not among them.
         while let Some(batch) = created.next_batch(&daemon.shutdown).await {
             if let Err(mpsc::error::SendError(batch)) = batches.send(batch).await {
-                batch.release().await;
+                release_all(batch).await;
             }
         }
     };
@@ -76,7 +76,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 async fn pay_when_due(
     bus: &Bus,
     delay: Duration,
-    mut received: mpsc::Receiver<Batch>,
+    mut received: mpsc::Receiver<Vec<Delivery<OrderEvent>>>,
     shutdown: &CancellationToken,
 ) {
     let mut pending = Pending::new();
@@ -86,8 +86,8 @@ async fn pay_when_due(
             () = shutdown.cancelled() => break,
             Some(batch) = received.recv() => {
                 failpoint("payment-simulator.pulled").await;
-                for delivery in batch.into_deliveries() {
-                    hold(bus, &mut pending, delivery, delay).await;
+                for delivery in batch {
+                    hold(&mut pending, delivery, delay).await;
                 }
             }
             payments = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
@@ -102,65 +102,49 @@ async fn pay_when_due(
     let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, finish).await;
     received.close();
     while let Some(batch) = received.recv().await {
-        batch.release().await;
+        release_all(batch).await;
     }
     release_all(pending.into_deliveries()).await;
 }
 
-async fn hold(bus: &Bus, pending: &mut Pending, delivery: Delivery, delay: Duration) {
-    let event = match serde_json::from_slice::<OrderEvent>(delivery.payload()) {
-        Ok(event) => event,
-        Err(error) => {
-            let cause = format!("body is no order event: {error}");
-            return delivery.refuse(bus, vec![FieldError::of_message(cause)]);
-        }
-    };
-    if event.tenant_id != delivery.tenant || event.order.order_id != delivery.metadata.order_id {
-        let cause = "body, subject and headers differ";
-        return delivery.refuse(bus, vec![FieldError::of_message(cause)]);
-    }
-    let waited = Timestamp::now().since(event.order.created_at);
-    let payment = Payment {
-        delivery,
-        amount: event.order.total,
-    };
-    if let Some(replaced) = pending.add(payment, delay.saturating_sub(waited)) {
+async fn hold(pending: &mut Pending, created: Delivery<OrderEvent>, delay: Duration) {
+    let waited = Timestamp::now().since(created.body.order.created_at);
+    if let Some(replaced) = pending.add(created, delay.saturating_sub(waited)) {
         // The same event published twice: one of the two messages is enough to pay by.
         replaced.ack().await;
     }
 }
 
 /// Publishes the payments and then acks the events of their orders.
-async fn pay(bus: Bus, payments: Vec<Payment>) {
+async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>) {
     failpoint("payment-simulator.due").await;
     let now = Timestamp::now();
-    let messages = payments.iter().map(|payment| message(payment, now));
+    let messages = due.iter().map(|created| payment(created, now));
     bus.publish_until_stored(messages.collect()).await;
     failpoint("payment-simulator.paid").await;
-    for payment in &payments {
-        payment.delivery.ack().await;
+    for created in &due {
+        created.ack().await;
     }
 }
 
-fn message(payment: &Payment, now: Timestamp) -> Message {
-    let Payment { delivery, amount } = payment;
-    let order_id = delivery.metadata.order_id.clone();
+fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
+    let order_id = created.metadata.order_id.clone();
     let metadata = Metadata {
         // One id for each order: a second payment of it is found done by the writer.
         id: format!("{order_id}:paid"),
         source: "/orders/payment-simulator".to_owned(),
         order_id: order_id.clone(),
         time: now,
-        trace: delivery.metadata.trace.child(),
+        trace: created.metadata.trace.child(),
         reply_to: None,
     };
     let paid = OrderPaid {
-        tenant_id: delivery.tenant.clone(),
+        tenant_id: created.tenant.clone(),
         order_id,
-        amount: *amount,
+        amount: created.body.order.total,
         paid_at: now,
     };
-    // One message for each event: told again of an order whose payment was lost, the stream must not take the new one
-    // for a duplicate.
-    Message::new(Channel::OrderPaid, &delivery.tenant, metadata, &paid).on(delivery.position())
+    // One message id for each event: when the created event of an order whose payment was lost is published again, the
+    // stream must not take the new payment for a duplicate.
+    Message::new(Channel::OrderPaid, &created.tenant, metadata, &paid).on(created.position())
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::poll_fn, mem, task::Poll, time::Duration};
 
 use orders_bus::Delivery;
-use orders_contracts::{Money, OrderId};
+use orders_contracts::{OrderEvent, OrderId};
 use tokio::time::Instant;
 use tokio_util::time::{DelayQueue, delay_queue::Key};
 
@@ -14,21 +14,15 @@ const MANY: usize = 500;
 /// How far apart they go through then; at [`MANY`] in five seconds that is two at a time.
 const GATHERING: Duration = Duration::from_millis(20);
 
-/// A payment that waits for its time.
-#[derive(Debug)]
-pub(crate) struct Payment {
-    /// The created event, un-acked until the payment is published.
-    pub(crate) delivery: Delivery,
-    /// What is to be paid.
-    pub(crate) amount: Money,
-}
+/// A created event, un-acked until the payment of its order is published.
+type Created = Delivery<OrderEvent>;
 
 /// Payments by order; each order waits once, however often its event is delivered.
 #[derive(Debug)]
 pub(crate) struct Pending {
     started: Instant,
     queue: DelayQueue<OrderId>,
-    payments: HashMap<OrderId, (Key, Payment)>,
+    created: HashMap<OrderId, (Key, Created)>,
 }
 
 impl Pending {
@@ -36,15 +30,15 @@ impl Pending {
         Self {
             started: Instant::now(),
             queue: DelayQueue::new(),
-            payments: HashMap::new(),
+            created: HashMap::new(),
         }
     }
 
-    /// Lets `payment` wait. When the order waits already, only the handle is replaced: the server counts on the ack
-    /// of the latest delivery. The handle that is replaced is returned if it is of another message.
-    pub(crate) fn add(&mut self, payment: Payment, wait: Duration) -> Option<Delivery> {
-        let id = payment.delivery.metadata.order_id.clone();
-        let key = match self.payments.get(&id) {
+    /// Lets the order of `created` wait for its payment. When it waits already, only the delivery is replaced: the server
+    /// counts on the ack of the latest one. The one that is replaced is returned if it is of another message.
+    pub(crate) fn add(&mut self, created: Created, wait: Duration) -> Option<Created> {
+        let id = created.metadata.order_id.clone();
+        let key = match self.created.get(&id) {
             Some((key, _)) => *key,
             None => {
                 let due = self.started.elapsed() + wait;
@@ -52,20 +46,20 @@ impl Pending {
                 self.queue.insert_at(id.clone(), due)
             }
         };
-        let position = payment.delivery.position().to_owned();
-        let (_, replaced) = self.payments.insert(id, (key, payment))?;
-        (replaced.delivery.position() != position).then_some(replaced.delivery)
+        let sequence = created.sequence();
+        let (_, replaced) = self.created.insert(id, (key, created))?;
+        (replaced.sequence() != sequence).then_some(replaced)
     }
 
-    /// The payments whose time has come, as many as fit into one batch; waits for ever while there are none.
-    pub(crate) async fn due(&mut self) -> Vec<Payment> {
+    /// Those whose time has come, as many as fit into one batch; waits for ever while there are none.
+    pub(crate) async fn due(&mut self) -> Vec<Created> {
         let mut due = Vec::new();
         poll_fn(|cx| {
             while due.len() < BATCH
                 && let Poll::Ready(Some(expired)) = self.queue.poll_expired(cx)
             {
-                let payment = self.payments.remove(expired.get_ref());
-                due.extend(payment.map(|(_, payment)| payment));
+                let created = self.created.remove(expired.get_ref());
+                due.extend(created.map(|(_, created)| created));
             }
             match due.is_empty() {
                 true => Poll::Pending,
@@ -77,14 +71,12 @@ impl Pending {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.payments.len()
+        self.created.len()
     }
 
     /// Everything that waits, for giving it back.
-    pub(crate) fn into_deliveries(self) -> impl Iterator<Item = Delivery> {
-        self.payments
-            .into_values()
-            .map(|(_, payment)| payment.delivery)
+    pub(crate) fn into_deliveries(self) -> impl Iterator<Item = Created> {
+        self.created.into_values().map(|(_, created)| created)
     }
 }
 

@@ -7,7 +7,7 @@ mod config;
 mod project;
 
 use orders_bus::{Bus, Error as BusError};
-use orders_contracts::streams;
+use orders_contracts::{OrderEvent, streams};
 use orders_service::{BoxError, Daemon, retry};
 use orders_store::{Error as StoreError, ReadModel, Store};
 
@@ -37,13 +37,13 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
             bus.declare(&STREAMS, config.streams.replicas)
         })
         .await?;
-        retry("make indexes", StoreError::may_pass, || {
+        retry("create indexes", StoreError::may_pass, || {
             rows.ensure_indexes()
         })
         .await?;
         Ok::<_, BoxError>(
             retry("open events", BusError::may_pass, || {
-                bus.consume(&streams::PROJECTOR)
+                bus.consume::<OrderEvent>(&streams::PROJECTOR)
             })
             .await?,
         )
@@ -54,16 +54,9 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let events = events?;
     daemon.health.ready();
 
-    let projector = Projector {
-        bus: bus.clone(),
-        rows,
-    };
-    let projector = &projector;
-    let handled = events.for_each(&daemon.shutdown, |batch| async move {
-        projector.handle(&batch).await;
-    });
-    handled.await;
-    bus.close().await;
+    let projector = Projector { bus, rows };
+    events.for_each(&daemon.shutdown, &projector).await;
+    projector.bus.close().await;
     Ok(())
 }
 

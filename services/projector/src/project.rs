@@ -1,47 +1,21 @@
-//! One batch of events: store the newest row of each order, tell the edges, feed what the list now shows, ack.
+//! One batch of events: store the newest row of each order, answer the edges, feed what the list now shows, ack.
 
 use std::{
     collections::{HashMap, HashSet},
     mem,
 };
 
-use orders_bus::{Batch, Delivery, Message, Reason};
+use orders_bus::{Delivery, Failure, Handler, Message};
 use orders_contracts::{
-    Channel, FeedEntry, FieldError, Metadata, OrderEvent, OrderId, Reply, Status, Timestamp,
+    Channel, FeedEntry, Metadata, OrderEvent, OrderId, Reply, Status, Timestamp,
 };
 use orders_domain::projection::{self, Effect};
 use orders_service::{failpoint, retry};
+use orders_store::Error as StoreError;
 
 use crate::Projector;
 
-/// An event in hand.
-pub(crate) struct Event<'a> {
-    delivery: &'a Delivery,
-    event: OrderEvent,
-}
-
-impl<'a> Event<'a> {
-    fn read(delivery: &'a Delivery) -> Result<Self, Vec<FieldError>> {
-        let event: OrderEvent = serde_json::from_slice(delivery.payload()).map_err(|error| {
-            vec![FieldError::of_message(format!(
-                "body is no order event: {error}"
-            ))]
-        })?;
-        let is_first = delivery.channel == Channel::OrderCreated;
-        if event.tenant_id != delivery.tenant
-            || event.order.order_id != delivery.metadata.order_id
-            || event.version == 0
-            || is_first != (event.version == 1)
-        {
-            return Err(vec![FieldError::of_message(
-                "body, subject and headers differ",
-            )]);
-        }
-        Ok(Self { delivery, event })
-    }
-}
-
-/// What a batch has done to the rows.
+/// The effect of a batch on the rows.
 #[derive(Default)]
 struct Applied {
     /// The version that the row of each order has now, at least.
@@ -55,8 +29,8 @@ impl Applied {
         self.versions.insert(event.order.order_id.clone(), version);
     }
 
-    /// Whether the feed has to tell of `event`: when the row is at its version, whoever brought it there and may have
-    /// died before it could tell. A double is dropped by the stream, or ignored by clients.
+    /// Whether `event` belongs in the feed: its version is the row's, whoever brought the row there and may have died
+    /// before it could publish the change. The stream drops a duplicate, or clients ignore it.
     fn feeds(&self, event: &OrderEvent) -> bool {
         let id = &event.order.order_id;
         // Created and updated in one batch: clients hear of both, in order.
@@ -64,48 +38,25 @@ impl Applied {
     }
 }
 
-impl Projector {
-    /// Projects one batch.
-    pub(crate) async fn handle(&self, batch: &Batch) {
-        let mut events = Vec::with_capacity(batch.deliveries.len());
-        for delivery in &batch.deliveries {
-            match Event::read(delivery) {
-                Ok(event) => events.push(event),
-                Err(errors) => delivery.refuse(&self.bus, errors),
-            }
-        }
-        self.project(events).await;
-    }
-
-    async fn project(&self, mut events: Vec<Event<'_>>) {
+impl Handler<OrderEvent> for Projector {
+    async fn handle(&self, batch: &[Delivery<OrderEvent>]) -> Result<(), Failure> {
         failpoint("projector.pulled").await;
-        let newest = projection::newest(events.iter().map(|event| &event.event));
-        match self.apply(newest.into_values().collect()).await {
-            Ok(applied) => {
-                failpoint("projector.applied").await;
-                self.tell(&events, &applied).await;
-            }
-            // The database refuses some row of the batch for ever: find out which.
-            Err(_) if events.len() > 1 => {
-                let half = events.split_off(events.len() / 2);
-                Box::pin(self.project(events)).await;
-                Box::pin(self.project(half)).await;
-            }
-            Err(error) => {
-                for event in &events {
-                    event
-                        .delivery
-                        .dead_letter(&self.bus, Reason::Refused, &error.to_string());
-                }
-            }
-        }
+        let newest = projection::newest(batch.iter().map(|delivery| &delivery.body));
+        let applied = self.apply(newest.into_values().collect()).await;
+        let applied = applied.map_err(Failure::refused)?;
+        failpoint("projector.applied").await;
+        self.announce(batch, &applied).await;
+        Ok(())
     }
+}
 
+impl Projector {
     /// Brings the rows up to `newest`, which has one event an order.
-    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Applied, orders_store::Error> {
+    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Applied, StoreError> {
         let mut applied = Applied::default();
-        let (mut inserts, mut updates): (Vec<_>, Vec<_>) =
-            newest.into_iter().partition(|event| event.version == 1);
+        let (mut inserts, mut updates): (Vec<_>, Vec<_>) = newest
+            .into_iter()
+            .partition(|event| event.channel() == Channel::OrderCreated);
         // An update whose row is missing becomes an insert, an insert whose row is there is looked at again; another
         // projector can turn one into the other more than once, but versions only rise.
         while !(inserts.is_empty() && updates.is_empty()) {
@@ -134,11 +85,11 @@ impl Projector {
         &self,
         events: Vec<&'e OrderEvent>,
         applied: &mut Applied,
-    ) -> Result<Vec<&'e OrderEvent>, orders_store::Error> {
+    ) -> Result<Vec<&'e OrderEvent>, StoreError> {
         if events.is_empty() {
             return Ok(events);
         }
-        let stored = retry("insert rows", orders_store::Error::is_transient, || {
+        let stored = retry("insert rows", StoreError::is_transient, || {
             self.rows.insert(&events)
         })
         .await?;
@@ -159,7 +110,7 @@ impl Projector {
         &self,
         events: Vec<&'e OrderEvent>,
         applied: &mut Applied,
-    ) -> Result<Vec<&'e OrderEvent>, orders_store::Error> {
+    ) -> Result<Vec<&'e OrderEvent>, StoreError> {
         let mut alike: HashMap<(Status, u32), Vec<&OrderEvent>> = HashMap::new();
         for event in events {
             alike
@@ -173,7 +124,7 @@ impl Projector {
                 .iter()
                 .map(|event| event.order.order_id.clone())
                 .collect();
-            let changed = retry("update rows", orders_store::Error::is_transient, || {
+            let changed = retry("update rows", StoreError::is_transient, || {
                 self.rows.advance(&ids, status, version)
             })
             .await?;
@@ -188,45 +139,43 @@ impl Projector {
         Ok(unmatched)
     }
 
-    async fn versions(
-        &self,
-        ids: &[OrderId],
-    ) -> Result<HashMap<OrderId, u32>, orders_store::Error> {
+    async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, u32>, StoreError> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        retry("read rows", orders_store::Error::is_transient, || {
+        retry("read rows", StoreError::is_transient, || {
             self.rows.versions(ids)
         })
         .await
     }
 
     /// Answers the edges, publishes the feed, and acks; the rows are stored.
-    async fn tell(&self, events: &[Event<'_>], applied: &Applied) {
+    async fn announce(&self, batch: &[Delivery<OrderEvent>], applied: &Applied) {
         let (mut replies, mut feed) = (Vec::new(), Vec::new());
-        for Event { delivery, event } in events {
+        let now = Timestamp::now();
+        for delivery in batch {
+            let event = &delivery.body;
             if let Some(&version) = applied.versions.get(&event.order.order_id) {
                 replies.extend(delivery.reply(Reply::Projected { version }));
             }
             if applied.feeds(event) {
-                feed.push(feed_entry(delivery, event));
+                feed.push(feed_entry(delivery));
             }
-            let lag = Timestamp::now().since(event.occurred_at);
+            let lag = now.since(event.occurred_at);
             metrics::histogram!("orders_projection_lag_seconds").record(lag.as_secs_f64());
         }
         self.bus.reply(replies).await;
-        if !feed.is_empty() {
-            failpoint("projector.stored").await;
-            self.bus.publish_until_stored(feed).await;
-            failpoint("projector.fed").await;
-        }
-        for event in events {
-            event.delivery.ack().await;
+        failpoint("projector.stored").await;
+        self.bus.publish_until_stored(feed).await;
+        failpoint("projector.fed").await;
+        for delivery in batch {
+            delivery.ack().await;
         }
     }
 }
 
-fn feed_entry(cause: &Delivery, event: &OrderEvent) -> Message {
+fn feed_entry(cause: &Delivery<OrderEvent>) -> Message {
+    let event = &cause.body;
     let order = &event.order;
     let channel = match cause.channel {
         Channel::OrderCreated => Channel::FeedCreated,

@@ -1,143 +1,69 @@
-//! Create commands: store, tell the edge, publish the event, ack. In that order, so that a crash between any two
+//! Create commands: store, answer the edge, publish the event, ack. In that order, so that a crash between any two
 //! lines ends in a redelivery that finishes the work.
 
-use std::collections::HashMap;
-
-use orders_bus::{Delivery, Reason};
-use orders_contracts::{CreateOrder, FieldError, Invalid, OrderId, Reply, Timestamp};
+use orders_bus::{Delivery, Failure};
+use orders_contracts::{OrderCommand, Reply};
 use orders_domain::{Order, Repeat};
 use orders_service::{failpoint, poison, retry};
 use orders_store::Error as StoreError;
-use tracing::debug;
 
-use crate::Writer;
+use crate::{Writer, announce};
 
-/// A create command in hand and the order it asks for.
-pub(crate) struct Create<'a> {
-    delivery: &'a Delivery,
-    order: Order,
-}
-
-impl<'a> Create<'a> {
-    /// Reads the command; the edge checked it too, but others can publish here as well.
-    pub(crate) fn read(delivery: &'a Delivery, now: Timestamp) -> Result<Self, Vec<FieldError>> {
-        let command =
-            CreateOrder::parse(delivery.payload(), None).map_err(|Invalid(errors)| errors)?;
-        if command.tenant_id != delivery.tenant {
-            return Err(vec![FieldError::new(
-                &["tenantId"],
-                "must be the tenant of the subject",
-            )]);
-        }
-        if command.order_id() != delivery.metadata.order_id {
-            let rule = "header ce-subject must be the id derived from tenantId and requestId";
-            return Err(vec![FieldError::of_message(rule)]);
-        }
-        let Ok(command_id) = delivery.metadata.id.parse() else {
-            let rule = "header ce-id must match /^[A-Za-z0-9_-]{1,64}$/";
-            return Err(vec![FieldError::of_message(rule)]);
-        };
-        Ok(Self {
-            delivery,
-            order: Order::create(command, command_id, now),
-        })
-    }
-}
+/// A create command and the order it asks for.
+type Create<'a> = (&'a Delivery<OrderCommand>, Order);
 
 impl Writer {
     /// Carries out the create commands of a batch with one bulk insert.
-    pub(crate) async fn create(&self, mut commands: Vec<Create<'_>>) {
+    pub(crate) async fn create(&self, commands: Vec<Create<'_>>) -> Result<(), Failure> {
         if commands.is_empty() {
-            return;
+            return Ok(());
         }
-        commands
+        let (deliveries, orders): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+        orders
             .iter()
-            .for_each(|command| poison(command.order.request_id.as_str()));
-        let orders: Vec<Order> = commands
-            .iter()
-            .map(|command| command.order.clone())
-            .collect();
+            .for_each(|order| poison(order.request_id.as_str()));
         failpoint("writer.pulled").await;
-        match retry("store orders", StoreError::is_transient, || {
+        let stored = retry("store orders", StoreError::is_transient, || {
             self.orders.insert(&orders)
         })
         .await
-        {
-            Ok(stored) => {
-                self.created(commands.into_iter().zip(stored).collect())
-                    .await
-            }
-            // The database refuses some document of the batch for ever: find out which.
-            Err(_) if commands.len() > 1 => {
-                let half = commands.split_off(commands.len() / 2);
-                Box::pin(self.create(commands)).await;
-                Box::pin(self.create(half)).await;
-            }
-            Err(error) => {
-                let delivery = commands[0].delivery;
-                delivery.dead_letter(&self.bus, Reason::Refused, &error.to_string());
-            }
-        }
-    }
-
-    /// Tells, publishes and acks what an insert came to: `true` where it stored the order.
-    async fn created(&self, mut commands: Vec<(Create<'_>, bool)>) {
-        let existing: Vec<_> = commands
+        .map_err(Failure::refused)?;
+        let known: Vec<_> = orders
             .iter()
-            .filter(|(_, stored)| !stored)
-            .map(|(command, _)| command.order.order_id.clone())
+            .zip(&stored)
+            .filter(|(_, stored)| !**stored)
+            .map(|(order, _)| order.order_id.clone())
             .collect();
-        let Some(existing) = self.load(&existing).await else {
-            // One of them cannot be read: the others must not wait for it.
-            if commands.len() > 1 {
-                let half = commands.split_off(commands.len() / 2);
-                Box::pin(self.created(commands)).await;
-                Box::pin(self.created(half)).await;
-            }
-            return;
-        };
+        let known = self.load(&known).await?;
 
         failpoint("writer.stored").await;
-        let (mut replies, mut events) = (Vec::new(), Vec::new());
-        for (command, stored) in &commands {
-            let outcome = outcome(&command.order, *stored, &existing);
-            let Some((reply, order)) = outcome else {
-                // Refused as a duplicate, and not there: it was removed by hand in between.
-                debug!("order {} vanished", command.order.order_id);
-                continue;
+        let (mut replies, mut events, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for ((delivery, order), stored) in deliveries.into_iter().zip(&orders).zip(stored) {
+            let existing = known.get(&order.order_id);
+            let (reply, announced) = match (stored, existing) {
+                (true, _) => (Reply::Created, Some(order)),
+                (false, Some(existing)) => match existing.repeat(order) {
+                    // Our own command, delivered again: nobody knows whether its event was published.
+                    Repeat::SameCommand => (Reply::Created, Some(existing)),
+                    Repeat::Replay { same_body } => (Reply::Replayed { same_body }, None),
+                },
+                // Refused as a duplicate, and removed by hand since: the next delivery stores it.
+                (false, None) => {
+                    delivery.release().await;
+                    continue;
+                }
             };
-            replies.extend(command.delivery.reply(reply));
-            if let Some(order) = order {
-                events.push(Self::event(command.delivery, &order.created_event()));
-            }
+            replies.extend(delivery.reply(reply));
+            events.extend(announced.map(|order| announce(delivery, &order.created_event())));
+            done.push(delivery);
         }
         self.bus.reply(replies).await;
         failpoint("writer.answered").await;
         self.bus.publish_until_stored(events).await;
         failpoint("writer.published").await;
-        for (command, stored) in &commands {
-            if *stored || existing.contains_key(&command.order.order_id) {
-                command.delivery.ack().await;
-            } else {
-                command.delivery.release().await;
-            }
+        for delivery in done {
+            delivery.ack().await;
         }
+        Ok(())
     }
-}
-
-/// What to answer, and the order whose event has to go out.
-fn outcome<'a>(
-    attempt: &'a Order,
-    stored: bool,
-    existing: &'a HashMap<OrderId, Order>,
-) -> Option<(Reply, Option<&'a Order>)> {
-    if stored {
-        return Some((Reply::Created, Some(attempt)));
-    }
-    let existing = existing.get(&attempt.order_id)?;
-    Some(match existing.repeat(attempt) {
-        // Our own command delivered again: whether its event went out is not known, so it goes out again.
-        Repeat::SameCommand => (Reply::Created, Some(existing)),
-        Repeat::Replay { same_body } => (Reply::Replayed { same_body }, None),
-    })
 }

@@ -1,25 +1,24 @@
 //! The writer: the only daemon that changes `orders_write`, the truth.
 //!
-//! It turns commands and payments into stored orders and events. A message is acked only after its order is stored
-//! *and* its event is acknowledged by JetStream, so the un-acked message is the outbox.
+//! It turns commands and payments into stored orders and events. It acks a message only after the order is stored
+//! *and* JetStream has acknowledged the event, so the un-acked message is the outbox.
 
+mod cancel;
 mod config;
 mod create;
 mod heal;
-mod settle;
+mod pay;
+mod transition;
 
 use std::collections::HashMap;
 
-use orders_bus::{Batch, Bus, Delivery, Error as BusError, Message};
-use orders_contracts::{Channel, FieldError, OrderEvent, OrderId, Timestamp, streams};
+use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message};
+use orders_contracts::{OrderCommand, OrderEvent, OrderId, OrderPaid, Timestamp, streams};
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry};
 use orders_store::{Error as StoreError, Store, WriteModel};
-use tokio::sync::RwLock;
-use tracing::error;
 
 pub use crate::config::Config;
-use crate::{create::Create, settle::Settle};
 
 /// The streams the writer reads or writes, and the audit, which an operator needs when something is broken already.
 const STREAMS: [streams::Stream; 5] = [
@@ -47,16 +46,16 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
             bus.declare(&STREAMS, config.streams.replicas)
         })
         .await?;
-        retry("make indexes", StoreError::may_pass, || {
+        retry("create indexes", StoreError::may_pass, || {
             orders.ensure_indexes()
         })
         .await?;
         let commands = retry("open commands", BusError::may_pass, || {
-            bus.consume(&streams::WRITER_COMMANDS)
+            bus.consume::<OrderCommand>(&streams::WRITER_COMMANDS)
         })
         .await?;
         let payments = retry("open payments", BusError::may_pass, || {
-            bus.consume(&streams::WRITER_PAYMENTS)
+            bus.consume::<OrderPaid>(&streams::WRITER_PAYMENTS)
         })
         .await?;
         Ok::<_, BoxError>((commands, payments))
@@ -67,22 +66,14 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let (commands, payments) = opened?;
     daemon.health.ready();
 
-    let writer = Writer {
-        bus: bus.clone(),
-        orders,
-        turns: RwLock::default(),
-    };
     let shutdown = &daemon.shutdown;
-    let writer = &writer;
-    let handle_commands = commands.for_each(shutdown, |batch| async move {
-        writer.handle_commands(&batch).await;
-    });
-    let handle_payments = payments.for_each(shutdown, |batch| async move {
-        writer.handle_payments(&batch).await;
-    });
-    let heal = shutdown.run_until_cancelled(writer.heal(&config.heal));
-    tokio::join!(handle_commands, handle_payments, heal);
-    bus.close().await;
+    let writer = Writer { bus, orders };
+    tokio::join!(
+        commands.for_each(shutdown, &writer),
+        payments.for_each(shutdown, &writer),
+        shutdown.run_until_cancelled(writer.heal(&config.heal)),
+    );
+    writer.bus.close().await;
     Ok(())
 }
 
@@ -90,68 +81,50 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 pub(crate) struct Writer {
     bus: Bus,
     orders: WriteModel,
-    /// Creates of several batches go side by side; cancels wait for all that were pulled before them, which spares most
-    /// of them to come again.
-    turns: RwLock<()>,
+}
+
+impl Handler<OrderCommand> for Writer {
+    /// Creates come before cancels, so that an order can be cancelled in the batch that creates it.
+    async fn handle(&self, batch: &[Delivery<OrderCommand>]) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        let (mut creates, mut cancels) = (Vec::new(), Vec::new());
+        for delivery in batch {
+            match &delivery.body {
+                OrderCommand::Create { order, command_id } => {
+                    let order = Order::create(order.clone(), command_id.clone(), now);
+                    creates.push((delivery, order));
+                }
+                OrderCommand::Cancel(cancel) => cancels.push((delivery, &cancel.order_id)),
+            }
+        }
+        self.create(creates).await?;
+        self.cancel(cancels).await
+    }
+}
+
+impl Handler<OrderPaid> for Writer {
+    async fn handle(&self, batch: &[Delivery<OrderPaid>]) -> Result<(), Failure> {
+        self.pay(batch).await
+    }
 }
 
 impl Writer {
-    /// One batch of commands: creates before cancels, so that an order can be cancelled in the batch that creates it.
-    async fn handle_commands(&self, batch: &Batch) {
-        let now = Timestamp::now();
-        let (mut creates, mut cancels) = (Vec::new(), Vec::new());
-        for delivery in &batch.deliveries {
-            let read = match delivery.channel {
-                Channel::CreateOrder => {
-                    Create::read(delivery, now).map(|command| creates.push(command))
-                }
-                _ => Settle::read_cancel(delivery).map(|command| cancels.push(command)),
-            };
-            self.refuse(delivery, read);
-        }
-        let turn = self.turns.read().await;
-        self.create(creates).await;
-        drop(turn);
-        if !cancels.is_empty() {
-            let _turn = self.turns.write().await;
-            self.cancel(cancels).await;
-        }
-    }
-
-    /// One batch of payments.
-    async fn handle_payments(&self, batch: &Batch) {
-        let mut payments = Vec::new();
-        for delivery in &batch.deliveries {
-            let read = Settle::read_payment(delivery).map(|payment| payments.push(payment));
-            self.refuse(delivery, read);
-        }
-        self.pay(payments).await;
-    }
-
-    fn refuse(&self, delivery: &Delivery, read: Result<(), Vec<FieldError>>) {
-        if let Err(errors) = read {
-            delivery.refuse(&self.bus, errors);
-        }
-    }
-
-    /// The orders among `ids` that exist. `None` when one is stored in a way that this version cannot read: the
-    /// messages about it stay unsettled, and one that never gets through ends as a dead letter.
-    async fn load(&self, ids: &[OrderId]) -> Option<HashMap<OrderId, Order>> {
+    /// The orders among `ids` that exist. One that is stored in a way that this version cannot read is a failure that
+    /// may pass: another version may be able to.
+    async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Order>, Failure> {
         if ids.is_empty() {
-            return Some(HashMap::new());
+            return Ok(HashMap::new());
         }
-        let loaded = retry("read orders", StoreError::is_transient, || {
+        retry("read orders", StoreError::is_transient, || {
             self.orders.load(ids)
         })
-        .await;
-        loaded
-            .inspect_err(|error| error!("cannot read stored orders: {error}"))
-            .ok()
+        .await
+        .map_err(Failure::later)
     }
+}
 
-    /// The message that tells of `event`, caused by `cause`.
-    fn event(cause: &Delivery, event: &OrderEvent) -> Message {
-        let metadata = &cause.metadata;
-        Message::of_event(event, metadata.trace.child(), metadata.reply_to.clone())
-    }
+/// The message that announces `event`, caused by `cause`.
+fn announce<T>(cause: &Delivery<T>, event: &OrderEvent) -> Message {
+    let metadata = &cause.metadata;
+    Message::of_event(event, metadata.trace.child(), metadata.reply_to.clone())
 }

@@ -1,0 +1,158 @@
+//! Asking the server for messages; the only file that knows how.
+
+use std::fmt;
+
+use async_nats::jetstream::{
+    self,
+    consumer::{self, pull},
+};
+use backon::BackoffBuilder;
+use futures_util::{FutureExt, StreamExt};
+use orders_contracts::streams::Consumer;
+use tokio::{sync::watch, time::timeout};
+use tracing::{debug, warn};
+
+use super::budget::Room;
+use crate::{ACK_DEADLINE, BACKOFF, Backoff, Bus, Error};
+
+/// How long one request stands.
+const REQUEST_EXPIRES: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Reads one durable consumer by requests that stand until they are fulfilled or expire. It waits for ever: an outage
+/// of NATS, or even the loss of the consumer, only makes it wait.
+#[derive(Debug)]
+pub(super) struct Puller {
+    bus: Bus,
+    declaration: Consumer,
+    consumer: consumer::Consumer<pull::Config>,
+    request: Option<Request>,
+    failures: u32,
+    backoff: Backoff,
+}
+
+/// A request for messages.
+struct Request {
+    messages: pull::Batch,
+    has_delivered: bool,
+    connections: watch::Receiver<u64>,
+    /// The last connection on which the server knows of the request.
+    valid_for: u64,
+}
+
+impl Puller {
+    /// Opens the consumer that `declaration` names, creating or mending it first.
+    pub(super) async fn open(bus: &Bus, declaration: &Consumer) -> Result<Self, Error> {
+        Ok(Self {
+            consumer: bus.declare_consumer(declaration).await?,
+            bus: bus.clone(),
+            declaration: *declaration,
+            request: None,
+            failures: 0,
+            backoff: BACKOFF.build(),
+        })
+    }
+
+    /// Whether a request stands.
+    pub(super) fn has_request(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Asks for as many messages as there is `room` for, and goes on until that works. Must not be dropped half-way
+    /// unless the daemon stops: the server may send to nobody what was asked for.
+    pub(super) async fn ask(&mut self, room: Room) {
+        loop {
+            match self.try_ask(room).await {
+                Ok(request) => {
+                    self.request = Some(request);
+                    return;
+                }
+                Err(cause) => self.recover(&cause).await,
+            }
+        }
+    }
+
+    // No idle heartbeats: with them async-nats loses wake-ups of a waiting batch. Expiry and the reconnection bound
+    // the wait.
+    async fn try_ask(&self, room: Room) -> Result<Request, String> {
+        let connections = self.bus.connections.clone();
+        // While there is none, the request is sent on the next one.
+        let valid_for = *connections.borrow() + u64::from(!self.bus.is_connected());
+        let batch = self.consumer.batch();
+        let batch = batch.max_messages(room.messages).max_bytes(room.bytes);
+        match timeout(ACK_DEADLINE, batch.expires(REQUEST_EXPIRES).messages()).await {
+            Ok(Ok(messages)) => Ok(Request {
+                messages,
+                has_delivered: false,
+                connections,
+                valid_for,
+            }),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the connection takes nothing".to_owned()),
+        }
+    }
+
+    /// The next message of the request; `None` when it has ended, or there is none. May be dropped at any time.
+    pub(super) async fn next(&mut self) -> Result<Option<jetstream::Message>, String> {
+        let Some(request) = &mut self.request else {
+            return Ok(None);
+        };
+        let next = request.next().await;
+        match &next {
+            Ok(Some(_)) if self.failures > 0 => {
+                self.failures = 0;
+                self.backoff = BACKOFF.build();
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => self.request = None,
+        }
+        next
+    }
+
+    /// The next message of the request, if it is there already.
+    pub(super) fn ready(&mut self) -> Option<jetstream::Message> {
+        self.next().now_or_never()?.ok()?
+    }
+
+    /// After a failed request: waits, and makes sure that the consumer is still there.
+    pub(super) async fn recover(&mut self, cause: &str) {
+        self.failures += 1;
+        let name = self.declaration.stream.name;
+        if self.failures == 3 {
+            warn!("cannot read {name}: {cause}; retrying");
+        } else {
+            debug!("cannot read {name}: {cause}");
+        }
+        tokio::time::sleep(self.backoff.next().unwrap_or(ACK_DEADLINE)).await;
+        if self.bus.is_connected() {
+            match self.bus.declare_consumer(&self.declaration).await {
+                Ok(consumer) => self.consumer = consumer,
+                Err(error) => debug!("{error}"),
+            }
+        }
+    }
+}
+
+impl Request {
+    async fn next(&mut self) -> Result<Option<jetstream::Message>, String> {
+        tokio::select! {
+            biased;
+            next = self.messages.next() => match next {
+                Some(Ok(message)) => {
+                    self.has_delivered = true;
+                    Ok(Some(message))
+                }
+                // The request reached its bytes: not an error, but its end.
+                Some(Err(_)) if self.has_delivered => Ok(None),
+                Some(Err(error)) => Err(error.to_string()),
+                None => Ok(None),
+            },
+            _ = self.connections.wait_for(|now| *now > self.valid_for) => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Request")
+    }
+}

@@ -1,0 +1,125 @@
+//! Giving a message up: its dead letter.
+
+use async_nats::HeaderMap;
+use orders_contracts::{Channel, Subject, header};
+use tracing::error;
+
+use crate::{Bus, Error, delivery::Received, publish::acknowledged};
+
+/// The most bytes of a message's own headers that its dead letter keeps.
+const ORIGINAL_HEADERS: usize = 8 << 10;
+/// The bytes that a dead letter adds to its message.
+const ADDED_HEADERS: usize = 16 << 10;
+
+/// Why a message is given up; the word in the dead letter's headers and in the metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It cannot be read, or breaks a rule.
+    Invalid,
+    /// It is about an order that does not exist.
+    UnknownOrder,
+    /// The store refuses it, whatever is tried.
+    Refused,
+    /// It was delivered again and again and never settled, while others were.
+    CrashLoop,
+    /// Its handler panics.
+    Panicked,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::Invalid,
+        Self::UnknownOrder,
+        Self::Refused,
+        Self::CrashLoop,
+        Self::Panicked,
+    ];
+
+    /// The stable word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::UnknownOrder => "unknown_order",
+            Self::Refused => "refused",
+            Self::CrashLoop => "crash_loop",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Counts and logs a message that was given up.
+    pub(crate) fn given_up(self, position: &str, cause: &str) {
+        let reason = self.as_str();
+        metrics::counter!("orders_dead_letters_total", "reason" => reason).increment(1);
+        error!(
+            dead_letter.reason = reason,
+            position, "gave up {position} as {reason}: {cause}"
+        );
+    }
+}
+
+impl Bus {
+    /// Stores the dead letter of `message`, once for each reason, whoever gives it up.
+    pub(crate) async fn store_dead_letter(
+        &self,
+        message: &Received,
+        reason: Reason,
+        cause: &str,
+    ) -> Result<(), Error> {
+        let (mut headers, mut missing) = original_headers(&message.headers);
+        let position = &message.position;
+        let message_id = format!("{}:{position}:{}", self.daemon, reason.as_str());
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
+        headers.insert(header::REASON, reason.as_str());
+        headers.insert(header::ERROR, one_line(cause).as_str());
+        headers.insert(header::ORIGINAL_SUBJECT, message.subject.as_str());
+        headers.insert(header::ORIGINAL_POSITION, position.as_str());
+        headers.insert(header::DELIVERIES, message.deliveries.to_string().as_str());
+        // A message of the largest size that the server takes does not fit with what is added.
+        let largest = self.client.server_info().max_payload;
+        let room = largest.saturating_sub(ADDED_HEADERS);
+        let size = message.payload.len();
+        let body = message.payload.slice(..size.min(room));
+        if body.len() < size {
+            missing.push(format!("the end of a body of {size} bytes"));
+        }
+        if !missing.is_empty() {
+            headers.insert(header::TRUNCATED, missing.join(", ").as_str());
+        }
+        let tenant = Channel::parse(&message.subject).map(|(_, tenant)| tenant);
+        let subject = Subject::dead_letter(self.daemon, tenant.as_ref());
+        acknowledged(self.send_raw(subject.to_string(), headers, body).await?).await
+    }
+}
+
+/// The headers of the message itself, as far as they fit, and what is missing of them.
+fn original_headers(original: &HeaderMap) -> (HeaderMap, Vec<String>) {
+    let mut headers = HeaderMap::new();
+    let mut room = ORIGINAL_HEADERS;
+    let mut missing = Vec::new();
+    for (name, values) in original.iter() {
+        // The server would act on its own headers a second time, and only we say what is missing.
+        let text: &str = name.as_ref();
+        if text.starts_with("Nats-") || text == header::TRUNCATED {
+            continue;
+        }
+        for value in values {
+            let size = text.len() + value.as_str().len() + 4;
+            if size <= room {
+                room -= size;
+                headers.append(name.clone(), value.clone());
+            } else {
+                missing = vec!["headers".to_owned()];
+            }
+        }
+    }
+    (headers, missing)
+}
+
+/// Text fit for a header value.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(500)
+        .collect()
+}

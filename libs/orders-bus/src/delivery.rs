@@ -1,0 +1,302 @@
+//! A message in hand, and how it is settled.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{
+    HeaderMap, HeaderValue,
+    jetstream::{self, AckKind, message::Acker},
+};
+use bytes::Bytes;
+use orders_contracts::{
+    Body, Channel, Envelope, FieldError, Metadata, Refusal, Reply, ReplyTo, TenantId,
+    streams::Policy,
+};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use crate::{Bus, Error, Reason, consumer::Budget, publish::BEST_EFFORT};
+
+/// How recently others must have got through for a message to be given up as what kills its daemon.
+const RECENTLY: Duration = Duration::from_secs(10);
+
+/// Where messages come from: all that those of one consumer share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) bus: Bus,
+    pub(crate) budget: Budget,
+    policy: Policy,
+    last_ack: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Origin {
+    pub(crate) fn new(bus: &Bus, policy: Policy) -> Self {
+        Self {
+            bus: bus.clone(),
+            budget: Budget::default(),
+            policy,
+            last_ack: Arc::default(),
+        }
+    }
+
+    /// Whether this process acked a message a moment ago. While none gets through, each may be innocent.
+    pub(crate) fn others_get_through(&self) -> bool {
+        let last = *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < RECENTLY)
+    }
+
+    fn acked(&self) {
+        let now = Some(Instant::now());
+        *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}
+
+/// A well-formed message in hand: its body fits its subject and headers. Whoever handles it settles it once: acks,
+/// postpones, releases it or gives it up.
+#[derive(Debug)]
+pub struct Delivery<T> {
+    /// What kind of message it is.
+    pub channel: Channel,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its headers.
+    pub metadata: Metadata,
+    /// Its body.
+    pub body: T,
+    message: Arc<Received>,
+}
+
+impl<T> Delivery<T> {
+    /// `reply` and where it goes, if somebody waits for it: for [`Bus::reply`].
+    pub fn reply(&self, reply: Reply) -> Option<(&ReplyTo, Reply)> {
+        Some((self.metadata.reply_to.as_ref()?, reply))
+    }
+
+    /// Its stream and sequence: `ORDERS_EVENTS:17`. The same for each delivery of the same message.
+    pub fn position(&self) -> &str {
+        &self.message.position
+    }
+
+    /// Its sequence in its stream.
+    pub fn sequence(&self) -> u64 {
+        self.message.sequence
+    }
+
+    /// How often it was delivered, this time included. The server forgets it when it is killed.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.message.deliveries
+    }
+
+    /// Done: the server forgets it. A lost ack leads to a redelivery.
+    pub async fn ack(&self) {
+        self.message.settle(AckKind::Ack).await;
+        self.message.origin.acked();
+    }
+
+    /// Gives it back, to be delivered again at once.
+    pub async fn release(&self) {
+        self.message.settle(AckKind::Nak(None)).await;
+    }
+
+    /// How long it may still be [postponed](Self::postpone); `None` when it must be decided now.
+    fn pause(&self) -> Option<Duration> {
+        let attempt = usize::try_from(self.deliveries().max(1) - 1).ok()?;
+        self.message.origin.policy.pauses.get(attempt).copied()
+    }
+
+    /// Whether it may still be [postponed](Self::postpone).
+    pub fn may_wait(&self) -> bool {
+        self.pause().is_some()
+    }
+
+    /// Gives it back because it waits for another message, to be delivered again after its consumer's next pause.
+    pub async fn postpone(&self) {
+        self.message.settle(AckKind::Nak(self.pause())).await;
+    }
+
+    /// Gives it up: stores it in ORDERS_DLQ with `reason`, and only then terminates it. Where that fails, it comes
+    /// again.
+    ///
+    /// That goes on in the background: nothing waits behind it, unless many are on their way.
+    pub fn dead_letter(&self, reason: Reason, cause: &str) {
+        Arc::clone(&self.message).dead_letter(reason, cause.to_owned(), None);
+    }
+
+    /// Tells the server that it is being worked on. A lost sign of progress costs a redelivery at worst.
+    pub(crate) async fn show_progress(&self) {
+        if !self.is_settled() {
+            self.message.acknowledge(AckKind::Progress).await;
+        }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.message.is_settled.load(Ordering::Relaxed)
+    }
+}
+
+/// Gives messages back, as many as the server takes in a moment; the others follow after the ack wait.
+pub async fn release_all<T>(deliveries: impl IntoIterator<Item = Delivery<T>>) {
+    let release = async {
+        for delivery in deliveries {
+            delivery.release().await;
+        }
+    };
+    if timeout(BEST_EFFORT, release).await.is_err() {
+        debug!("some messages could not be given back");
+    }
+}
+
+/// A message as it came.
+pub(crate) struct Received {
+    pub(crate) subject: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    pub(crate) position: String,
+    pub(crate) deliveries: u64,
+    sequence: u64,
+    /// Of all of it, headers and subject included.
+    size: usize,
+    acker: Acker,
+    is_settled: AtomicBool,
+    origin: Origin,
+}
+
+impl fmt::Debug for Received {
+    // Bodies hold personal data and stay out of the logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.subject, self.position)
+    }
+}
+
+/// Reads a message; one that is malformed is refused, and becomes a dead letter in the background.
+pub(crate) fn read<T: Body>(message: jetstream::Message, origin: &Origin) -> Option<Delivery<T>> {
+    let message = Arc::new(Received::of(message, origin));
+    match message.read() {
+        Ok((channel, tenant, metadata, body)) => Some(Delivery {
+            channel,
+            tenant,
+            metadata,
+            body,
+            message,
+        }),
+        Err(faults) => {
+            message.refuse(faults);
+            None
+        }
+    }
+}
+
+impl Received {
+    fn of(message: jetstream::Message, origin: &Origin) -> Self {
+        let (deliveries, sequence, position) =
+            message.info().map_or((1, 0, String::new()), |info| {
+                (
+                    u64::try_from(info.delivered).unwrap_or(1),
+                    info.stream_sequence,
+                    format!("{}:{}", info.stream, info.stream_sequence),
+                )
+            });
+        let (message, acker) = message.split();
+        Self {
+            size: message.length,
+            acker,
+            subject: message.subject.to_string(),
+            headers: message.headers.unwrap_or_default(),
+            payload: message.payload,
+            sequence,
+            position,
+            deliveries,
+            is_settled: AtomicBool::new(false),
+            origin: origin.clone(),
+        }
+    }
+
+    fn read<T: Body>(&self) -> Result<(Channel, TenantId, Metadata, T), Vec<FieldError>> {
+        let fault = |detail: String| vec![FieldError::of_message(detail)];
+        let (channel, tenant) = Channel::parse(&self.subject)
+            .ok_or_else(|| fault("the subject names no message of this pipeline".to_owned()))?;
+        let metadata = Metadata::parse(channel, |name| self.header(name))
+            .map_err(|error| fault(error.to_string()))?;
+        let envelope = Envelope {
+            channel,
+            tenant: &tenant,
+            metadata: &metadata,
+        };
+        // A body that makes its decoder panic must not end the daemon.
+        let body = catch_unwind(AssertUnwindSafe(|| T::read(&self.payload, envelope)))
+            .unwrap_or_else(|_| Err(fault("the body cannot be read".to_owned())))?;
+        Ok((channel, tenant, metadata, body))
+    }
+
+    fn header(&self, name: &'static str) -> Option<&str> {
+        let found = self.headers.get(name).or_else(|| {
+            // The server keeps the case of names; the CloudEvents binding has them case-insensitive.
+            self.headers
+                .iter()
+                .find(|(key, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name))
+                .and_then(|(_, values)| values.first())
+        });
+        found.map(HeaderValue::as_str)
+    }
+
+    async fn acknowledge(&self, kind: AckKind) {
+        if !matches!(
+            timeout(BEST_EFFORT, self.acker.ack_with(kind)).await,
+            Ok(Ok(()))
+        ) {
+            debug!("an ack of {} could not be sent", self.position);
+        }
+    }
+
+    async fn settle(&self, kind: AckKind) {
+        self.acknowledge(kind).await;
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives it up as [`Reason::Invalid`], and tells whoever waits for it.
+    fn refuse(self: Arc<Self>, errors: Vec<FieldError>) {
+        let causes: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+        let cause = causes.join("; ");
+        let reply_to = Metadata::reply_to_of(|name| self.header(name));
+        let reply = reply_to.map(|to| (to, Reply::Refused(Refusal::Invalid { errors })));
+        self.dead_letter(Reason::Invalid, cause, reply);
+    }
+
+    fn dead_letter(
+        self: Arc<Self>,
+        reason: Reason,
+        cause: String,
+        reply: Option<(ReplyTo, Reply)>,
+    ) {
+        // It is in good hands: nobody else has to see to it.
+        self.is_settled.store(true, Ordering::Relaxed);
+        // What cannot be handled takes room until its dead letter is stored.
+        let share = self.origin.budget.take(self.size);
+        tokio::spawn(async move {
+            let bus = &self.origin.bus;
+            if let Some((to, reply)) = reply {
+                bus.reply([(&to, reply)]).await;
+            }
+            match bus.store_dead_letter(&self, reason, &cause).await {
+                Ok(()) => {
+                    self.settle(AckKind::Term).await;
+                    reason.given_up(&self.position, &cause);
+                }
+                Err(error) => self.keep(&error),
+            }
+            drop(share);
+        });
+    }
+
+    /// It comes again after the ack wait.
+    fn keep(&self, error: &Error) {
+        warn!("cannot store a dead letter of {}: {error}", self.position);
+    }
+}

@@ -1,0 +1,50 @@
+//! Moving orders to a final status: read, decide, store. Both cancels and payments do it, and the store decides which
+//! of them comes first.
+
+use orders_bus::Failure;
+use orders_contracts::{OrderId, Status, TenantId, Timestamp};
+use orders_domain::{Decision, decide};
+use orders_service::{failpoint, retry};
+use orders_store::Error as StoreError;
+
+use crate::Writer;
+
+impl Writer {
+    /// Moves each of the orders in `requests` to the final status `to`, as far as its tenant has it and it can be moved,
+    /// with one bulk update. The decisions are in the order of the requests.
+    pub(crate) async fn transition(
+        &self,
+        requests: &[(&TenantId, &OrderId)],
+        to: Status,
+    ) -> Result<Vec<Decision>, Failure> {
+        let ids: Vec<OrderId> = requests.iter().map(|(_, id)| (*id).clone()).collect();
+        let orders = self.load(&ids).await?;
+        let decisions = decide(requests, &orders, to, Timestamp::now());
+        let moved: Vec<_> = decisions.iter().filter_map(Decision::moved).collect();
+        let Some(first) = moved.first() else {
+            return Ok(decisions);
+        };
+        let ids: Vec<OrderId> = moved.iter().map(|order| order.order_id.clone()).collect();
+        let count = retry("move orders", StoreError::is_transient, || {
+            self.orders.move_pending(&ids, to, first.updated_at)
+        })
+        .await
+        .map_err(Failure::refused)?;
+        failpoint("writer.moved").await;
+        if count == ids.len() as u64 {
+            return Ok(decisions);
+        }
+        // Somebody was faster, or an earlier attempt got through unnoticed: what is stored now decides.
+        let stored = self.load(&ids).await?;
+        let again = decide(requests, &stored, to, Timestamp::now());
+        if again.iter().any(|decision| decision.moved().is_some()) {
+            return Err(Failure::later("the database did not move all orders"));
+        }
+        let decisions = requests.iter().zip(decisions).zip(again);
+        let decisions = decisions.map(|(((_, id), first), again)| match stored.contains_key(id) {
+            true => again,
+            false => first,
+        });
+        Ok(decisions.collect())
+    }
+}
