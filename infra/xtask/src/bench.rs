@@ -90,15 +90,15 @@ impl Bench {
         // What cannot be had should be known before anything is built.
         let nats_server = stack::nats_server(workspace).await?;
         database::prepare(workspace).await?;
+        let mut build = workspace.cargo();
+        build.args(["build", "--workspace", "--bins", "--profile"]);
+        up::built(build.arg(&options.profile)).await?;
         let other = match &options.against {
             Some(other) => {
                 Some(revision::build(workspace, other, &options.profile, &binaries).await?)
             }
             None => None,
         };
-        let mut build = workspace.cargo();
-        build.args(["build", "--workspace", "--bins", "--profile"]);
-        up::built(build.arg(&options.profile)).await?;
         // On the disk of the checkout: a temporary folder may well be memory, which measures nothing.
         let folder = tempfile::Builder::new()
             .prefix("bench-")

@@ -33,15 +33,10 @@ impl Workspace {
         self.root.join(".orders")
     }
 
-    /// Where cargo puts what it builds.
-    pub(crate) fn target(&self) -> PathBuf {
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        self.root.join(target)
-    }
-
     /// Where cargo puts what it builds with `profile` (a folder name: `debug` or `release`).
     pub(crate) fn binaries(&self, profile: &str) -> PathBuf {
-        self.target().join(profile)
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        self.root.join(target).join(profile)
     }
 
     /// Cargo, in this checkout.

@@ -36,12 +36,16 @@ pub(super) async fn build(
         return Ok(folder);
     }
     eprintln!("building {revision} ({commit})");
+    // Cargo takes a package for the same in every work tree: in one target folder it would mix the two revisions.
+    let target = builds.join("target");
+    let built = target.join(binaries.file_name().context("a folder with a name")?);
+    seed(&built, binaries).await?;
     let tree = WorkTree::add(workspace, builds.join("work-tree"), &commit).await?;
     let mut build = workspace.cargo();
     build
         .current_dir(&tree.path)
-        // What both revisions depend on is built once if it is chosen for the whole workspace here as there.
-        .env("CARGO_TARGET_DIR", workspace.target())
+        .env("CARGO_TARGET_DIR", &target)
+        // The features of dependencies are chosen for the whole workspace, as in this checkout.
         .args(["build", "--workspace", "--profile", profile])
         .args(DAEMONS.iter().flat_map(|daemon| ["--bin", daemon]));
     up::built(&mut build).await?;
@@ -49,11 +53,26 @@ pub(super) async fn build(
     let making = folder.with_extension("new");
     fs::create_dir_all(&making)?;
     for daemon in DAEMONS {
-        fs::copy(binaries.join(daemon), making.join(daemon))
+        fs::copy(built.join(daemon), making.join(daemon))
             .with_context(|| format!("keeping {daemon}"))?;
     }
     fs::rename(&making, &folder)?;
     Ok(folder)
+}
+
+/// Copies what cargo has built in `from`, so that dependencies need not be built again.
+async fn seed(to: &Path, from: &Path) -> Result<()> {
+    if to.exists() {
+        return Ok(());
+    }
+    let making = to.with_extension("new");
+    fs::create_dir_all(&making)?;
+    let mut copy = Command::new("cp");
+    copy.arg("-a")
+        .args([".fingerprint", "build", "deps"].map(|part| from.join(part)))
+        .arg(&making);
+    progress::run("copying the dependencies", &mut copy).await?;
+    Ok(fs::rename(&making, to)?)
 }
 
 /// The commit's short id.
