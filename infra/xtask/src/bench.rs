@@ -1,4 +1,4 @@
-//! `bench`: the load generator against a stack of its own.
+//! `bench`: the load generator on a database of its own.
 
 use std::{
     ffi::OsString,
@@ -7,23 +7,33 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::{
     INTERRUPTED, SUCCESS, database,
     ports::free,
-    process::Output,
-    procfile, progress,
-    stack::{self, Site, all_ready},
+    progress,
+    stack::{self, Site},
     supervisor::{Log, Supervisor, stop_in_order},
     test::exit_code,
     unless_interrupted, up,
     workspace::Workspace,
 };
 
-/// Measure the pipeline: private servers and daemons on free ports, then the load generator
+mod revision;
+
+/// Measure the pipeline: the load generator starts daemons and NATS on free ports, on a private database
+///
+/// `cargo xtask bench -- --help` names the parts that can be measured by themselves.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Also measure this revision (a commit, branch or tag), taking turns with this checkout
+    ///
+    /// The revision is built in a git work tree of its own, once for each commit. The parts `closed`, `open` and `held` are
+    /// measured; `-- --only` chooses among them. The table shows the ratios of each figure.
+    #[arg(long, value_name = "REV")]
+    against: Option<String>,
     /// Cargo's profile for the daemons and the load generator
     #[arg(long, default_value = "release")]
     profile: String,
@@ -33,92 +43,85 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
-    let profile = if options.profile == "dev" {
-        "debug"
-    } else {
-        &options.profile
-    };
-    let mut build = workspace.cargo();
-    build.args([
-        "build",
-        "--workspace",
-        "--bins",
-        "--profile",
-        &options.profile,
-    ]);
-    up::built(&mut build).await?;
-    // On the disk of the checkout: a temporary folder may well be memory, which measures nothing.
-    let binaries = workspace.binaries(profile);
-    let folder = tempfile::Builder::new()
-        .prefix("bench-")
-        .tempdir_in(&binaries)
-        .context("making a folder")?;
-
-    let Some(stack) = unless_interrupted(Stack::start(workspace, profile, folder.path())).await?
-    else {
+    let Some(bench) = unless_interrupted(Bench::prepare(workspace, &options)).await? else {
         return Ok(INTERRUPTED);
     };
-    let mut load = Command::new(binaries.join("bench"));
+    let mut load = Command::new(bench.binaries.join("bench"));
+    if let Some(other) = bench.other {
+        load.arg("--against").arg(other);
+    }
     load.args(options.args)
         .current_dir(workspace.root())
-        .envs(stack.env)
-        // For pipelines that it starts itself.
-        .env("ORDERS_TEST_NATS_SERVER", &stack.nats_server)
+        .env("MONGO_URL", bench.mongo_url)
+        .env("ORDERS_TEST_NATS_SERVER", bench.nats_server)
         .envs(stack::nats_cores());
     let status = unless_interrupted(progress::run_shown(&mut load)).await;
-    stop_in_order(stack.layers).await;
+    stop_in_order(bench.database).await;
     let code = status?.map_or(INTERRUPTED, exit_code);
-    if code != SUCCESS {
-        eprintln!("the logs are in {}", folder.keep().join("log").display());
+    if code != SUCCESS && code != INTERRUPTED {
+        let folder = bench.folder.keep();
+        eprintln!(
+            "the logs of the database are in {}",
+            folder.join("log").display()
+        );
     }
     Ok(code)
 }
 
-/// What the load generator measures.
-struct Stack {
-    env: Vec<(String, String)>,
+/// What the load generator needs.
+struct Bench {
+    /// The folder with the programs of this checkout.
+    binaries: PathBuf,
+    /// That of the other revision.
+    other: Option<PathBuf>,
     nats_server: PathBuf,
-    layers: Vec<Vec<Supervisor>>,
+    mongo_url: String,
+    database: Vec<Vec<Supervisor>>,
+    folder: TempDir,
 }
 
-impl Stack {
-    async fn start(workspace: &Workspace, profile: &str, folder: &Path) -> Result<Self> {
-        let daemons = procfile::read(workspace)?;
-        let site = Site::temporary(
-            folder,
-            true,
-            Log::new(daemons.iter().map(|daemon| daemon.name.as_str())),
-        );
-        let [nats, monitor, mongo] = free()?;
-        let mut layers = database::start(workspace, &site, mongo).await?;
-        layers[0].push(stack::start_nats(workspace, &site, nats, monitor).await?);
-        let mut env = vec![
-            ("NATS_URL".to_owned(), format!("nats://127.0.0.1:{nats}")),
-            (
-                "MONGO_URL".to_owned(),
-                format!("mongodb://127.0.0.1:{mongo}/orders"),
-            ),
-        ];
-
-        let ports = daemons
-            .iter()
-            .map(|_| free().map(|[port]| port))
-            .collect::<Result<Vec<_>>>()?;
-        let to_file = |name: &str| Output::File(site.log_file(name));
-        let running = procfile::start(workspace, &site, &daemons, &ports, profile, &env, to_file)?;
-        layers.insert(0, vec![running]);
-        progress::step("waiting for the daemons", all_ready(&ports)).await;
-
-        for (name, variable) in [("edge", "EDGE_URL"), ("web", "WEB_URL")] {
-            let mut listeners = daemons.iter().zip(&ports);
-            let found = listeners.find(|(daemon, _)| daemon.name == name);
-            let (_, port) = found.with_context(|| format!("the Procfile names no {name}"))?;
-            env.push((variable.to_owned(), format!("http://127.0.0.1:{port}")));
-        }
+impl Bench {
+    async fn prepare(workspace: &Workspace, options: &Options) -> Result<Self> {
+        let profile = match &*options.profile {
+            "dev" => "debug",
+            other => other,
+        };
+        let binaries = workspace.binaries(profile);
+        // What cannot be had should be known before anything is built.
+        let nats_server = stack::nats_server(workspace).await?;
+        database::prepare(workspace).await?;
+        let mut build = workspace.cargo();
+        build.args(["build", "--workspace", "--bins", "--profile"]);
+        up::built(build.arg(&options.profile)).await?;
+        let other = match &options.against {
+            Some(other) => {
+                Some(revision::build(workspace, other, &options.profile, &binaries).await?)
+            }
+            None => None,
+        };
+        // On the disk of the checkout: a temporary folder may well be memory, which measures nothing.
+        let folder = tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir_in(&binaries)
+            .context("making a folder")?;
+        let (mongo_url, database) = start_database(workspace, folder.path()).await?;
         Ok(Self {
-            env,
-            nats_server: stack::nats_server(workspace).await?,
-            layers,
+            binaries,
+            other,
+            nats_server,
+            mongo_url,
+            database,
+            folder,
         })
     }
+}
+
+async fn start_database(
+    workspace: &Workspace,
+    folder: &Path,
+) -> Result<(String, Vec<Vec<Supervisor>>)> {
+    let site = Site::temporary(folder, true, Log::new(["ferretdb"]));
+    let [port] = free()?;
+    let database = database::start(workspace, &site, port).await?;
+    Ok((format!("mongodb://127.0.0.1:{port}"), database))
 }

@@ -7,7 +7,7 @@ use crate::{
     report::{Report, median},
     site::Site,
     stock::{self, Stock},
-    throughput::{hold, load, load_new, search},
+    throughput::{HOLD, HOLD_STEP, TRIAL, hold, load, load_new, search},
 };
 
 /// How many rounds; the medians are reported.
@@ -62,19 +62,25 @@ impl Speed {
 
 /// Measures a pipeline with `count` orders stored and, by turns, new ones.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, count: usize) -> Result<()> {
-    let old = Deployment::start(site, Design::Pipeline, "old pipeline").await?;
+    let design = Design::Pipeline(&site.ours);
+    let old = Deployment::start(site, design, "old pipeline").await?;
     fill(&old.stock, count).await?;
-    let try_new = async |rate, length| load_new(site, Design::Pipeline, rate, length).await;
-    let try_old = async |rate, length| load(&old.target, rate, length).await;
+    let try_new = async |rate| load_new(site, design, rate, HOLD).await;
+    let try_old = async |rate| load(&old.target, rate, HOLD).await;
     let [mut young, mut aged] = [Speed::default(), Speed::default()];
-    let mut rate = search(try_new, FIRST_RATE).await?;
+    let mut rate = search(
+        async |rate| load_new(site, design, rate, TRIAL).await,
+        FIRST_RATE,
+    )
+    .await?;
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}: new pipelines");
-        rate = hold(try_new, rate).await?.rate;
+        rate = hold(try_new, rate, HOLD_STEP).await?.rate;
         young.0.push((WARM_UP as u64, rate));
         let stored = old.stock.orders.estimated_document_count().await?;
         eprintln!("round {round} of {ROUNDS}: the old pipeline with {stored} orders stored");
-        aged.0.push((stored, hold(try_old, rate).await?.rate));
+        aged.0
+            .push((stored, hold(try_old, rate, HOLD_STEP).await?.rate));
     }
     old.stop().await?;
     tell(report, &young, &aged)

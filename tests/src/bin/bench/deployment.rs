@@ -1,32 +1,53 @@
 //! Either design with a database and processes of its own, on the database server that all share.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use mongodb::bson::doc;
 use orders_testkit::NatsServer;
+use tokio::time::sleep;
 
 use crate::{
-    load::{Target, warm_up},
+    load::{DELAY, TOLD_LIMIT, Target, warm_up},
     site::{Program, Site},
     stock::Stock,
 };
 
 /// How many orders it takes before it is handed out.
 pub(crate) const WARM_UP: usize = 2_000;
+/// The daemons of a pipeline; each starts after those that it must find.
+const DAEMONS: [&str; 5] = [
+    "writer",
+    "projector",
+    "payment-simulator",
+    "realtime",
+    "edge",
+];
+
+/// The programs of one revision.
+pub(crate) struct Build {
+    pub(crate) name: String,
+    /// The folder that holds them.
+    pub(crate) binaries: PathBuf,
+}
 
 /// What is deployed.
 #[derive(Clone, Copy)]
-pub(crate) enum Design {
+pub(crate) enum Design<'a> {
     Baseline,
-    Pipeline,
+    Pipeline(&'a Build),
 }
 
-impl Design {
+impl<'a> Design<'a> {
     /// The name of a new one of this design.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'a str {
         match self {
             Self::Baseline => "new baseline",
-            Self::Pipeline => "new pipeline",
+            Self::Pipeline(build) => &build.name,
         }
     }
 }
@@ -35,14 +56,16 @@ impl Design {
 pub(crate) struct Deployment {
     pub(crate) target: Target,
     pub(crate) stock: Stock,
+    /// Tells a program where everything is.
+    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) nats: Option<NatsServer>,
     programs: Vec<Program>,
-    nats: Option<NatsServer>,
     folder: PathBuf,
 }
 
 impl Deployment {
     /// Starts it; its database is named after it.
-    pub(crate) async fn start(site: &Site, design: Design, name: &'static str) -> Result<Self> {
+    pub(crate) async fn start(site: &Site, design: Design<'_>, name: &str) -> Result<Self> {
         let database = format!("bench_{}", name.replace(' ', "_"));
         let folder = site.results.join(&database);
         // A run that was cut short leaves it behind.
@@ -54,32 +77,50 @@ impl Deployment {
         let stock = Stock::open(&mongo).await?;
         // A request that was on its way when the last one was stopped may have been carried out since.
         stock.drop().await?;
+        let mut env = vec![("MONGO_URL", mongo)];
         let (mut programs, mut nats) = (Vec::new(), None);
-        let api = match design {
-            Design::Baseline => site.start("baseline", &[("MONGO_URL", &mongo)]).await?.0,
-            Design::Pipeline => {
-                let url = nats.insert(NatsServer::start(&folder).await).url();
-                let servers = [("NATS_URL", &*url), ("MONGO_URL", &mongo)];
-                for daemon in ["writer", "projector", "payment-simulator"] {
-                    programs.push(site.start(daemon, &servers).await?.0);
-                }
-                let (realtime, _) = site.start("realtime", &servers).await?;
-                let env = [&servers[..], &[("ORDERS_REALTIME_URLS", &realtime.url)]].concat();
-                let (edge, _) = site.start("edge", &env).await?;
-                programs.push(realtime);
-                edge
+        match design {
+            Design::Baseline => {
+                let program = site.ours.binaries.join("baseline");
+                programs.push(site.start(&program, &env).await?.0);
             }
-        };
+            Design::Pipeline(build) => {
+                let server = nats.insert(NatsServer::start(&folder).await);
+                env.push(("NATS_URL", server.url()));
+                for daemon in DAEMONS {
+                    let (program, _) = site.start(&build.binaries.join(daemon), &env).await?;
+                    match daemon {
+                        "realtime" => env.push(("ORDERS_REALTIME_URLS", program.url.clone())),
+                        "edge" => env.push(("ORDERS_EDGE_URL", program.url.clone())),
+                        _ => {}
+                    }
+                    programs.push(program);
+                }
+            }
+        }
+        let api = programs.last().context("no programs")?;
         let target = Target::new(name, &api.url);
-        programs.push(api);
         warm_up(&target, WARM_UP).await?;
         Ok(Self {
             target,
             stock,
-            programs,
+            env,
             nats,
+            programs,
             folder,
         })
+    }
+
+    /// Waits until no order is left to be paid.
+    pub(crate) async fn all_paid(&self) -> Result<()> {
+        sleep(DELAY).await;
+        let deadline = Instant::now() + TOLD_LIMIT;
+        let pending = doc! { "status": "PENDING" };
+        while self.stock.orders.count_documents(pending.clone()).await? > 0 {
+            ensure!(Instant::now() < deadline, "orders are not paid");
+            sleep(Duration::from_millis(250)).await;
+        }
+        Ok(())
     }
 
     /// Stops it and removes what it has stored.

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    deployment::{Deployment, Design},
     load::{DELAY, Target, paced, tenants},
     report::{Line, Report, latencies, millis, record},
     site::{Site, usage},
@@ -74,19 +75,22 @@ impl Memory {
 
 /// Connects the sockets, lets them rest, and then creates orders.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> {
+    let pipeline = Deployment::start(site, Design::Pipeline(&site.ours), "pipeline").await?;
+    let edge = &pipeline.target.url;
     let before = Memory::now()?;
     let (sender, mut delivered) = unbounded_channel();
     let began = Instant::now();
-    let sockets = connect(&site.edge, sender).await?;
+    let sockets = connect(edge, sender).await?;
     eprintln!("{SOCKETS} sockets connected in {:.1?}", began.elapsed());
     sleep(REST).await;
     let idle = Memory::now()?;
 
-    let feed = Feed::follow(&site.nats).await?;
+    let nats = pipeline.nats.as_ref().context("no nats-server")?;
+    let feed = Feed::follow(&nats.url()).await?;
     let target = Target {
         tenants: TENANTS,
         pays: false,
-        ..Target::new("pipeline", &site.edge)
+        ..Target::new("pipeline", edge)
     };
     eprintln!(
         "{ORDERS_PER_SECOND} orders/s for {} s over {TENANTS} tenants",
@@ -102,6 +106,7 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> 
     }
     let loaded = Memory::now()?;
     drop(sockets);
+    pipeline.stop().await?;
     let found = evaluate(start, &feed, &mut delivered)?;
     let memory = [idle.per_socket(before), loaded.per_socket(before)];
     tell(report, &found, expected, memory)

@@ -1,13 +1,14 @@
 //! What each daemon takes: time to start, memory, disk.
 
-use std::{convert::Infallible, fs, time::Duration};
+use std::{convert::Infallible, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{process::Command, time::sleep};
 
 use crate::{
     client::{Connection, GET},
-    load::{Target, paced},
+    deployment::{Deployment, Design},
+    load::paced,
     report::{Report, median},
     site::{Site, usage},
 };
@@ -43,15 +44,19 @@ struct Footprint {
 }
 
 /// Starts each daemon several times beside the others, then loads those that run already.
-pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Target) -> Result<()> {
+pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> {
+    let pipeline = Deployment::start(site, Design::Pipeline(&site.ours), "pipeline").await?;
     let mut found = Vec::new();
     for name in DAEMONS {
-        found.push(look_at(site, name).await?);
+        found.push(look_at(site, &pipeline, name).await?);
     }
+    let (web, _) = site
+        .start(&site.ours.binaries.join("web"), &pipeline.env)
+        .await?;
     eprintln!("{ORDERS_PER_SECOND} orders/s for {} s", LENGTH.as_secs());
     let run = tokio::select! {
-        run = paced(pipeline, ORDERS_PER_SECOND, LENGTH) => run?,
-        ended = visit(&site.web) => match ended? {},
+        run = paced(&pipeline.target, ORDERS_PER_SECOND, LENGTH) => run?,
+        ended = visit(&web.url) => match ended? {},
     };
     ensure!(
         run.refused + run.untold == 0,
@@ -63,6 +68,8 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Tar
         let used = usage.get(name).with_context(|| format!("no {name}"))?;
         footprint.loaded_mib = used.memory as f64 / MIB;
     }
+    web.stop().await?;
+    pipeline.stop().await?;
     tell(report, &found)
 }
 
@@ -76,11 +83,12 @@ async fn visit(web: &str) -> Result<Infallible> {
     }
 }
 
-async fn look_at(site: &Site, name: &'static str) -> Result<Footprint> {
+async fn look_at(site: &Site, pipeline: &Deployment, name: &'static str) -> Result<Footprint> {
+    let path = site.ours.binaries.join(name);
     let mut ready = Vec::new();
     let mut idle_mib = 0.0;
     for start in 1..=STARTS {
-        let (program, took) = site.start(name, &[("ORDERS_EDGE_URL", &site.edge)]).await?;
+        let (program, took) = site.start(&path, &pipeline.env).await?;
         ready.push(took.as_secs_f64() * 1e3);
         if start == STARTS {
             sleep(REST).await;
@@ -95,16 +103,16 @@ async fn look_at(site: &Site, name: &'static str) -> Result<Footprint> {
         ready_ms,
         idle_mib,
         loaded_mib: 0.0,
-        binary_mib: fs::metadata(site.binaries.join(name))?.len() as f64 / MIB,
-        stripped_mib: stripped(site, name).await,
+        binary_mib: fs::metadata(&path)?.len() as f64 / MIB,
+        stripped_mib: stripped(site, &path).await,
     })
 }
 
 /// The size without symbols, where there is a `strip`.
-async fn stripped(site: &Site, name: &str) -> Option<f64> {
+async fn stripped(site: &Site, path: &Path) -> Option<f64> {
     let copy = site.results.join("stripped");
     let mut strip = Command::new("strip");
-    strip.arg("-o").arg(&copy).arg(site.binaries.join(name));
+    strip.arg("-o").arg(&copy).arg(path);
     let status = strip.status().await.ok()?;
     let size = fs::metadata(&copy).ok()?.len();
     fs::remove_file(&copy).ok()?;

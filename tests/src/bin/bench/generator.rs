@@ -17,7 +17,12 @@ const LENGTH: Duration = Duration::from_secs(10);
 
 /// Sends orders to a server that answers each at once and forgets it.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> {
-    let (program, _) = site.start("baseline", &[("NULL", "1")]).await?;
+    let (program, _) = site
+        .start(
+            &site.ours.binaries.join("baseline"),
+            &[("NULL", "1".to_owned())],
+        )
+        .await?;
     let target = Target {
         pays: false,
         ..Target::new("null", &program.url)

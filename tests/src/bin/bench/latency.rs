@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::{
-    deployment::{Deployment, Design, WARM_UP},
-    load::{Target, paced, warm_up},
+    deployment::{Deployment, Design},
+    load::paced,
     report::{Report, median, millis},
     site::Site,
     throughput::brief,
@@ -25,10 +25,10 @@ struct Latency {
 }
 
 /// Measures both targets at each rate, in alternating rounds.
-pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Target) -> Result<()> {
+pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> {
     let baseline = Deployment::start(site, Design::Baseline, "baseline").await?;
-    warm_up(pipeline, WARM_UP).await?;
-    let targets = [&baseline.target, pipeline];
+    let pipeline = Deployment::start(site, Design::Pipeline(&site.ours), "pipeline").await?;
+    let targets = [&baseline.target, &pipeline.target];
     let mut found: [[Latency; 2]; 2] = Default::default();
     for round in 1..=ROUNDS {
         for (rate, found) in RATES.into_iter().zip(&mut found) {
@@ -54,6 +54,7 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, pipeline: &Tar
         }
     }
     baseline.stop().await?;
+    pipeline.stop().await?;
     tell(report, found)
 }
 

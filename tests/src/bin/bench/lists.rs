@@ -11,6 +11,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     client::{Connection, GET},
+    deployment::{Deployment, Design},
     report::{Line, Report, latencies, median, millis, record},
     site::Site,
     sockets::between,
@@ -84,10 +85,12 @@ impl Question {
 /// Loads three tenants, each ten times the one before, up to `most` rows, and asks for their lists.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -> Result<()> {
     let sizes = [most / 100, most / 10, most];
-    load(site, sizes).await?;
+    let pipeline = Deployment::start(site, Design::Pipeline(&site.ours), "pipeline").await?;
+    let edge = &pipeline.target.url;
+    load(&pipeline.stock, sizes).await?;
     let mut asked = Vec::new();
     for size in sizes {
-        let of_size = questions(&site.edge, size).await?.into_iter();
+        let of_size = questions(edge, size).await?.into_iter();
         asked.extend(of_size.map(|(what, paths)| Question::new(what, size, Arc::new(paths))));
     }
     // Pages by number keep the database busy, so they come last.
@@ -95,8 +98,8 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -
         for round in 1..=ROUNDS {
             let now = asked.iter_mut();
             for question in now.filter(|question| (question.what == BY_NUMBER) == by_number) {
-                ask(&site.edge, &question.paths, WARM_UP).await?;
-                let answers = ask(&site.edge, &question.paths, LENGTH).await?;
+                ask(edge, &question.paths, WARM_UP).await?;
+                let answers = ask(edge, &question.paths, LENGTH).await?;
                 question.record(round, &answers);
             }
         }
@@ -109,20 +112,20 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, most: usize) -
     let by_number = paths(BY_NUMBER)?;
     let mut beside = Question::new(BESIDE, most, paths(FIRST)?);
     for round in 1..=ROUNDS {
-        let (others, answers) =
-            tokio::join!(ask(&site.edge, &by_number, WARM_UP + LENGTH), async {
-                sleep(WARM_UP).await;
-                ask(&site.edge, &beside.paths, LENGTH).await
-            });
+        let (others, answers) = tokio::join!(ask(edge, &by_number, WARM_UP + LENGTH), async {
+            sleep(WARM_UP).await;
+            ask(edge, &beside.paths, LENGTH).await
+        });
         others?;
         beside.record(round, &answers?);
     }
     asked.push(beside);
+    pipeline.stop().await?;
     tell(report, sizes, &asked)
 }
 
 /// Writes the rows of all three tenants in one go, so that each has rows of the others around its own.
-async fn load(site: &Site, [small, middle, large]: [usize; 3]) -> Result<()> {
+async fn load(stock: &Stock, [small, middle, large]: [usize; 3]) -> Result<()> {
     let count = small + middle + large;
     let row = move |n| {
         let place = n * STRIDE % count;
@@ -133,7 +136,7 @@ async fn load(site: &Site, [small, middle, large]: [usize; 3]) -> Result<()> {
         };
         stock::row(&tenant(size), n)
     };
-    stock::fill(&Stock::open(&site.mongo).await?.rows, count, row).await
+    stock::fill(&stock.rows, count, row).await
 }
 
 fn tenant(size: usize) -> String {

@@ -29,15 +29,15 @@ use crate::{
 
 /// The payment delay of the pipeline and of the baseline.
 pub(crate) const DELAY: Duration = Duration::from_secs(5);
-const TENANTS: usize = 10;
+pub(crate) const TENANTS: usize = 10;
 /// As many as an edge takes commands at once.
 const CONNECTIONS: usize = 256;
 /// How much later than due a payment may be told before it is given up.
-const TOLD_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const TOLD_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is measured, behind the address of its API.
 pub(crate) struct Target {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) url: String,
     /// How many tenants take turns.
     pub(crate) tenants: usize,
@@ -47,9 +47,9 @@ pub(crate) struct Target {
 
 impl Target {
     /// The pipeline or the baseline.
-    pub(crate) fn new(name: &'static str, url: &str) -> Self {
+    pub(crate) fn new(name: &str, url: &str) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             url: url.to_owned(),
             tenants: TENANTS,
             pays: true,
@@ -101,23 +101,14 @@ type Due = Option<Instant>;
 
 /// Creates orders at `rate` per second for `length`, and waits until all are paid.
 pub(crate) async fn paced(target: &Target, rate: f64, length: Duration) -> Result<Run> {
-    let count = (rate * length.as_secs_f64()) as usize;
-    let (tickets, queue) = mpsc::unbounded_channel();
     let load = Load::open(target).await?;
-    // The clock of the runtime has a resolution of a millisecond, a thread's is finer.
-    let pacer = thread::spawn(move || {
-        let start = Instant::now();
-        for n in 0..count {
-            let due = start + Duration::from_secs_f64(n as f64 / rate);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            if tickets.send(Some(due)).is_err() {
-                break;
-            }
-        }
-    });
-    let run = load.run(queue).await;
-    pacer.join().map_err(|_| anyhow!("the pacer panicked"))?;
-    run
+    load.paced(Instant::now(), evenly(rate, length)).await
+}
+
+/// When each order of a load of `rate` per second is due, from its start.
+pub(crate) fn evenly(rate: f64, length: Duration) -> impl Iterator<Item = Duration> + Send {
+    let count = (rate * length.as_secs_f64()) as usize;
+    (0..count).map(move |n| Duration::from_secs_f64(n as f64 / rate))
 }
 
 /// Creates `count` orders as fast as they are answered, and waits until all are paid.
@@ -145,14 +136,15 @@ pub(crate) async fn warm_up(target: &Target, count: usize) -> Result<()> {
 }
 
 /// The connections and sockets of a load.
-struct Load {
+pub(crate) struct Load {
     connections: Vec<Connection>,
     tenants: usize,
+    sent: Arc<AtomicUsize>,
     told: Option<(Told, JoinSet<Result<()>>)>,
 }
 
 impl Load {
-    async fn open(target: &Target) -> Result<Self> {
+    pub(crate) async fn open(target: &Target) -> Result<Self> {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
             connections.push(Connection::open(&target.url).await?);
@@ -164,18 +156,44 @@ impl Load {
         Ok(Self {
             connections,
             tenants: target.tenants,
+            sent: Arc::default(),
             told,
         })
+    }
+
+    /// Counts the orders that have been sent.
+    pub(crate) fn sent(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.sent)
+    }
+
+    /// Creates an order at each of these times after `start`, and waits until all are paid.
+    pub(crate) async fn paced(
+        self,
+        start: Instant,
+        dues: impl Iterator<Item = Duration> + Send + 'static,
+    ) -> Result<Run> {
+        let (tickets, queue) = mpsc::unbounded_channel();
+        // The clock of the runtime has a resolution of a millisecond, a thread's is finer.
+        let pacer = thread::spawn(move || {
+            for due in dues.map(|due| start + due) {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if tickets.send(Some(due)).is_err() {
+                    break;
+                }
+            }
+        });
+        let run = self.run(queue).await;
+        pacer.join().map_err(|_| anyhow!("the pacer panicked"))?;
+        run
     }
 
     async fn run(self, queue: mpsc::UnboundedReceiver<Due>) -> Result<Run> {
         let queue = Arc::new(Mutex::new(queue));
         let run = Uuid::new_v4().simple().to_string();
-        let numbers = Arc::new(AtomicUsize::new(0));
         let start = Instant::now();
         let mut workers = JoinSet::new();
         for mut connection in self.connections {
-            let (queue, run, numbers) = (Arc::clone(&queue), run.clone(), Arc::clone(&numbers));
+            let (queue, run, numbers) = (Arc::clone(&queue), run.clone(), Arc::clone(&self.sent));
             let tenants = self.tenants;
             workers.spawn(async move {
                 let mut samples = Vec::new();
@@ -266,7 +284,7 @@ async fn evaluate(
 }
 
 /// An order of three items.
-fn order(run: &str, tenants: usize, n: usize) -> String {
+pub(crate) fn order(run: &str, tenants: usize, n: usize) -> String {
     let tenant = n % tenants;
     format!(
         r#"{{"requestId":"{run}-{n}","tenantId":"bench-{tenant}","buyer":{{"email":"buyer{}@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}},{{"sku":"SKU-2","qty":1,"price":12.5}},{{"sku":"SKU-3","qty":3,"price":0.1}}]}}"#,
@@ -275,7 +293,7 @@ fn order(run: &str, tenants: usize, n: usize) -> String {
 }
 
 /// The id of an order that was created, and is listed as far as the server says.
-fn created(answer: &Answer) -> Option<String> {
+pub(crate) fn created(answer: &Answer) -> Option<String> {
     let is_listed = answer
         .headers
         .get("x-projected")

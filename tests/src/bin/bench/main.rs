@@ -1,36 +1,48 @@
 //! The benchmark: what the pipeline does, against what it could do, in one run on one machine.
 //!
-//! `cargo xtask bench` starts the servers and the daemons and calls it with their addresses. All load goes to those, and to
-//! what it starts beside them, is bounded in count and time, and stops by itself.
+//! `cargo xtask bench` builds the daemons, starts the database and calls it with its address; all else it starts and stops
+//! itself. All load goes to that, is bounded in count and time, and stops by itself.
 #![expect(clippy::print_stdout, reason = "a report is what it makes")]
 
 mod age;
 mod ceiling;
 mod client;
+mod closed;
 mod deployment;
 mod fanout;
 mod footprint;
 mod generator;
+mod held;
 mod latency;
 mod lists;
 mod load;
+mod open;
 mod report;
+mod rounds;
 mod site;
 mod sockets;
 mod stock;
 mod throughput;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 
-use crate::{load::Target, report::Report, site::Site};
+use crate::{report::Report, site::Site};
 
-/// Measures the pipeline that `cargo xtask bench` has started.
+/// Measures the pipeline on the database that `cargo xtask bench` has started.
 #[derive(Parser)]
 struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// The number of rounds of `closed`, `open` and `held`
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least(1))]
+    rounds: usize,
+    /// Measure the daemons in this folder as well, by turns; `cargo xtask bench --against` sets it
+    #[arg(long, value_name = "FOLDER", hide = true, conflicts_with = "rate")]
+    against: Option<PathBuf>,
     /// Measure nothing but the pipeline at this many orders per second, for a profiler to look at
     #[arg(long, conflicts_with = "only")]
     rate: Option<f64>,
@@ -38,27 +50,32 @@ struct Options {
     #[arg(long, default_value_t = 30, requires = "rate")]
     seconds: u64,
     /// How many orders the longest list has
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000, value_parser = at_least_a_thousand)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000, value_parser = at_least(1_000))]
     list_rows: usize,
     /// How many orders are stored before the pipeline is measured as an old one
     #[arg(long, value_name = "COUNT", default_value_t = 500_000)]
     age_orders: usize,
 }
 
-/// A hundredth of it must be some pages.
-fn at_least_a_thousand(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count >= 1_000 => Ok(count),
-        _ => Err("a number from 1000".to_owned()),
+fn at_least(least: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(count) if count >= least => Ok(count),
+        _ => Err(format!("a number from {least}")),
     }
 }
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// Creates per second and their latency over 1, 16, 64 and 256 connections
+    Closed,
+    /// Latency and CPU time of an order at 60 to 1,600 orders/s
+    Open,
+    /// The highest rate held for 15 s; only when it is named, or with --against
+    Held,
     /// Orders per second: ceiling, baseline, pipeline
     Throughput,
-    /// From request to answer, and from answer to event, at low rates
+    /// From request to answer, and from answer to event, at low rates, beside the baseline
     Latency,
     /// What the load generator can do by itself
     Generator,
@@ -72,43 +89,63 @@ enum Part {
     Lists,
 }
 
+impl Part {
+    /// Whether it can measure two revisions by turns.
+    fn compares(self) -> bool {
+        matches!(self, Self::Closed | Self::Open | Self::Held)
+    }
+
+    /// Whether it runs when no part is named.
+    fn is_usual(self, against: bool) -> bool {
+        if against {
+            self.compares()
+        } else {
+            // The part `throughput` finds the same, with more patience.
+            self != Self::Held
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
+    let against = options.against.is_some();
+    ensure!(
+        !against || options.only.iter().all(|part| part.compares()),
+        "only `closed`, `open` and `held` can be measured against another revision"
+    );
     site::allow_many_files();
-    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
-    let site = Site::from_env()?;
+    let site = Site::from_env(options.against)?;
     let mut report = Report::new(&site.results);
-    let pipeline = Target::new("pipeline", &site.edge);
     if let Some(rate) = options.rate {
-        return throughput::profile(&mut report, &pipeline, rate, options.seconds).await;
+        return throughput::profile(&site, &mut report, rate, options.seconds).await;
     }
     eprintln!(
         "each table goes to {} as soon as it is measured",
         site.results.join("report.md").display()
     );
 
-    if wanted(Part::Latency) {
-        latency::measure(&site, &mut report, &pipeline).await?;
-    }
-    if wanted(Part::Throughput) {
-        throughput::measure(&site, &mut report).await?;
-    }
-    if wanted(Part::Generator) {
-        generator::measure(&site, &mut report).await?;
-    }
-    if wanted(Part::Footprint) {
-        footprint::measure(&site, &mut report, &pipeline).await?;
-    }
-    if wanted(Part::Fanout) {
-        fanout::measure(&site, &mut report).await?;
-    }
-    // They fill the database, so they come last.
-    if wanted(Part::Age) {
-        age::measure(&site, &mut report, options.age_orders).await?;
-    }
-    if wanted(Part::Lists) {
-        lists::measure(&site, &mut report, options.list_rows).await?;
+    // Those that load many orders fill the database server, so they come last.
+    for part in Part::value_variants() {
+        let is_wanted = match &options.only[..] {
+            [] => part.is_usual(against),
+            named => named.contains(part),
+        };
+        if !is_wanted {
+            continue;
+        }
+        match part {
+            Part::Closed => closed::measure(&site, &mut report, options.rounds).await?,
+            Part::Open => open::measure(&site, &mut report, options.rounds).await?,
+            Part::Held => held::measure(&site, &mut report, options.rounds).await?,
+            Part::Throughput => throughput::measure(&site, &mut report).await?,
+            Part::Latency => latency::measure(&site, &mut report).await?,
+            Part::Generator => generator::measure(&site, &mut report).await?,
+            Part::Footprint => footprint::measure(&site, &mut report).await?,
+            Part::Fanout => fanout::measure(&site, &mut report).await?,
+            Part::Age => age::measure(&site, &mut report, options.age_orders).await?,
+            Part::Lists => lists::measure(&site, &mut report, options.list_rows).await?,
+        }
     }
     report.finish()?;
     eprintln!("the report and the plots are in {}", site.results.display());

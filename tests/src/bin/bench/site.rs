@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::client::{Connection, GET};
+use crate::{
+    client::{Connection, GET},
+    deployment::Build,
+};
 
 /// The kernel counts CPU time in hundredths of a second for everybody who asks.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -33,15 +36,13 @@ pub(crate) fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, all);
 }
 
-/// The servers and daemons that `cargo xtask bench` has started.
+/// The database server that `cargo xtask bench` has started, and the builds to measure on it.
 pub(crate) struct Site {
-    pub(crate) edge: String,
-    pub(crate) web: String,
-    pub(crate) nats: String,
-    /// The database of the pipeline, with its name.
-    pub(crate) mongo: String,
-    /// The folder with the programs.
-    pub(crate) binaries: PathBuf,
+    mongo: String,
+    /// This checkout.
+    pub(crate) ours: Build,
+    /// Another revision.
+    pub(crate) other: Option<Build>,
     /// The folder for what is found out.
     pub(crate) results: PathBuf,
     /// Held until this process ends.
@@ -49,57 +50,57 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn from_env() -> Result<Self> {
-        let variable = |name: &str| {
-            std::env::var(name).with_context(|| format!("{name}: run `cargo xtask bench`"))
-        };
+    /// `other` holds the daemons of another revision and is named after its commit.
+    pub(crate) fn from_env(other: Option<PathBuf>) -> Result<Self> {
         let program = std::env::current_exe()?;
         let binaries = program.parent().context("a folder")?.to_owned();
         let results = binaries.with_file_name("bench");
         fs::create_dir_all(&results)?;
         let lock = File::create(results.join("lock"))?;
         lock.try_lock().context("another benchmark is under way")?;
+        let other = other.map(|binaries| {
+            let commit = binaries.file_name().context("a folder with a name")?;
+            let name = commit.to_string_lossy().into_owned();
+            anyhow::Ok(Build { name, binaries })
+        });
         Ok(Self {
-            edge: variable("EDGE_URL")?,
-            web: variable("WEB_URL")?,
-            nats: variable("NATS_URL")?,
-            mongo: variable("MONGO_URL")?,
-            binaries,
+            mongo: std::env::var("MONGO_URL").context("MONGO_URL: run `cargo xtask bench`")?,
+            ours: Build {
+                name: "pipeline".to_owned(),
+                binaries,
+            },
+            other: other.transpose()?,
             results,
             _lock: lock,
         })
     }
 
-    /// The URL of another database on the same server.
+    /// The URL of the database of that name.
     pub(crate) fn database(&self, name: &str) -> String {
-        let server = self
-            .mongo
-            .rsplit_once('/')
-            .map_or(&*self.mongo, |(server, _)| server);
-        format!("{server}/{name}")
+        format!("{}/{name}", self.mongo)
     }
 
-    /// Starts one more `program` of ours, on a port of its own, and waits until it is ready; how long that took. Its log is
-    /// among the results.
+    /// Starts a program of ours on a port of its own and waits until it is ready; how long that took. Its log is among the
+    /// results.
     pub(crate) async fn start(
         &self,
-        program: &str,
-        env: &[(&str, &str)],
+        program: &Path,
+        env: &[(&str, String)],
     ) -> Result<(Program, Duration)> {
         let port = orders_testkit::free_port();
-        let log = self.results.join(format!("{program}.log"));
+        let name = program.file_name().context("a program")?;
+        let name = name.to_string_lossy();
+        let log = self.results.join(format!("{name}.log"));
         let log = File::options().create(true).append(true).open(log)?;
         let began = Instant::now();
-        let child = Command::new(self.binaries.join(program))
-            .env("NATS_URL", &self.nats)
-            .env("MONGO_URL", &self.mongo)
+        let child = Command::new(program)
             .env("ORDERS_LOG__FILTER", "warn")
-            .envs(env.iter().copied())
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .env("PORT", port.to_string())
             .stdout(log)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {program}"))?;
+            .with_context(|| format!("starting {}", program.display()))?;
         let started = Program {
             url: format!("http://127.0.0.1:{port}"),
             child,
@@ -111,7 +112,7 @@ impl Site {
             {
                 return Ok((started, began.elapsed()));
             }
-            ensure!(began.elapsed() < START_LIMIT, "{program} is not ready");
+            ensure!(began.elapsed() < START_LIMIT, "{name} is not ready");
             sleep(Duration::from_millis(2)).await;
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     ceiling::Ceiling,
     deployment::{Deployment, Design, WARM_UP},
-    load::{Run, Target, burst, paced, warm_up},
+    load::{Run, Target, burst, paced},
     report::{Line, Report, median, millis},
     site::{Site, Usage, usage},
 };
@@ -16,13 +16,13 @@ use crate::{
 const ROUNDS: usize = 3;
 const BURST: usize = 20_000;
 /// How long a rate is tried, most of it with payments, and how long it must hold.
-const TRIAL: Duration = Duration::from_secs(30);
-const HOLD: Duration = Duration::from_secs(60);
+pub(crate) const TRIAL: Duration = Duration::from_secs(30);
+pub(crate) const HOLD: Duration = Duration::from_secs(60);
 /// From one rate that is tried to the next.
 const TRIAL_STEP: f64 = 1.12;
 /// From one rate that must hold to the next.
-const HOLD_STEP: f64 = 1.06;
-const CREATE_LIMIT_MS: f64 = 250.0;
+pub(crate) const HOLD_STEP: f64 = 1.06;
+pub(crate) const CREATE_LIMIT_MS: f64 = 250.0;
 /// The most that payments may lag behind in the middle, at the end of a load.
 const LAG_LIMIT_MS: f64 = 250.0;
 
@@ -36,7 +36,7 @@ struct Speed {
 /// A rate that was held.
 pub(crate) struct Held {
     pub(crate) rate: f64,
-    run: Run,
+    pub(crate) run: Run,
     /// CPU time for each order, by process.
     cpu: BTreeMap<String, Duration>,
 }
@@ -50,10 +50,8 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> 
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}: the ceiling");
         ceilings.push(ceiling.measure().await?);
-        for (design, speed) in [Design::Baseline, Design::Pipeline]
-            .into_iter()
-            .zip(&mut speeds)
-        {
+        let designs = [Design::Baseline, Design::Pipeline(&site.ours)];
+        for (design, speed) in designs.into_iter().zip(&mut speeds) {
             let name = design.name();
             eprintln!("round {round} of {ROUNDS}: the {name}");
             let deployment = Deployment::start(site, design, name).await?;
@@ -62,37 +60,39 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>) -> Result<()> 
             eprintln!("  {}", brief(&run));
             deployment.stop().await?;
             speed.bursts.push(run.rate());
-            let attempt = async |rate, length| load_new(site, design, rate, length).await;
+            let trial = async |rate| load_new(site, design, rate, TRIAL).await;
             let start = match speed.sustained.last() {
                 Some(held) => held.rate,
-                None => search(attempt, run.rate() / 2.0).await?,
+                None => search(trial, run.rate() / 2.0).await?,
             };
-            speed.sustained.push(hold(attempt, start).await?);
+            let attempt = async |rate| load_new(site, design, rate, HOLD).await;
+            let held = hold(attempt, start, HOLD_STEP).await?;
+            speed.sustained.push(held);
         }
     }
     tell(report, &ceiling, ceilings, speeds)
 }
 
-/// One load of `target`, and where its time goes.
+/// One load of a new pipeline, and where its time goes.
 pub(crate) async fn profile(
+    site: &Site,
     report: &mut Report<'_>,
-    target: &Target,
     rate: f64,
     seconds: u64,
 ) -> Result<()> {
-    warm_up(target, WARM_UP).await?;
-    let held = load(target, rate, Duration::from_secs(seconds)).await?;
+    let design = Design::Pipeline(&site.ours);
+    let held = load_new(site, design, rate, Duration::from_secs(seconds)).await?;
     tell_cpu(report, &held)
 }
 
-/// The highest rate that is held for a short while, beginning with `rate`; an `attempt` is a rate and a length.
+/// The highest rate that is held, roughly, beginning with `rate`.
 pub(crate) async fn search(
-    attempt: impl AsyncFn(f64, Duration) -> Result<Held>,
+    attempt: impl AsyncFn(f64) -> Result<Held>,
     mut rate: f64,
 ) -> Result<f64> {
     let mut held = None;
     loop {
-        let run = attempt(rate, TRIAL).await?.run;
+        let run = attempt(rate).await?.run;
         match (broken(&run), held) {
             (None, _) => {
                 held = Some(rate);
@@ -110,20 +110,21 @@ pub(crate) async fn search(
     }
 }
 
-/// The highest rate that is held long enough: from `rate` upwards while it holds, or else downwards until one does.
+/// The highest rate that is held: from `rate` upwards by `step` while it holds, or else downwards until one does.
 pub(crate) async fn hold(
-    attempt: impl AsyncFn(f64, Duration) -> Result<Held>,
+    attempt: impl AsyncFn(f64) -> Result<Held>,
     mut rate: f64,
+    step: f64,
 ) -> Result<Held> {
     let mut best = None;
     let mut is_falling = false;
     loop {
-        let held = attempt(rate, HOLD).await?;
+        let held = attempt(rate).await?;
         match broken(&held.run) {
             None if is_falling => return Ok(held),
             None => {
                 best = Some(held);
-                rate *= HOLD_STEP;
+                rate *= step;
             }
             Some(why) => {
                 eprintln!("  {why}");
@@ -131,7 +132,7 @@ pub(crate) async fn hold(
                     return Ok(best);
                 }
                 is_falling = true;
-                rate /= HOLD_STEP;
+                rate /= step;
             }
         }
     }
@@ -154,7 +155,7 @@ pub(crate) async fn load(target: &Target, rate: f64, length: Duration) -> Result
 /// Loads a deployment of its own.
 pub(crate) async fn load_new(
     site: &Site,
-    design: Design,
+    design: Design<'_>,
     rate: f64,
     length: Duration,
 ) -> Result<Held> {
