@@ -28,7 +28,13 @@ pub enum Error {
 /// The cause of an [`Error`], which no other crate has to tell apart.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct Cause(#[from] Reason);
+pub struct Cause(Box<Reason>);
+
+impl Cause {
+    fn of(reason: impl Into<Reason>) -> Self {
+        Self(Box::new(reason.into()))
+    }
+}
 
 /// What a [`Cause`] is.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +73,7 @@ pub(crate) enum Reason {
     About {
         what: String,
         #[source]
-        cause: Box<Cause>,
+        cause: Cause,
     },
 }
 
@@ -88,20 +94,18 @@ impl Error {
     }
 
     pub(crate) fn unavailable(reason: impl Into<Reason>) -> Self {
-        Self::Unavailable(Cause(reason.into()))
+        Self::Unavailable(Cause::of(reason))
     }
 
     pub(crate) fn refused(reason: impl Into<Reason>) -> Self {
-        Self::Refused(Cause(reason.into()))
+        Self::Refused(Cause::of(reason))
     }
 
     /// The same error, saying what it is about.
     pub(crate) fn about(self, what: impl Into<String>) -> Self {
         let about = |cause| {
-            Cause(Reason::About {
-                what: what.into(),
-                cause: Box::new(cause),
-            })
+            let what = what.into();
+            Cause::of(Reason::About { what, cause })
         };
         match self {
             Self::Unavailable(cause) => Self::Unavailable(about(cause)),

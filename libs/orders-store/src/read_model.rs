@@ -1,5 +1,6 @@
 use std::{collections::HashMap, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use mongodb::{
     Collection,
     bson::{Document, doc, serialize_to_bson},
@@ -107,10 +108,8 @@ impl ReadModel {
     ) -> Result<Option<(u32, OrderRow)>, Error> {
         let rows = self.rows.clone();
         let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
-        let found = self
-            .reads
-            .run(async move { read(rows.find(filter), 1).await });
-        Ok(found.await?.pop().map(Into::into))
+        let find = async move { read(rows.find(filter), 1).await }.boxed();
+        Ok(self.reads.run(find).await?.pop().map(Into::into))
     }
 
     /// One page of the list, newest first, and how many rows there are in all.
@@ -173,7 +172,8 @@ impl ReadModel {
                 find = find.hint(Hint::Keys(keys));
             }
             read(find, limit).await
-        };
+        }
+        .boxed();
         if query.is_deep() {
             self.reads.run_deep(page).await
         } else {
@@ -205,7 +205,7 @@ impl ReadModel {
         index: Option<&Index>,
         limit: Option<u64>,
         deadline: Duration,
-    ) -> impl Future<Output = Result<u64, Error>> + Send + use<> {
+    ) -> BoxFuture<'static, Result<u64, Error>> {
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
         let filter = filter.document(None);
         async move {
@@ -219,5 +219,6 @@ impl ReadModel {
             }
             within(deadline, count).await
         }
+        .boxed()
     }
 }

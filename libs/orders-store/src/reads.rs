@@ -6,6 +6,7 @@
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -38,7 +39,7 @@ impl Reads {
     /// has gone by then.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        read: impl Future<Output = Result<T, Error>> + Send + 'static,
+        read: BoxFuture<'static, Result<T, Error>>,
     ) -> Result<T, Error> {
         let permit = in_time(permit(&self.all)).await?;
         hold(permit, read).await
@@ -47,7 +48,7 @@ impl Reads {
     /// The same for a deep page.
     pub(crate) async fn run_deep<T: Send + 'static>(
         &self,
-        read: impl Future<Output = Result<T, Error>> + Send + 'static,
+        read: BoxFuture<'static, Result<T, Error>>,
     ) -> Result<T, Error> {
         let both = async { Ok((permit(&self.deep).await?, permit(&self.all).await?)) };
         hold(in_time(both).await?, read).await
@@ -67,7 +68,7 @@ async fn in_time<P>(permit: impl Future<Output = Result<P, Error>>) -> Result<P,
 
 async fn hold<T: Send + 'static>(
     permit: impl Send + 'static,
-    read: impl Future<Output = Result<T, Error>> + Send + 'static,
+    read: BoxFuture<'static, Result<T, Error>>,
 ) -> Result<T, Error> {
     let read = tokio::spawn(async move {
         let _permit = permit;
@@ -92,10 +93,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_read_waits_for_a_permit_and_then_fails() {
         let reads = Reads::new(1);
-        let takes = |seconds| async move {
-            sleep(Duration::from_secs(seconds)).await;
-            Ok(())
-        };
+        let takes = |seconds| sleep(Duration::from_secs(seconds)).map(Ok).boxed();
         let asked = Instant::now();
         let (first, second) = tokio::join!(reads.run(takes(1)), reads.run(takes(0)));
         assert!(first.is_ok() && second.is_ok());
@@ -116,28 +114,25 @@ mod tests {
         for _ in 0..DEEP_PAGES {
             assert!(
                 reads
-                    .run_deep(pending::<Result<(), _>>())
+                    .run_deep(pending::<Result<(), _>>().boxed())
                     .now_or_never()
                     .is_none()
             );
         }
         assert_eq!(reads.all.available_permits(), 16 - DEEP_PAGES);
-        let deep = reads.run_deep(ready(Ok(()))).await;
+        let deep = reads.run_deep(ready(Ok(())).boxed()).await;
         assert!(matches!(deep, Err(Error::Busy)));
-        assert!(reads.run(ready(Ok(()))).await.is_ok());
+        assert!(reads.run(ready(Ok(())).boxed()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_is_given_up_keeps_its_permit_until_it_ends() {
         let reads = Reads::new(1);
-        let slow = reads.run(async {
-            sleep(Duration::from_secs(1)).await;
-            Ok(())
-        });
+        let slow = reads.run(sleep(Duration::from_secs(1)).map(Ok).boxed());
         assert!(timeout(Duration::from_millis(1), slow).await.is_err());
         assert_eq!(reads.all.available_permits(), 0);
         let asked = Instant::now();
-        assert!(reads.run(ready(Ok(()))).await.is_ok());
+        assert!(reads.run(ready(Ok(())).boxed()).await.is_ok());
         assert_eq!(asked.elapsed(), Duration::from_millis(999));
     }
 }
