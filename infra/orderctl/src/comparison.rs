@@ -102,7 +102,7 @@ pub(crate) async fn compare(
     scope: &Scope,
     findings: &mut impl Findings,
 ) -> Result<Scanned> {
-    let total = patiently(async || store.orders().count(scope.tenant.as_ref()).await).await?;
+    let total = patiently(async || store.write_model().count(scope.tenant.as_ref()).await).await?;
     let bar = context.output.progress("orders", total);
     let mut scan = Scan {
         store,
@@ -219,7 +219,7 @@ impl Scan<'_> {
     }
 
     async fn read_part(&self) -> Result<Part> {
-        let (orders, rows) = (self.store.orders(), self.store.rows());
+        let (orders, rows) = (self.store.write_model(), self.store.read_model());
         let tenant = self.scope.tenant.as_ref();
         let (orders, rows) = tokio::try_join!(
             patiently(async || orders.page_after(&self.place, tenant, PAGE).await),
@@ -280,8 +280,8 @@ impl Scan<'_> {
         let ids: Vec<&str> = suspects.versions.keys().map(String::as_str).collect();
         // What is not in the backlog now is in the rows by then. The row before the order: see above.
         let backlog = self.backlog().await?;
-        let mut rows = patiently(async || self.store.rows().look_up(&ids).await).await?;
-        let mut orders = patiently(async || self.store.orders().look_up(&ids).await).await?;
+        let mut rows = patiently(async || self.store.read_model().look_up(&ids).await).await?;
+        let mut orders = patiently(async || self.store.write_model().look_up(&ids).await).await?;
         // A daemon that has not moved since the last look is not waited for.
         let may_arrive = backlog != suspects.backlog && suspects.first_seen.elapsed() < PATIENCE;
         let (mut moved, mut found) = (BTreeMap::new(), Vec::new());

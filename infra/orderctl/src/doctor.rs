@@ -236,8 +236,11 @@ impl<'a> Report<'a> {
     async fn store(&mut self, store: &Store) -> Result<()> {
         self.add("database", Finding::green(store.server_version().await?));
         let of_collections = [
-            ("orders_write", store.orders().index_differences().await?),
-            ("orders_read", store.rows().index_differences().await?),
+            (
+                "orders_write",
+                store.write_model().index_differences().await?,
+            ),
+            ("orders_read", store.read_model().index_differences().await?),
         ];
         for (collection, differences) in of_collections {
             let check = format!("indexes of {collection}");

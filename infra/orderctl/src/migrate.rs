@@ -97,7 +97,7 @@ impl Migration<'_> {
     }
 
     async fn indexes(&mut self, store: &Store) -> Result<()> {
-        let (orders, rows) = (store.orders(), store.rows());
+        let (orders, rows) = (store.write_model(), store.read_model());
         let mut differences = orders.index_differences().await?;
         differences.extend(rows.index_differences().await?);
         if self.is_to_change(differences.first()) {

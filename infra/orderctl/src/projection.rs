@@ -107,7 +107,8 @@ async fn verify(
     let mut counts = verification.counts;
     if scanned.complete {
         let tenant = which.tenant.as_ref();
-        let strays = patiently(async || store.rows().strays(tenant, MAX_STRAYS).await).await?;
+        let strays =
+            patiently(async || store.read_model().strays(tenant, MAX_STRAYS).await).await?;
         for id in &strays {
             counts.add(ORPHAN, 1);
             context.output.line(
@@ -182,7 +183,7 @@ async fn rebuild(
     } = rebuild;
     if scanned.complete {
         let tenant = which.tenant.as_ref();
-        let strays = patiently(async || store.rows().remove_strays(tenant).await).await?;
+        let strays = patiently(async || store.read_model().remove_strays(tenant).await).await?;
         if strays > 0 {
             mended.add(ORPHAN, strays);
         }
@@ -254,7 +255,7 @@ impl Findings for Rebuild<'_> {
 impl Rebuild<'_> {
     /// What a daemon wrote in the meantime is newer and stays.
     async fn write(&self, missing: &[&Order], wrong: &[&Order], orphans: &[Orphan]) -> Result<()> {
-        let rows = self.store.rows();
+        let rows = self.store.read_model();
         for orders in missing.chunks(WRITES) {
             let events: Vec<_> = orders.iter().map(|order| order.latest_event()).collect();
             let events: Vec<_> = events.iter().collect();

@@ -253,7 +253,7 @@ async fn tell(context: &Context, store: &Store, bus: &Operator, lost: &[Lost]) -
             break;
         }
         let ids: Vec<&str> = batch.iter().map(|lost| lost.id.as_str()).collect();
-        let orders = patiently(async || store.orders().look_up(&ids).await).await?;
+        let orders = patiently(async || store.write_model().look_up(&ids).await).await?;
         let latest = |order: &Order| {
             Message::of_event(&order.latest_event(), TraceContext::root(), None).on(Uuid::new_v4())
         };
@@ -295,8 +295,8 @@ async fn still_open(store: &Store, lost: Vec<Lost>) -> Result<Vec<Lost>> {
     while rest.peek().is_some() {
         let batch: Vec<Lost> = rest.by_ref().take(BATCH).collect();
         let ids: Vec<&str> = batch.iter().map(|lost| lost.id.as_str()).collect();
-        let rows = patiently(async || store.rows().look_up(&ids).await).await?;
-        let orders = patiently(async || store.orders().look_up(&ids).await).await?;
+        let rows = patiently(async || store.read_model().look_up(&ids).await).await?;
+        let orders = patiently(async || store.write_model().look_up(&ids).await).await?;
         let is_mended = |lost: &Lost| match (orders.get(&lost.id), rows.get(&lost.id)) {
             (Some(Ok(order)), Some(Ok(row))) => {
                 row.version >= order.version && !(lost.overdue && order.status == Status::Pending)

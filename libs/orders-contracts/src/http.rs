@@ -23,12 +23,22 @@ pub struct OrderList {
     pub page: u64,
     /// How many orders a page has at most.
     pub limit: u64,
-    /// How many orders all pages have; above 10,000 as of `totalAsOf`.
+    /// How many orders all pages have. Up to 10,000 it is exact; above that, `totalAsOf` or `totalRelation` is present.
     pub total: u64,
-    /// When they were counted, at most 30 s ago; absent when `total` was counted for this very answer. While the first
-    /// count goes on, `total` is 10,001.
+    /// When the orders were counted, at most 30 s ago; absent when `total` was counted for this very answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_as_of: Option<Timestamp>,
+    /// `gte` when `total` is a lower bound, because the orders are still being counted; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_relation: Option<TotalRelation>,
+}
+
+/// How the number of orders relates to a `total` that is not the number itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TotalRelation {
+    /// There are at least so many.
+    Gte,
 }
 
 /// Every error of the API: what NestJS sends (`statusCode`, `message`, `error`) and RFC 9457 problem details in one.

@@ -28,7 +28,7 @@ mod trace;
 pub use body::{Body, Envelope, OrderCommand};
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
-pub use http::{Fault, OrderList, OrderRef, ProblemDetails};
+pub use http::{Fault, OrderList, OrderRef, ProblemDetails, TotalRelation};
 pub use ids::{CommandId, InvalidId, OrderId, ReplyTo, RequestId, TenantId};
 pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, MetadataError, header};

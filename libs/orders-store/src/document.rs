@@ -130,7 +130,7 @@ pub(crate) struct RowDocument {
     pub(crate) id: OrderId,
     order_id: OrderId,
     tenant_id: TenantId,
-    version: u32,
+    pub(crate) version: u32,
     status: Status,
     buyer_email: String,
     #[serde(with = "decimal")]

@@ -1,22 +1,85 @@
-use mongodb::error::{ErrorKind, InsertManyError, WriteFailure};
+use std::time::Duration;
 
-use crate::IndexDifference;
+use mongodb::{
+    bson,
+    error::{Error as DriverError, ErrorKind, IndexedWriteError, InsertManyError, WriteFailure},
+};
+use tokio::task::JoinError;
+
+use crate::index::IndexDifference;
 
 /// Why an operation failed. For the log only: its text is not meant for clients. It holds no credentials.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The outcome is unknown or nothing happened: the same operation may succeed later.
     #[error("the database is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(#[source] Cause),
     /// Too many reads are under way: nothing happened, and the same operation may succeed later.
     #[error("too many reads are under way")]
     Busy,
     /// The same operation will never succeed.
     #[error("the database refuses: {0}")]
-    Refused(String),
+    Refused(#[source] Cause),
     /// An index is not as declared, and it is not this process's to change.
     #[error("{0}; run `orderctl migrate`, or set ORDERS_AUTO_MIGRATE=true")]
     Unmigrated(IndexDifference),
+}
+
+/// The cause of an [`Error`], which no other crate has to tell apart.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Cause(Box<Reason>);
+
+impl Cause {
+    fn of(reason: impl Into<Reason>) -> Self {
+        Self(Box::new(reason.into()))
+    }
+}
+
+/// What a [`Cause`] is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Reason {
+    /// The driver's own text would repeat the server's whole answer.
+    #[error("{}", .0.kind)]
+    Driver(DriverError),
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    #[error("document {}: code {}: {}", .0.index, .0.code, .0.message)]
+    Write(IndexedWriteError),
+    #[error("code {}: {}", .0.code, .0.message)]
+    WriteConcern(mongodb::error::WriteConcernError),
+    #[error("a write failed without a reason")]
+    Unexplained,
+    #[error("cannot read the answer")]
+    Answer(#[source] bson::error::Error),
+    #[error("the answer has no count")]
+    NoCount,
+    #[error(transparent)]
+    Bson(#[from] bson::error::Error),
+    #[error("corrupt order {id}: {field}: {}", message(source))]
+    Corrupt {
+        id: String,
+        field: String,
+        source: bson::error::Error,
+    },
+    #[error(transparent)]
+    Ended(#[from] JoinError),
+    #[error("not a MongoDB URL: {}", .0.kind)]
+    Url(DriverError),
+    /// Keeps no cause: the driver repeats parts of a URL it cannot read, which may be parts of a password.
+    #[error("not a MongoDB URL (are user name and password percent-encoded?)")]
+    SecretUrl,
+    #[error("{what}: {cause}")]
+    About {
+        what: String,
+        #[source]
+        cause: Cause,
+    },
+}
+
+/// The text of `error` without what the driver adds to it.
+fn message(error: &bson::error::Error) -> String {
+    error.message.clone().unwrap_or_else(|| error.to_string())
 }
 
 impl Error {
@@ -30,11 +93,23 @@ impl Error {
         !matches!(self, Self::Unmigrated(_))
     }
 
+    pub(crate) fn unavailable(reason: impl Into<Reason>) -> Self {
+        Self::Unavailable(Cause::of(reason))
+    }
+
+    pub(crate) fn refused(reason: impl Into<Reason>) -> Self {
+        Self::Refused(Cause::of(reason))
+    }
+
     /// The same error, saying what it is about.
-    pub(crate) fn about(self, what: &str) -> Self {
+    pub(crate) fn about(self, what: impl Into<String>) -> Self {
+        let about = |cause| {
+            let what = what.into();
+            Cause::of(Reason::About { what, cause })
+        };
         match self {
-            Self::Unavailable(why) => Self::Unavailable(format!("{what}: {why}")),
-            Self::Refused(why) => Self::Refused(format!("{what}: {why}")),
+            Self::Unavailable(cause) => Self::Unavailable(about(cause)),
+            Self::Refused(cause) => Self::Refused(about(cause)),
             other @ (Self::Busy | Self::Unmigrated(_)) => other,
         }
     }
@@ -64,31 +139,27 @@ const REFUSALS: [i32; 16] = [
     DUPLICATE_KEY,
 ];
 
-impl From<mongodb::error::Error> for Error {
-    fn from(error: mongodb::error::Error) -> Self {
-        Self::from(*error.kind)
-    }
-}
-
-impl From<ErrorKind> for Error {
-    fn from(kind: ErrorKind) -> Self {
-        let refused = |code: i32| REFUSALS.contains(&code);
-        match kind {
-            ErrorKind::InvalidArgument { message, .. } => Self::Refused(message),
-            ErrorKind::Command(error) if refused(error.code) => Self::Refused(error.to_string()),
-            ErrorKind::Write(WriteFailure::WriteError(error)) if refused(error.code) => {
-                Self::Refused(format!("code {}: {}", error.code, error.message))
-            }
-            ErrorKind::InsertMany(error) => Self::from(error),
-            kind => Self::Unavailable(kind.to_string()),
+impl From<DriverError> for Error {
+    fn from(error: DriverError) -> Self {
+        let is_refusal = match &*error.kind {
+            ErrorKind::InvalidArgument { .. } => true,
+            ErrorKind::Command(error) => REFUSALS.contains(&error.code),
+            ErrorKind::Write(WriteFailure::WriteError(error)) => REFUSALS.contains(&error.code),
+            ErrorKind::InsertMany(error) => return Self::from(error.clone()),
+            _ => false,
+        };
+        if is_refusal {
+            Self::refused(Reason::Driver(error))
+        } else {
+            Self::unavailable(Reason::Driver(error))
         }
     }
 }
 
 impl From<InsertManyError> for Error {
     fn from(error: InsertManyError) -> Self {
-        if let Some(concern) = error.write_concern_error {
-            return Self::Unavailable(format!("code {}: {}", concern.code, concern.message));
+        if let Some(error) = error.write_concern_error {
+            return Self::unavailable(Reason::WriteConcern(error));
         }
         // One document whose outcome may change makes the whole call worth another try; duplicates are no failures.
         let errors = error.write_errors.unwrap_or_default();
@@ -96,37 +167,31 @@ impl From<InsertManyError> for Error {
             .into_iter()
             .filter(|error| error.code != DUPLICATE_KEY)
             .partition(|error| REFUSALS.contains(&error.code));
-        let text = |error: &mongodb::error::IndexedWriteError| {
-            format!(
-                "document {}: code {}: {}",
-                error.index, error.code, error.message
-            )
-        };
-        match (transient.first(), refused.first()) {
-            (Some(error), _) => Self::Unavailable(text(error)),
-            (None, Some(error)) => Self::Refused(text(error)),
-            (None, None) => Self::Unavailable("an insert failed without a reason".to_owned()),
+        match (transient.into_iter().next(), refused.into_iter().next()) {
+            (Some(error), _) => Self::unavailable(Reason::Write(error)),
+            (None, Some(error)) => Self::refused(Reason::Write(error)),
+            (None, None) => Self::unavailable(Reason::Unexplained),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use mongodb::bson::{Document, deserialize_from_document, doc};
 
     use super::*;
 
     fn command(code: i32) -> Error {
         let error = doc! { "code": code, "codeName": "Name", "errmsg": "why" };
-        Error::from(ErrorKind::Command(
-            deserialize_from_document(error).unwrap(),
-        ))
+        let kind = ErrorKind::Command(deserialize_from_document(error).unwrap());
+        Error::from(DriverError::from(kind))
     }
 
     fn insert_many(error: Document) -> Error {
-        Error::from(ErrorKind::InsertMany(
-            deserialize_from_document(error).unwrap(),
-        ))
+        let kind = ErrorKind::InsertMany(deserialize_from_document(error).unwrap());
+        Error::from(DriverError::from(kind))
     }
 
     #[test]
@@ -141,15 +206,16 @@ mod tests {
             assert!(!command(code).is_transient(), "{code}");
         }
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert!(Error::from(ErrorKind::from(broken)).is_transient());
+        assert!(Error::from(DriverError::from(broken)).is_transient());
     }
 
     #[test]
     fn an_insert_is_refused_only_if_nothing_about_it_is_transient() {
         let of = |index: i32, code: i32| doc! { "index": index, "code": code, "errmsg": "why" };
         let refused = insert_many(doc! { "writeErrors": [of(0, 11000), of(3, 121)] });
-        let text = "document 3: code 121: why";
-        assert_eq!(refused, Error::Refused(text.to_owned()));
+        assert!(!refused.is_transient());
+        let text = "the database refuses: document 3: code 121: why";
+        assert_eq!(refused.to_string(), text);
         for transient in [
             doc! { "writeErrors": [of(0, 121), of(1, 112)] },
             doc! { "writeErrors": [of(0, 121)], "writeConcernError": { "code": 64, "errmsg": "why" } },
@@ -158,5 +224,16 @@ mod tests {
         ] {
             assert!(insert_many(transient.clone()).is_transient(), "{transient}");
         }
+    }
+
+    #[test]
+    fn an_error_says_what_it_is_about_and_keeps_its_cause() {
+        let error = command(85).about("index x");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("the database refuses: index x: "),
+            "{text}"
+        );
+        assert!(error.source().is_some_and(|cause| cause.is::<Cause>()));
     }
 }

@@ -1,24 +1,12 @@
-//! Indexes: what is declared, made, and compared with the server's.
+//! Indexes as they are declared, and how the server's may differ.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::fmt;
 
-use futures_util::TryStreamExt;
 use mongodb::{
-    Collection, IndexModel,
-    bson::Document,
-    error::{Error as DriverError, ErrorKind},
+    IndexModel,
+    bson::{Bson, Document},
     options::IndexOptions,
 };
-
-use crate::{
-    Error,
-    operation::{DEADLINE, within},
-};
-
-/// How long an index may take to build over what is stored.
-const INDEX_DEADLINE: Duration = Duration::from_secs(300);
-/// The code of a collection that does not exist.
-const NAMESPACE_NOT_FOUND: i32 = 26;
 
 /// An index, named after its keys as MongoDB itself would.
 pub(crate) struct Index {
@@ -56,8 +44,20 @@ impl Index {
             .collect()
     }
 
+    /// The whole index as the driver wants it.
+    pub(crate) fn model(&self) -> IndexModel {
+        let options = IndexOptions::builder()
+            .name(self.to_string())
+            .unique(self.unique.then_some(true))
+            .build();
+        IndexModel::builder()
+            .keys(self.document())
+            .options(options)
+            .build()
+    }
+
     /// The fields in which the server's index differs.
-    fn compare(&self, server: &IndexModel) -> Option<String> {
+    pub(crate) fn compare(&self, server: &IndexModel) -> Option<String> {
         let is_unique = server
             .options
             .as_ref()
@@ -81,7 +81,7 @@ impl Index {
 
 /// Whether the keys are the declared ones in the same order; a shell writes their directions as floats.
 fn same_keys(server: &Document, declared: &[(&str, i32)]) -> bool {
-    let direction = |value: &mongodb::bson::Bson| {
+    let direction = |value: &Bson| {
         value
             .as_i32()
             .map(f64::from)
@@ -105,65 +105,4 @@ impl fmt::Display for Index {
         }
         Ok(())
     }
-}
-
-/// Creates the indexes that are missing, one by one so that an error can name the one it is about.
-pub(crate) async fn ensure_indexes<T: Send + Sync>(
-    collection: &Collection<T>,
-    indexes: &[Index],
-) -> Result<(), Error> {
-    for index in indexes {
-        let options = IndexOptions::builder()
-            .name(index.to_string())
-            .unique(index.unique.then_some(true))
-            .build();
-        let model = IndexModel::builder()
-            .keys(index.document())
-            .options(options)
-            .build();
-        within(INDEX_DEADLINE, collection.create_index(model))
-            .await
-            .map_err(|error| error.about(&format!("index {index} of {}", collection.name())))?;
-    }
-    Ok(())
-}
-
-/// The indexes that the server does not have as declared.
-pub(crate) async fn index_differences<T: Send + Sync>(
-    collection: &Collection<T>,
-    indexes: &[Index],
-) -> Result<Vec<IndexDifference>, Error> {
-    let current = within(DEADLINE, current_indexes(collection)).await?;
-    let difference = |index: &Index| {
-        let fields = match current.get(&index.to_string()) {
-            None => None,
-            Some(server) => Some(index.compare(server)?),
-        };
-        Some(IndexDifference {
-            collection: collection.name().to_owned(),
-            index: index.to_string(),
-            fields,
-        })
-    };
-    Ok(indexes.iter().filter_map(difference).collect())
-}
-
-/// The server's indexes by name.
-async fn current_indexes<T: Send + Sync>(
-    collection: &Collection<T>,
-) -> Result<HashMap<String, IndexModel>, DriverError> {
-    let indexes = match collection.list_indexes().await {
-        Ok(cursor) => cursor.try_collect::<Vec<_>>().await?,
-        Err(error) if is_without_collection(&error) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let named = indexes.into_iter().filter_map(|index| {
-        let name = index.options.as_ref()?.name.clone()?;
-        Some((name, index))
-    });
-    Ok(named.collect())
-}
-
-fn is_without_collection(error: &DriverError) -> bool {
-    matches!(&*error.kind, ErrorKind::Command(error) if error.code == NAMESPACE_NOT_FOUND)
 }

@@ -9,14 +9,16 @@
 //! Every write is idempotent by `_id` and version, so whoever gets [`Error::Unavailable`] may simply try again.
 
 mod checkpoint;
+mod count;
 mod document;
 mod error;
 mod index;
+mod list;
+mod migrate;
 mod operation;
 mod read_model;
+mod reads;
 mod scan;
-mod slots;
-mod totals;
 mod write_model;
 
 use std::time::Duration;
@@ -25,22 +27,25 @@ use futures_util::{FutureExt, future::BoxFuture};
 use mongodb::{
     Client, Collection, Database,
     bson::doc,
+    error::Error as DriverError,
     options::{Acknowledgment, ClientOptions, CollectionOptions, WriteConcern},
 };
 
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use error::Error;
+pub use error::{Cause, Error};
 pub use index::IndexDifference;
-pub use read_model::{ListFilter, ListOrders, ListPlace, OrderPage, ReadModel};
+pub use list::{ListFilter, ListOrders, ListPlace, OrderPage, Total};
+pub use read_model::ReadModel;
 pub use scan::{Found, Orphan};
-pub use totals::Total;
 pub use write_model::{PendingPlace, WriteModel};
+
+use crate::{count::Counts, error::Reason, reads::Reads};
 
 /// The database when the URL names none.
 const DEFAULT_DATABASE: &str = "orders";
 /// How long the driver looks for a usable server, and how long one connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections per daemon: batches keep few busy, and no more reads of an edge are under way than there are connections.
+/// Connections per daemon when the URL names no `maxPoolSize`. Batches keep few busy; an edge has one for each read.
 const POOL_SIZE: u32 = 16;
 /// How long a majority may take; below the deadline of an operation, so that the server answers before it.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -50,6 +55,8 @@ const MAJORITY_TIMEOUT: Duration = Duration::from_secs(4);
 pub struct Store {
     database: Database,
     auto_migrate: bool,
+    reads: Reads,
+    counts: Counts,
 }
 
 impl Store {
@@ -61,7 +68,7 @@ impl Store {
     pub async fn connect(url: &str, app_name: &str) -> Result<Self, Error> {
         let mut options = ClientOptions::parse(url)
             .await
-            .map_err(|e| bad_url(url, &e))?;
+            .map_err(|error| bad_url(url, error))?;
         options.app_name = Some(app_name.to_owned());
         options.selection_criteria = None;
         options.write_concern = Some(durable());
@@ -69,14 +76,16 @@ impl Store {
             .server_selection_timeout
             .get_or_insert(CONNECT_TIMEOUT);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
-        options.max_pool_size.get_or_insert(POOL_SIZE);
+        let connections = *options.max_pool_size.get_or_insert(POOL_SIZE);
         // Where connections do not come about, two of them must not keep all others from trying.
-        options.max_connecting.get_or_insert(POOL_SIZE);
+        options.max_connecting.get_or_insert(connections);
         let database = options.default_database.clone();
         let client = Client::with_options(options)?;
         Ok(Self {
             database: client.database(database.as_deref().unwrap_or(DEFAULT_DATABASE)),
             auto_migrate: true,
+            reads: Reads::new(connections),
+            counts: Counts::new(count::MAX_AGE),
         })
     }
 
@@ -128,13 +137,18 @@ impl Store {
     }
 
     /// The write model.
-    pub fn orders(&self) -> WriteModel {
+    pub fn write_model(&self) -> WriteModel {
         WriteModel::new(self.collection("orders_write"), self.auto_migrate)
     }
 
-    /// The read model.
-    pub fn rows(&self) -> ReadModel {
-        ReadModel::new(self.collection("orders_read"), self.auto_migrate)
+    /// The read model. All of one store share its limits and its counts.
+    pub fn read_model(&self) -> ReadModel {
+        ReadModel::new(
+            self.collection("orders_read"),
+            self.auto_migrate,
+            self.reads.clone(),
+            self.counts.clone(),
+        )
     }
 
     /// The checkpoints of an operator's work.
@@ -159,12 +173,11 @@ fn durable() -> WriteConcern {
         .build()
 }
 
-/// The driver repeats parts of a URL it cannot read, which may be parts of a password.
-fn bad_url(url: &str, error: &mongodb::error::Error) -> Error {
-    Error::Refused(if url.contains('@') {
-        "not a MongoDB URL (are user name and password percent-encoded?)".to_owned()
+fn bad_url(url: &str, error: DriverError) -> Error {
+    Error::refused(if url.contains('@') {
+        Reason::SecretUrl
     } else {
-        format!("not a MongoDB URL: {}", error.kind)
+        Reason::Url(error)
     })
 }
 

@@ -1,6 +1,6 @@
 //! What both collections do: bounded calls, inserts that tell new from known, reads that name what is corrupt.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use mongodb::{
     Collection,
@@ -9,13 +9,13 @@ use mongodb::{
         Bson, Document, RawDeserializer, RawDocument, deserialize_from_document, doc,
         serialize_to_bson,
     },
-    error::{ErrorKind, InsertManyError},
+    error::{Error as DriverError, ErrorKind, InsertManyError},
 };
 use orders_contracts::OrderId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::error::{DUPLICATE_KEY, Error};
+use crate::error::{DUPLICATE_KEY, Error, Reason};
 
 /// How long a read or a write may take; after it the outcome is unknown.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ where
 {
     match timeout(deadline, operation).await {
         Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Error::Unavailable(format!("no answer within {deadline:?}"))),
+        Err(_) => Err(Error::unavailable(Reason::NoAnswer(deadline))),
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn insert_new<T: Serialize + Send + Sync>(
         let documents = sorted.iter().map(|(_, document)| document);
         let known = match collection.insert_many(documents).ordered(false).await {
             Ok(_) => Vec::new(),
-            Err(error) => duplicates(*error.kind, sorted.len())?,
+            Err(error) => duplicates(error, sorted.len())?,
         };
         let mut stored = vec![true; sorted.len()];
         for known in known {
@@ -68,8 +68,8 @@ pub(crate) async fn insert_new<T: Serialize + Send + Sync>(
 }
 
 /// The positions of the documents whose key is taken, if that is all that went wrong.
-fn duplicates(error: ErrorKind, count: usize) -> Result<Vec<usize>, Error> {
-    match error {
+fn duplicates(error: DriverError, count: usize) -> Result<Vec<usize>, Error> {
+    match &*error.kind {
         ErrorKind::InsertMany(InsertManyError {
             write_errors: Some(errors),
             write_concern_error: None,
@@ -78,9 +78,9 @@ fn duplicates(error: ErrorKind, count: usize) -> Result<Vec<usize>, Error> {
             .iter()
             .all(|error| error.code == DUPLICATE_KEY && error.index < count) =>
         {
-            Ok(errors.into_iter().map(|error| error.index).collect())
+            Ok(errors.iter().map(|error| error.index).collect())
         }
-        error => Err(error.into()),
+        _ => Err(error.into()),
     }
 }
 
@@ -135,14 +135,14 @@ pub(crate) async fn write_all<T: Send + Sync>(
     let mut command = doc! { name: collection.name(), field: statements, "ordered": false };
     // The driver adds none to a command that it does not know.
     if let Some(concern) = collection.write_concern() {
-        let concern = serialize_to_bson(concern).map_err(|e| Error::Refused(e.to_string()))?;
+        let concern = serialize_to_bson(concern).map_err(Error::refused)?;
         command.insert("writeConcern", concern);
     }
     let database = collection.client().database(&collection.namespace().db);
     let answer = within(DEADLINE, database.run_command(command)).await?;
     // The same shape as that of an insert: what failed, by statement.
     let failed: InsertManyError = deserialize_from_document(answer.clone())
-        .map_err(|error| Error::Unavailable(format!("cannot read the answer: {error}")))?;
+        .map_err(|error| Error::unavailable(Reason::Answer(error)))?;
     if failed.write_errors.is_some() || failed.write_concern_error.is_some() {
         return Err(failed.into());
     }
@@ -151,20 +151,20 @@ pub(crate) async fn write_all<T: Send + Sync>(
         Bson::Int64(n) => u64::try_from(*n).ok(),
         _ => None,
     });
-    changed.ok_or_else(|| Error::Unavailable("the answer has no count".to_owned()))
+    changed.ok_or_else(|| Error::unavailable(Reason::NoCount))
 }
 
 /// Reads one document; one that is not a `T` is an error that names the order and the field.
 pub(crate) fn decode<T: DeserializeOwned>(raw: &RawDocument) -> Result<T, Error> {
-    let corrupt = |field: &dyn fmt::Display, why: &dyn fmt::Display| {
+    let corrupt = |field: String, source| {
         let id = raw.get_str("_id").unwrap_or("without a text as _id");
-        Error::Refused(format!("corrupt order {id}: {field}: {why}"))
+        let id = id.to_owned();
+        Error::refused(Reason::Corrupt { id, field, source })
     };
-    let bytes = RawDeserializer::new(raw.as_bytes()).map_err(|e| corrupt(&"document", &e))?;
-    serde_path_to_error::deserialize(bytes).map_err(|error| match &error.inner().message {
-        Some(message) => corrupt(error.path(), message),
-        None => corrupt(error.path(), error.inner()),
-    })
+    let bytes =
+        RawDeserializer::new(raw.as_bytes()).map_err(|e| corrupt("document".to_owned(), e))?;
+    serde_path_to_error::deserialize(bytes)
+        .map_err(|error| corrupt(error.path().to_string(), error.into_inner()))
 }
 
 /// Ids as a filter wants them.

@@ -1,146 +1,57 @@
 use std::{collections::HashMap, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use mongodb::{
     Collection,
-    bson::{DateTime, Document, doc},
+    bson::{Document, doc, serialize_to_bson},
     options::Hint,
 };
-use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
-use tokio::time::Instant;
+use orders_contracts::{OrderEvent, OrderId, OrderRow, TenantId};
 
 use crate::{
-    Error, IndexDifference, POOL_SIZE,
+    Error, IndexDifference,
+    count::{Counts, EXACT, MAX_AGE},
     document::{RowDocument, VersionDocument},
-    index::{Index, ensure_indexes, index_differences},
-    operation::{DEADLINE, SCAN_DEADLINE, SERVER_MARGIN, insert_new, read, texts, within},
-    slots::{PATIENCE, ShortSlots, Slots, hold},
-    totals::{self, EXACT, Exact, Total, Totals},
+    index::Index,
+    list::{INDEXES, ListFilter, ListOrders, ListPlace, OrderPage, Total},
+    migrate::{ensure_indexes, index_differences},
+    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, texts, within, write_all},
+    reads::Reads,
 };
-
-/// Each index ends like the sort of the list, so that a page is read off it.
-const BY_STATUS: Index = Index {
-    keys: &[
-        ("tenantId", 1),
-        ("status", 1),
-        ("createdAt", -1),
-        ("orderId", -1),
-    ],
-    unique: false,
-};
-const BY_BUYER: Index = Index {
-    keys: &[
-        ("tenantId", 1),
-        ("buyerEmail", 1),
-        ("createdAt", -1),
-        ("orderId", -1),
-    ],
-    unique: false,
-};
-const BY_TIME: Index = Index {
-    keys: &[("tenantId", 1), ("createdAt", -1), ("orderId", -1)],
-    unique: false,
-};
-
-/// A page is long if it ends behind so many rows.
-const SHORT_PAGE: u64 = 1_000;
-/// How many pages that are not long, and counts that stop at [`EXACT`], are in the database at once.
-pub(crate) const SHORT_READS: usize = 6;
-/// How many reads of one order are in the database at once. Lists do not hold them up.
-const ORDERS: usize = 3;
-/// How many long pages are in the database at once.
-pub(crate) const LONG_PAGES: usize = 2;
-/// How many more short reads there may be when those take long: together as many reads as there are connections.
-pub(crate) const SPARE_READS: usize =
-    POOL_SIZE as usize - SHORT_READS - ORDERS - LONG_PAGES - totals::AT_ONCE;
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
 pub struct ReadModel {
     pub(crate) rows: Collection<RowDocument>,
     auto_migrate: bool,
-    exact: Exact,
-    totals: Totals,
-    pub(crate) short: ShortSlots,
-    pub(crate) long: Slots,
-    orders: Slots,
-}
-
-/// Which rows a list has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ListFilter {
-    /// Whose orders.
-    pub tenant: TenantId,
-    /// Only those in this status.
-    pub status: Option<Status>,
-    /// Only those of exactly this buyer.
-    pub buyer_email: Option<String>,
-    /// Only those created at this moment or later.
-    pub from: Option<Timestamp>,
-    /// Only those created before this moment.
-    pub until: Option<Timestamp>,
-}
-
-/// A place in a list: behind this row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListPlace {
-    /// When its order was created.
-    pub created_at: Timestamp,
-    /// Its order, which tells it from others of the same moment.
-    pub order_id: OrderId,
-}
-
-/// Which part of a list to read, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListOrders {
-    /// Which rows the list has.
-    pub filter: ListFilter,
-    /// Which page, from 1. It costs what all the pages before it cost.
-    pub page: u64,
-    /// Begin behind this place instead of at the page, at the cost of the first one.
-    pub after: Option<ListPlace>,
-    /// The rows of a page.
-    pub limit: u64,
-}
-
-/// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderPage {
-    /// The rows of the page.
-    pub items: Vec<OrderRow>,
-    /// Where the next page begins; `None` behind the last row.
-    pub next: Option<ListPlace>,
-    /// How many rows all pages have.
-    pub total: Total,
+    pub(crate) reads: Reads,
+    counts: Counts,
 }
 
 impl ReadModel {
-    pub(crate) fn new(rows: Collection<RowDocument>, auto_migrate: bool) -> Self {
+    pub(crate) fn new(
+        rows: Collection<RowDocument>,
+        auto_migrate: bool,
+        reads: Reads,
+        counts: Counts,
+    ) -> Self {
         Self {
             rows,
             auto_migrate,
-            exact: Exact::default(),
-            totals: Totals::default(),
-            short: ShortSlots::new(SHORT_READS, SPARE_READS),
-            long: Slots::new(LONG_PAGES),
-            orders: Slots::new(ORDERS),
+            reads,
+            counts,
         }
     }
 
     /// Creates the indexes that are missing. Where the store was told not to
     /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        if self.auto_migrate {
-            return ensure_indexes(&self.rows, &[BY_STATUS, BY_BUYER, BY_TIME]).await;
-        }
-        match self.index_differences().await?.pop() {
-            None => Ok(()),
-            Some(difference) => Err(Error::Unmigrated(difference)),
-        }
+        ensure_indexes(&self.rows, &INDEXES, self.auto_migrate).await
     }
 
     /// The indexes that the server does not have as they are declared.
     pub async fn index_differences(&self) -> Result<Vec<IndexDifference>, Error> {
-        index_differences(&self.rows, &[BY_STATUS, BY_BUYER, BY_TIME]).await
+        index_differences(&self.rows, &INDEXES).await
     }
 
     /// Stores the row of each event whose order has none yet, at the event's version. In the order of the input: true
@@ -153,20 +64,29 @@ impl ReadModel {
         insert_new(&self.rows, rows, |row| &row.id).await
     }
 
-    /// Brings the rows that are below `version` to it, with `status`; how many that were.
-    pub async fn advance(
+    /// Makes the row of each event that is at a lower version say what the event says; returns how many were.
+    pub async fn advance(&self, events: &[&OrderEvent]) -> Result<u64, Error> {
+        let rows = events.iter().map(|event| RowDocument::from(*event));
+        self.overwrite(rows.collect(), |version| doc! { "$lt": version })
+            .await
+    }
+
+    /// Writes each of `rows` over the stored one, where the stored version fits `expected`, which is given the new one;
+    /// returns how many did.
+    pub(crate) async fn overwrite(
         &self,
-        ids: &[OrderId],
-        status: Status,
-        version: u32,
+        mut rows: Vec<RowDocument>,
+        expected: impl Fn(u32) -> Document,
     ) -> Result<u64, Error> {
-        if ids.is_empty() {
-            return Ok(0);
+        // In one order everywhere, so that two such commands do not wait for each other.
+        rows.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut statements = Vec::with_capacity(rows.len());
+        for row in rows {
+            let stored = doc! { "_id": row.id.as_str(), "version": expected(row.version) };
+            let row = serialize_to_bson(&row).map_err(Error::refused)?;
+            statements.push(doc! { "q": stored, "u": row });
         }
-        let older = doc! { "_id": { "$in": texts(ids) }, "version": { "$lt": version } };
-        let newer = doc! { "$set": { "status": status.as_str(), "version": version } };
-        let outcome = within(DEADLINE, self.rows.update_many(older, newer)).await?;
-        Ok(outcome.modified_count)
+        write_all(&self.rows, "update", "updates", statements).await
     }
 
     /// The versions of the rows with these ids, as far as they exist.
@@ -179,25 +99,23 @@ impl ReadModel {
         Ok(found.into_iter().map(|row| (row.id, row.version)).collect())
     }
 
-    /// The row of an order and its version; `None` when the tenant has no such order. [`Error::Busy`] where other orders
-    /// are being read for 2 s already.
+    /// The row of an order and its version; `None` when the tenant has no such order. [`Error::Busy`] when all reads
+    /// wait for 2 s.
     pub async fn get(
         &self,
         tenant: &TenantId,
         id: &OrderId,
     ) -> Result<Option<(u32, OrderRow)>, Error> {
-        let slot = self.orders.within(PATIENCE).await?;
         let rows = self.rows.clone();
         let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
-        let mut found = hold(slot, async move { read(rows.find(filter), 1).await }).await?;
-        Ok(found.pop().map(Into::into))
+        let find = async move { read(rows.find(filter), 1).await }.boxed();
+        Ok(self.reads.run(find).await?.pop().map(Into::into))
     }
 
-    /// One page of the list, newest first, and how many rows there are in all: exactly up to 10,000, and else as of a
-    /// moment that is at most 30 s ago, as long as the database can count them in that time.
+    /// One page of the list, newest first, and how many rows there are in all.
     ///
-    /// [`Error::Busy`] where others are being read for 2 s already: too many in all, or others like it if the page ends
-    /// behind row 1,000.
+    /// [`Error::Busy`] when it waits for 2 s: because too many are reading, or because two others are reading pages that
+    /// end behind row 1,000, as this one does.
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
         within(DEADLINE, async {
             // Engines without statistics sort all rows of the tenant unless they are told the index.
@@ -242,12 +160,6 @@ impl ReadModel {
         if query.limit == 0 {
             return Ok(Vec::new());
         }
-        let is_long = skip.saturating_add(query.limit) > SHORT_PAGE;
-        let slot = if is_long {
-            self.long.within(PATIENCE).await?
-        } else {
-            self.short.soon().await?
-        };
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
         let filter = query.filter.document(query.after.as_ref());
         let limit = query.limit.saturating_add(1);
@@ -260,25 +172,30 @@ impl ReadModel {
                 find = find.hint(Hint::Keys(keys));
             }
             read(find, limit).await
-        };
-        hold(slot, page).await
+        }
+        .boxed();
+        if query.is_deep() {
+            self.reads.run_deep(page).await
+        } else {
+            self.reads.run(page).await
+        }
     }
 
+    /// How many rows there are: exactly if they are few, and else as they were counted for all who ask.
     async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
-        let scan = || self.count(filter, index, None, SCAN_DEADLINE);
-        if let Some(total) = self.totals.known(filter, scan) {
-            return Ok(total);
+        if !self.counts.has(filter) {
+            let few = self.count(filter, index, Some(EXACT + 1), DEADLINE);
+            let few = self.reads.run(few).await?;
+            if few <= EXACT {
+                return Ok(Total::Exactly(few));
+            }
         }
-        let count = async {
-            let slot = self.short.soon().await?;
-            let began = Instant::now();
-            let count = self.count(filter, index, Some(EXACT + 1), DEADLINE);
-            Ok((began, hold(slot, count).await?))
+        let all = || {
+            let all = self.count(filter, index, None, MAX_AGE);
+            let reads = self.reads.clone();
+            async move { reads.run(all).await }
         };
-        match self.exact.count(filter, count).await? {
-            count @ ..=EXACT => Ok(Total { count, as_of: None }),
-            _ => Ok(self.totals.shared(filter, scan).await),
-        }
+        Ok(self.counts.total(filter, all).await)
     }
 
     /// Counts the rows, at most up to `limit`.
@@ -288,7 +205,7 @@ impl ReadModel {
         index: Option<&Index>,
         limit: Option<u64>,
         deadline: Duration,
-    ) -> impl Future<Output = Result<u64, Error>> + Send + use<> {
+    ) -> BoxFuture<'static, Result<u64, Error>> {
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
         let filter = filter.document(None);
         async move {
@@ -302,74 +219,6 @@ impl ReadModel {
             }
             within(deadline, count).await
         }
-    }
-}
-
-impl ListFilter {
-    /// All rows of a tenant.
-    pub fn of(tenant: TenantId) -> Self {
-        Self {
-            tenant,
-            status: None,
-            buyer_email: None,
-            from: None,
-            until: None,
-        }
-    }
-
-    /// Every value has a type of its own here, so nothing a client sends can become an operator.
-    fn document(&self, after: Option<&ListPlace>) -> Document {
-        let mut filter = doc! { "tenantId": self.tenant.as_str() };
-        if let Some(status) = self.status {
-            filter.insert("status", status.as_str());
-        }
-        if let Some(email) = &self.buyer_email {
-            filter.insert("buyerEmail", email);
-        }
-        let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
-        let mut created = Document::new();
-        if let Some(from) = self.from {
-            created.insert("$gte", date(from));
-        }
-        // One upper bound, so that the scan of the index begins at it.
-        match (self.until, after) {
-            (Some(until), Some(place)) if until <= place.created_at => {
-                created.insert("$lt", date(until));
-            }
-            (_, Some(place)) => {
-                let moment = date(place.created_at);
-                created.insert("$lte", moment);
-                let earlier = doc! { "createdAt": { "$lt": moment } };
-                let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
-                filter.insert("$or", [earlier, lower]);
-            }
-            (Some(until), None) => {
-                created.insert("$lt", date(until));
-            }
-            (None, None) => {}
-        }
-        if !created.is_empty() {
-            filter.insert("createdAt", created);
-        }
-        filter
-    }
-
-    /// The index that has the filter in front of the sort.
-    fn index(&self) -> &'static Index {
-        match (&self.buyer_email, self.status) {
-            (Some(_), _) => &BY_BUYER,
-            (None, Some(_)) => &BY_STATUS,
-            (None, None) => &BY_TIME,
-        }
-    }
-}
-
-impl ListOrders {
-    /// The rows before the page; `None` for a page behind the last row that any collection can have, whose position
-    /// the server could not count to.
-    fn skip(&self) -> Option<u64> {
-        let skip = self.page.saturating_sub(1).checked_mul(self.limit)?;
-        let end = skip.checked_add(self.limit)?;
-        i64::try_from(end).is_ok().then_some(skip)
+        .boxed()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use mongodb::{
     Collection,
-    bson::{Bson, Document, RawDocumentBuf, doc, serialize_to_bson},
+    bson::{Bson, Document, RawDocumentBuf, doc},
     options::Hint,
 };
 use orders_contracts::TenantId;
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A document and its `_id`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Found<T> {
     /// Its `_id`: the order's id, unless somebody else wrote it.
     pub id: String,
@@ -89,16 +89,12 @@ impl ReadModel {
     /// Makes the rows of `orders` say what their orders say, whatever they say now; but a row that is missing, or newer
     /// than the order is here, stays as it is. How many were written.
     pub async fn replace(&self, orders: &[&Order]) -> Result<u64, Error> {
-        let mut statements = Vec::with_capacity(orders.len());
-        for order in orders {
-            let row = RowDocument::from(&order.latest_event());
-            let row = serialize_to_bson(&row).map_err(|error| Error::Refused(error.to_string()))?;
-            // "Not newer" is also true of a version that is no number.
-            let not_newer = doc! { "$not": { "$gt": order.version } };
-            let stored = doc! { "_id": order.order_id.as_str(), "version": not_newer };
-            statements.push(doc! { "q": stored, "u": row });
-        }
-        write_all(&self.rows, "update", "updates", statements).await
+        let rows = orders
+            .iter()
+            .map(|order| RowDocument::from(&order.latest_event()));
+        // "Not newer" is also true of a version that is no number.
+        let not_newer = |version| doc! { "$not": { "$gt": version } };
+        self.overwrite(rows.collect(), not_newer).await
     }
 
     /// Removes those of `orphans` that are still at the version they were found at; how many that were.
@@ -185,9 +181,7 @@ where
 }
 
 fn examine<D: DeserializeOwned + Into<T>, T>(raw: &RawDocumentBuf) -> Result<Found<T>, Error> {
-    let id = raw
-        .get_str("_id")
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let id = raw.get_str("_id").map_err(Error::refused)?;
     Ok(Found {
         id: id.to_owned(),
         content: decode::<D>(raw).map(Into::into),

@@ -10,7 +10,8 @@ use orders_domain::Order;
 use crate::{
     Error, IndexDifference,
     document::OrderDocument,
-    index::{Index, ensure_indexes, index_differences},
+    index::Index,
+    migrate::{ensure_indexes, index_differences},
     operation::{DEADLINE, decode, insert_new, read, texts, within},
 };
 
@@ -54,13 +55,7 @@ impl WriteModel {
     /// Creates the indexes that are missing. Where the store was told not to
     /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        if self.auto_migrate {
-            return ensure_indexes(&self.orders, &INDEXES).await;
-        }
-        match self.index_differences().await?.pop() {
-            None => Ok(()),
-            Some(difference) => Err(Error::Unmigrated(difference)),
-        }
+        ensure_indexes(&self.orders, &INDEXES, self.auto_migrate).await
     }
 
     /// The indexes that the server does not have as they are declared.

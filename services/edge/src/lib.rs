@@ -55,7 +55,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 
     let edge = Arc::new(Edge {
         commands: Commands::new(bus.clone(), config.max_in_flight, daemon.shutdown.clone()),
-        rows: store.rows(),
+        rows: store.read_model(),
         public_url: public_url(&config, daemon.port),
         on_mismatch: config.idempotency.on_mismatch,
     });

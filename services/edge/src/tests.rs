@@ -26,7 +26,10 @@ async fn edge() -> Router {
     let mongo_url = format!("mongodb://{NOWHERE}/?serverSelectionTimeoutMS=50");
     let edge = Arc::new(Edge {
         commands: Commands::new(bus, config.max_in_flight, shutdown.clone()),
-        rows: Store::connect(&mongo_url, "edge").await.unwrap().rows(),
+        rows: Store::connect(&mongo_url, "edge")
+            .await
+            .unwrap()
+            .read_model(),
         public_url: public_url(&config, 3001),
         on_mismatch: config.idempotency.on_mismatch,
     });

@@ -28,7 +28,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let store = Store::connect(&config.mongo_url, "projector")
         .await?
         .auto_migrate(config.auto_migrate);
-    let rows = store.rows();
+    let rows = store.read_model();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 

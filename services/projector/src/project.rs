@@ -6,9 +6,7 @@ use std::{
 };
 
 use orders_bus::{Delivery, Failure, Handler, Message};
-use orders_contracts::{
-    Channel, FeedEntry, Metadata, OrderEvent, OrderId, Reply, Status, Timestamp,
-};
+use orders_contracts::{Channel, FeedEntry, Metadata, OrderEvent, OrderId, Reply, Timestamp};
 use orders_domain::projection::{self, Effect};
 use orders_service::{failpoint, retry};
 use orders_store::Error as StoreError;
@@ -105,38 +103,26 @@ impl Projector {
         Ok(present)
     }
 
-    /// Raises the rows of `events` to their versions; returns those of which it is not clear that it did.
+    /// Raises the rows of `events` to their versions; returns all of them unless it is clear that it raised each.
     async fn advance<'e>(
         &self,
         events: Vec<&'e OrderEvent>,
         applied: &mut Applied,
     ) -> Result<Vec<&'e OrderEvent>, StoreError> {
-        let mut alike: HashMap<(Status, u32), Vec<&OrderEvent>> = HashMap::new();
+        if events.is_empty() {
+            return Ok(events);
+        }
+        let advanced = retry("update rows", StoreError::is_transient, || {
+            self.rows.advance(&events)
+        })
+        .await?;
+        if advanced < events.len() as u64 {
+            return Ok(events);
+        }
         for event in events {
-            alike
-                .entry((event.order.status, event.version))
-                .or_default()
-                .push(event);
+            applied.reach(event, event.version);
         }
-        let mut unmatched = Vec::new();
-        for ((status, version), events) in alike {
-            let ids: Vec<OrderId> = events
-                .iter()
-                .map(|event| event.order.order_id.clone())
-                .collect();
-            let changed = retry("update rows", StoreError::is_transient, || {
-                self.rows.advance(&ids, status, version)
-            })
-            .await?;
-            if changed == events.len() as u64 {
-                events
-                    .into_iter()
-                    .for_each(|event| applied.reach(event, event.version));
-            } else {
-                unmatched.extend(events);
-            }
-        }
-        Ok(unmatched)
+        Ok(Vec::new())
     }
 
     async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, u32>, StoreError> {

@@ -37,7 +37,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let store = Store::connect(&config.mongo_url, "writer")
         .await?
         .auto_migrate(config.auto_migrate);
-    let orders = store.orders();
+    let orders = store.write_model();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 

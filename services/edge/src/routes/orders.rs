@@ -10,9 +10,9 @@ use axum::{
 };
 use orders_contracts::{
     CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, Refusal, Reply,
-    Status, TenantId, TraceContext,
+    Status, TenantId, TotalRelation, TraceContext,
 };
-use orders_store::{Error as StoreError, ReadModel};
+use orders_store::{Error as StoreError, ReadModel, Total};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -142,12 +142,18 @@ pub(crate) async fn list(
         header::LINK,
         query::links(&query, &list, page.next.as_ref()),
     )];
+    let (total, total_as_of, total_relation) = match page.total {
+        Total::Exactly(count) => (count, None, None),
+        Total::AsOf { count, at } => (count, Some(at), None),
+        Total::AtLeast(count) => (count, None, Some(TotalRelation::Gte)),
+    };
     let list = OrderList {
         items: page.items,
         page: list.page,
         limit: list.limit,
-        total: page.total.count,
-        total_as_of: page.total.as_of,
+        total,
+        total_as_of,
+        total_relation,
     };
     Ok((links, Json(list)).into_response())
 }
@@ -233,7 +239,7 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
 
 fn unreadable(error: StoreError) -> Problem {
     if error.is_transient() {
-        if error == StoreError::Busy {
+        if matches!(error, StoreError::Busy) {
             debug!("cannot read orders: {error}");
         } else {
             warn!("cannot read orders: {error}");

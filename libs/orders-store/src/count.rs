@@ -1,0 +1,273 @@
+//! The counts of long lists: to count a million rows takes the database most of a second, so lists share a count.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use orders_contracts::Timestamp;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::debug;
+
+use crate::{
+    Error,
+    list::{ListFilter, Total},
+};
+
+/// Up to so many rows are counted for each list.
+pub(crate) const EXACT: u64 = 10_000;
+/// How old a count gets, and so how long counting may take.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(30);
+/// How many filters have a count.
+const MAX_FILTERS: u64 = 1_000;
+/// How long a list waits for a count. A quarter of a million rows are counted by then.
+const COUNT_DEADLINE: Duration = Duration::from_millis(150);
+
+/// The counts of long lists, shared by all clones.
+#[derive(Debug, Clone)]
+pub(crate) struct Counts {
+    counts: Cache<ListFilter, Count>,
+    /// One count goes on at a time: it keeps a core of the database busy.
+    turn: Arc<Semaphore>,
+}
+
+/// A count that goes on, or is done.
+#[derive(Debug, Clone)]
+struct Count {
+    began: Instant,
+    as_of: Timestamp,
+    rows: watch::Receiver<Option<u64>>,
+}
+
+impl Counts {
+    pub(crate) fn new(max_age: Duration) -> Self {
+        let counts = Cache::builder()
+            .max_capacity(MAX_FILTERS)
+            .time_to_live(max_age);
+        Self {
+            counts: counts.build(),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Whether the list was found to be long a while ago.
+    pub(crate) fn has(&self, filter: &ListFilter) -> bool {
+        self.counts.contains_key(filter)
+    }
+
+    /// The total of a list of more than [`EXACT`] rows. Where none is known, `count` begins in the background and goes
+    /// on when the list is given up; where it does not even begin in time, a later list tries again.
+    pub(crate) async fn total<F>(&self, filter: &ListFilter, count: impl FnOnce() -> F) -> Total
+    where
+        F: Future<Output = Result<u64, Error>> + Send + 'static,
+    {
+        let known = match self.counts.get(filter) {
+            Some(count) => Some(count),
+            None => timeout(COUNT_DEADLINE, Arc::clone(&self.turn).acquire_owned())
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .map(|turn| {
+                    let start = || self.start(filter.clone(), turn, count());
+                    self.counts.get_with_by_ref(filter, start)
+                }),
+        };
+        match known {
+            Some(count) => count.total().await,
+            None => Total::AtLeast(EXACT),
+        }
+    }
+
+    fn start(
+        &self,
+        filter: ListFilter,
+        turn: OwnedSemaphorePermit,
+        count: impl Future<Output = Result<u64, Error>> + Send + 'static,
+    ) -> Count {
+        let (done, rows) = watch::channel(None);
+        let counts = self.counts.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            match count.await {
+                Ok(count) => drop(done.send_replace(Some(count))),
+                Err(error) => {
+                    debug!("cannot count a list: {error}");
+                    counts.invalidate(&filter);
+                }
+            }
+        });
+        Count {
+            began: Instant::now(),
+            as_of: Timestamp::now(),
+            rows,
+        }
+    }
+}
+
+impl Count {
+    async fn total(mut self) -> Total {
+        let counted = self.rows.wait_for(Option::is_some);
+        let counted = timeout_at(self.began + COUNT_DEADLINE, counted).await;
+        match counted.ok().and_then(Result::ok).and_then(|rows| *rows) {
+            Some(count) => Total::AsOf {
+                count,
+                at: self.as_of,
+            },
+            None => Total::AtLeast(EXACT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const COUNT: u64 = 12_345;
+
+    /// A count that takes a while, and how often it was begun.
+    struct Scan {
+        begun: Arc<AtomicU64>,
+        takes: Duration,
+    }
+
+    impl Scan {
+        fn of(takes: Duration) -> Self {
+            Self {
+                begun: Arc::default(),
+                takes,
+            }
+        }
+
+        fn begun(&self) -> u64 {
+            self.begun.load(Ordering::Relaxed)
+        }
+
+        fn count(&self) -> impl Future<Output = Result<u64, Error>> + Send + 'static + use<> {
+            let (begun, takes) = (Arc::clone(&self.begun), self.takes);
+            async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                sleep(takes).await;
+                Ok(COUNT)
+            }
+        }
+    }
+
+    fn filter(tenant: &str) -> ListFilter {
+        ListFilter::of(tenant.parse().unwrap())
+    }
+
+    /// A filter like those of lists whose `from` is never the same.
+    fn from(millis: i64) -> ListFilter {
+        ListFilter {
+            from: Timestamp::from_millis(millis),
+            ..filter("t")
+        }
+    }
+
+    fn is_counted(total: Total) -> bool {
+        matches!(total, Total::AsOf { count: COUNT, .. })
+    }
+
+    fn is_lower_bound(total: Total) -> bool {
+        total == Total::AtLeast(EXACT)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_share_one_count() {
+        let counts = Counts::new(MAX_AGE);
+        let scan = Scan::of(Duration::from_millis(100));
+        let filter = filter("t");
+        assert!(!counts.has(&filter));
+        let before = Timestamp::now();
+        let totals = (0..16).map(|_| counts.total(&filter, || scan.count()));
+        let totals = join_all(totals).await;
+        assert!(totals.iter().all(|total| is_counted(*total)), "{totals:?}");
+        assert!(matches!(totals[0], Total::AsOf { at, .. } if at >= before));
+        assert!(counts.has(&filter));
+        let later = counts.total(&filter, || scan.count()).await;
+        assert_eq!((later, scan.begun()), (totals[0], 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_list_waits_for_a_count_for_long() {
+        let (counts, scan) = (Counts::new(MAX_AGE), Scan::of(Duration::from_secs(1)));
+        let (filter, asked) = (filter("t"), Instant::now());
+        assert!(is_lower_bound(counts.total(&filter, || scan.count()).await));
+        assert_eq!(asked.elapsed(), COUNT_DEADLINE);
+        assert!(is_lower_bound(counts.total(&filter, || scan.count()).await));
+        assert_eq!(asked.elapsed(), COUNT_DEADLINE, "it is known to take long");
+        sleep(Duration::from_secs(1)).await;
+        assert!(is_counted(counts.total(&filter, || scan.count()).await));
+        assert_eq!(scan.begun(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_goes_on_when_its_list_is_given_up() {
+        let counts = Counts::new(MAX_AGE);
+        let scan = Scan::of(Duration::from_millis(100));
+        let filter = filter("t");
+        let list = counts.total(&filter, || scan.count());
+        assert!(timeout(Duration::from_millis(10), list).await.is_err());
+        sleep(Duration::from_millis(100)).await;
+        assert!(is_counted(counts.total(&filter, || scan.count()).await));
+        assert_eq!(scan.begun(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_count_goes_on_at_a_time() {
+        let (counts, scan) = (Counts::new(MAX_AGE), Scan::of(Duration::from_secs(1)));
+        let filters: Vec<_> = (0..5_000).map(from).collect();
+        let totals = filters
+            .iter()
+            .map(|filter| counts.total(filter, || scan.count()));
+        assert!(join_all(totals).await.into_iter().all(is_lower_bound));
+        assert_eq!(scan.begun(), 1, "what does not begin in time never does");
+        counts.counts.run_pending_tasks();
+        assert_eq!(counts.counts.entry_count(), 1);
+        sleep(Duration::from_secs(1)).await;
+        let other = filter("u");
+        assert!(is_lower_bound(counts.total(&other, || scan.count()).await));
+        assert_eq!(scan.begun(), 2);
+    }
+
+    #[tokio::test]
+    async fn distinct_filters_fill_the_cache_up_to_its_bound() {
+        let counts = Counts::new(MAX_AGE);
+        for n in 0..5_000 {
+            let filter = from(n);
+            let total = counts.total(&filter, || async { Ok(COUNT) }).await;
+            assert!(is_counted(total));
+        }
+        counts.counts.run_pending_tasks();
+        let kept = counts.counts.entry_count();
+        assert!((1..=MAX_FILTERS).contains(&kept), "{kept}");
+    }
+
+    #[tokio::test]
+    async fn a_count_expires() {
+        let counts = Counts::new(Duration::from_millis(20));
+        let filter = filter("t");
+        counts.total(&filter, || async { Ok(COUNT) }).await;
+        sleep(Duration::from_millis(30)).await;
+        assert!(!counts.has(&filter));
+        let total = counts.total(&filter, || async { Ok(COUNT + 1) }).await;
+        assert!(matches!(total, Total::AsOf { count, .. } if count == COUNT + 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_fails_is_not_kept() {
+        let counts = Counts::new(MAX_AGE);
+        let filter = filter("t");
+        let fails = counts.total(&filter, || async { Err(Error::Busy) });
+        assert!(is_lower_bound(fails.await));
+        assert!(!counts.has(&filter));
+        let works = counts.total(&filter, || async { Ok(COUNT) });
+        assert!(is_counted(works.await));
+    }
+}

@@ -1,0 +1,94 @@
+//! What the URL decides, and the indexes.
+
+use std::sync::Arc;
+
+use mongodb::{
+    IndexModel,
+    bson::{Document, doc},
+    options::IndexOptions,
+};
+
+use super::*;
+
+#[tokio::test]
+async fn the_url_cannot_weaken_what_a_write_promises() {
+    let url = "mongodb://h/d?w=1&journal=false&readPreference=secondary&maxPoolSize=3";
+    let store = Store::connect(url, "orders-store-tests").await.unwrap();
+    let orders: Collection<Document> = store.collection("orders_write");
+    assert_eq!(store.database.name(), "d");
+    assert_eq!(orders.write_concern(), Some(&durable()));
+    assert_eq!(orders.selection_criteria(), None);
+}
+
+#[tokio::test]
+async fn all_read_models_of_a_store_share_one_permit_for_each_connection() {
+    for (url, connections) in [
+        ("mongodb://h/?maxPoolSize=3", 3),
+        ("mongodb://h/", POOL_SIZE as usize),
+    ] {
+        let store = Store::connect(url, "orders-store-tests").await.unwrap();
+        let (one, other) = (store.read_model(), store.clone().read_model());
+        assert_eq!(one.reads.all.available_permits(), connections);
+        let _permit = one.reads.all.try_acquire().unwrap();
+        assert_eq!(other.reads.all.available_permits(), connections - 1);
+        assert!(Arc::ptr_eq(&one.reads.deep, &other.reads.deep));
+    }
+}
+
+#[tokio::test]
+async fn an_absent_server_is_unavailable_and_a_wrong_url_is_refused() {
+    // Nothing listens on port 1.
+    let url = "mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=100";
+    let store = Store::connect(url, "orders-store-tests").await.unwrap();
+    assert_eq!(store.database.name(), "orders");
+    let error = store.write_model().load(&[id("a")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let unready = store.probe().await.unwrap_err();
+    assert!(!unready.contains("secret"), "{unready}");
+
+    for url in [
+        "",
+        "localhost",
+        "mongodb://u:q?zq@h/",
+        "mongodb://u:q/zq@h",
+        "mongodb://h:x",
+    ] {
+        let error = Store::connect(url, "orders-store-tests").await.unwrap_err();
+        assert!(!error.is_transient(), "{url}");
+        assert!(!error.to_string().contains('q'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn indexes_can_be_ensured_again_and_a_differing_one_is_named() {
+    on_a_database(|store| async move {
+        store.write_model().ensure_indexes().await.unwrap();
+        store.read_model().ensure_indexes().await.unwrap();
+
+        let orders: Collection<Document> = store.collection("orders_write");
+        orders.drop().await.unwrap();
+        let name = "tenantId_1_requestId_1".to_owned();
+        let not_unique = IndexModel::builder()
+            .keys(doc! { "tenantId": 1, "requestId": 1 })
+            .options(IndexOptions::builder().name(name).build())
+            .build();
+        orders.create_index(not_unique).await.unwrap();
+        let careful = store.clone().auto_migrate(false).write_model();
+        let error = careful.ensure_indexes().await.unwrap_err();
+        assert!(!error.may_pass(), "{error}");
+        let differences = careful.index_differences().await.unwrap();
+        let told: Vec<_> = differences.iter().map(ToString::to_string).collect();
+        let expected = [
+            "index tenantId_1_requestId_1 of orders_write differs in unique (server false, declared true)",
+            "index tenantId_1_orderId_1 of orders_write is missing",
+            "index status_1 of orders_write is missing",
+        ];
+        assert_eq!(told, expected);
+
+        let error = store.write_model().ensure_indexes().await.unwrap_err();
+        assert!(!error.is_transient(), "{error}");
+        let named = "index tenantId_1_requestId_1 of orders_write";
+        assert!(error.to_string().contains(named), "{error}");
+    })
+    .await;
+}

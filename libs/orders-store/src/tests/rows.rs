@@ -1,0 +1,109 @@
+//! The rows of the read model.
+
+use std::collections::HashMap;
+
+use super::*;
+
+#[tokio::test]
+async fn rows_only_go_forward() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        let created = order("a", 1);
+        let paid = order("b", 1).moved(Status::Paid, at(2));
+        let events = [created.latest_event(), paid.latest_event()];
+        assert_eq!(insert_rows(&rows, &events).await, [true, true]);
+        // The creation of an order whose payment came first changes nothing.
+        assert_eq!(insert_rows(&rows, &[paid.created_event()]).await, [false]);
+
+        let unknown = order("unknown", 1);
+        let moved = |order: &Order, to| order.clone().moved(to, at(3)).latest_event();
+        let advance = async |events: &[OrderEvent]| {
+            let events: Vec<_> = events.iter().collect();
+            rows.advance(&events).await.unwrap()
+        };
+        assert_eq!(advance(&[]).await, 0);
+        let cancelled = [&created, &unknown].map(|order| moved(order, Status::Cancelled));
+        let all = [&cancelled[..], &[paid.latest_event()]].concat();
+        assert_eq!(advance(&all).await, 1);
+        assert_eq!(advance(&all).await, 0);
+        assert_eq!(advance(&[moved(&created, Status::Paid)]).await, 0);
+        assert_eq!(advance(&[created.created_event()]).await, 0);
+
+        let ids = [created.order_id, paid.order_id, unknown.order_id];
+        let versions = rows.versions(&ids).await.unwrap();
+        assert_eq!(
+            versions,
+            HashMap::from([(ids[0].clone(), 2), (ids[1].clone(), 2)])
+        );
+        let status = async |id| rows.get(&tenant("t"), id).await.unwrap().unwrap().1.status;
+        assert_eq!(status(&ids[0]).await, Status::Cancelled);
+        assert_eq!(status(&ids[1]).await, Status::Paid);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_advances_says_all_that_its_event_says() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        let orders: Vec<Order> = (0..512).map(|n| order(&format!("r{n}"), n)).collect();
+        let created: Vec<OrderEvent> = orders.iter().map(Order::created_event).collect();
+        insert_rows(&rows, &created).await;
+        let later = created.iter().cloned().zip(7_u32..).map(|(mut event, n)| {
+            event.version = n;
+            event.order.status = Status::Cancelled;
+            event.order.buyer_email = format!("b{n}@c.dd");
+            event
+        });
+        let later: Vec<OrderEvent> = later.collect();
+        let events: Vec<&OrderEvent> = later.iter().collect();
+        assert_eq!(rows.advance(&events).await.unwrap(), 512);
+        for event in [&later[0], &later[511]] {
+            let row = rows.get(&tenant("t"), &event.order.order_id).await.unwrap();
+            assert_eq!(row, Some((event.version, event.order.clone())));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_projectors_with_the_same_events_in_opposite_order_share_the_rows() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        for round in 0..5 {
+            let orders: Vec<Order> = (0..300)
+                .map(|n| order(&format!("{round}-{n}"), n))
+                .collect();
+            let created: Vec<OrderEvent> = orders.iter().map(Order::created_event).collect();
+            insert_rows(&rows, &created).await;
+            let paid = orders
+                .into_iter()
+                .map(|order| order.moved(Status::Paid, at(2)));
+            let paid: Vec<OrderEvent> = paid.map(|order| order.latest_event()).collect();
+            let there: Vec<&OrderEvent> = paid.iter().collect();
+            let back: Vec<&OrderEvent> = paid.iter().rev().collect();
+            let (one, other) = tokio::join!(rows.advance(&there), rows.advance(&back));
+            assert_eq!(one.unwrap() + other.unwrap(), 300);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_is_shown_to_its_tenant_only() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        let event = order("a", 1).created_event();
+        insert_rows(&rows, std::slice::from_ref(&event)).await;
+        let id = &event.order.order_id;
+        let row = Some((1, event.order.clone()));
+        assert_eq!(rows.get(&tenant("t"), id).await.unwrap(), row);
+        assert_eq!(rows.get(&tenant("u"), id).await.unwrap(), None);
+        let other = ListOrders {
+            filter: ListFilter::of(tenant("u")),
+            ..list()
+        };
+        assert_eq!(rows.list(&other).await.unwrap(), no_page_of(0));
+    })
+    .await;
+}
