@@ -2,6 +2,7 @@
 
 mod bisect;
 mod budget;
+mod gather;
 mod pull;
 mod schedule;
 
@@ -12,13 +13,14 @@ use futures_util::{StreamExt, stream};
 use orders_contracts::{Body, streams::Consumer};
 use tokio::{
     sync::watch,
-    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::budget::{Budget, Share};
 use self::{
     bisect::Parts,
+    gather::{Gather, Pressure},
     pull::Puller,
     schedule::{Next, Schedule},
 };
@@ -82,6 +84,8 @@ pub struct BatchConsumer<T> {
     schedule: Schedule<(Share, Delivery<T>)>,
     origin: Origin,
     signs_of_progress: Interval,
+    gather: Gather,
+    pressure: Pressure,
 }
 
 impl Bus {
@@ -99,6 +103,8 @@ impl Bus {
             schedule: Schedule::new(declaration.policy.alone_from, BESIDE),
             origin: Origin::new(self, declaration.policy),
             signs_of_progress,
+            gather: Gather::new(Instant::now()),
+            pressure: Pressure::new(),
         })
     }
 }
@@ -152,7 +158,10 @@ impl<T: Body> BatchConsumer<T> {
                 return None;
             }
             let count = *in_hand.borrow_and_update();
-            if let Some(next) = self.next_now(count).await {
+            let gathering = self.gathering();
+            if gathering.is_none()
+                && let Some(next) = self.next_now(count).await
+            {
                 let stream = self.declaration.stream.name;
                 metrics::histogram!("orders_batch_messages", "stream" => stream)
                     .record(next.0.len() as f64);
@@ -181,6 +190,7 @@ impl<T: Body> BatchConsumer<T> {
                 // After the messages, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
                 () = self.origin.budget.has_room(), if !is_asking => {}
+                () = sleep_until(gathering.unwrap_or_else(Instant::now)), if gathering.is_some() => {}
             }
         }
     }
@@ -192,6 +202,7 @@ impl<T: Body> BatchConsumer<T> {
                 Next::Batch(batch) => {
                     let weight = batch.len();
                     let batch = batch.into_iter().map(|(_share, delivery)| delivery);
+                    self.gather.taken();
                     return Some((batch.collect(), weight));
                 }
                 Next::Alone((_share, suspect)) => {
@@ -223,6 +234,15 @@ impl<T: Body> BatchConsumer<T> {
             }
             next = self.puller.ready();
         }
+        self.gather.came(Instant::now());
+    }
+
+    /// Until when messages gather, if they do.
+    fn gathering(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let waiting = self.schedule.fresh();
+        let until = self.gather.until(now, waiting)?;
+        self.pressure.is_high(now).then_some(until)
     }
 
     async fn show_progress(&self) {

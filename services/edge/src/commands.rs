@@ -107,9 +107,6 @@ impl Commands {
         };
         let message = Message::new(command.channel, command.tenant, metadata, command.body);
 
-        if self.waiters.count() >= MANY {
-            self.gather().await;
-        }
         // The writer can be faster than the ack of JetStream, and its word says even more.
         tokio::select! {
             biased;

@@ -10,9 +10,9 @@ use tokio_util::time::{DelayQueue, delay_queue::Key};
 /// The most payments in one batch: after an outage many are due, and what is not acked in time is delivered again.
 const BATCH: usize = 512;
 /// While so many wait, payments go through together: alone each wakes every daemon behind it, and nobody waits for it.
-const MANY: usize = 500;
+const MANY: usize = 1_500;
 /// How far apart they go through then; at [`MANY`] in five seconds that is two at a time.
-const GATHERING: Duration = Duration::from_millis(20);
+const GATHERING: Duration = Duration::from_millis(40);
 
 /// A created event, un-acked until the payment of its order is published.
 type Created = Delivery<OrderEvent>;
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn many_payments_go_through_together_and_none_too_early() {
-        for micros in [40_001, 50_000, 60_000] {
+        for micros in [80_001, 100_000, 120_000] {
             let due = Duration::from_micros(micros);
             assert_eq!(together(due, MANY), 3 * GATHERING);
             assert_eq!(together(due, MANY - 1), due);
