@@ -106,6 +106,7 @@ fn by_name(rounds: &[Figures]) -> impl Iterator<Item = (String, Vec<f64>)> {
 /// Three digits that count.
 fn number(value: f64) -> String {
     match value {
+        0.0 => "0".to_owned(),
         _ if value >= 100.0 => format!("{value:.0}"),
         _ if value >= 10.0 => format!("{value:.1}"),
         _ if value >= 1.0 => format!("{value:.2}"),
