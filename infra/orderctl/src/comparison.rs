@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use orders_bus::Operator;
 use orders_contracts::{Status, TenantId, Timestamp, streams};
 use orders_domain::{
-    Order,
+    Order, backlog,
     projection::{Difference, StoredRow, difference},
 };
 use orders_store::{Error as StoreError, Found, Orphan, Store};
@@ -29,8 +29,6 @@ use crate::Context;
 const PAGE: u64 = 1_000;
 /// The most ids that wait for the second look; beyond, the scan waits for them.
 const MAX_SUSPECTS: usize = 50_000;
-/// How long after an order was stored its event is, also when the writer was killed in between.
-const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 /// How soon to look again at what is on its way, at the earliest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long the database may be away in the middle of a run, and how long to wait for a daemon that is behind.
@@ -163,7 +161,8 @@ impl Backlog {
             Problem::Pending => self.payments,
             _ => None,
         };
-        oldest.is_some_and(|oldest| oldest.since(order.updated_at) <= PUBLISHED_WITHIN)
+        let lost_before = oldest.and_then(backlog::lost_before);
+        lost_before.is_some_and(|lost_before| order.updated_at >= lost_before)
     }
 }
 

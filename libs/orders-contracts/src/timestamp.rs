@@ -31,6 +31,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The moment `pause` before this one; `None` before the calendar begins.
+    pub fn earlier(self, pause: std::time::Duration) -> Option<Self> {
+        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.millis().saturating_sub(pause))
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

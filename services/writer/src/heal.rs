@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use orders_bus::Message;
 use orders_contracts::{Timestamp, TraceContext, streams};
-use orders_domain::Order;
+use orders_domain::{Order, backlog};
 use orders_service::retry;
 use orders_store::PendingPlace;
 use tracing::{debug, warn};
@@ -19,8 +19,6 @@ use crate::{Writer, config::Heal};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The most orders that one search tells of again.
 const MAX_ORDERS: u64 = 2_000;
-/// How long after an order was stored its event is, also when a writer was killed in between.
-const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 /// How long an order may wait behind the payment-simulator; whatever keeps that from going on, here it ends.
 const MAX_BACKLOG: Duration = Duration::from_secs(60 * 60);
 
@@ -56,12 +54,12 @@ impl Writer {
 
     /// An order that was created before this and is PENDING has lost its event, or the payment it brought.
     async fn lost_before(&self, now: Timestamp, pending_for: Duration) -> Option<Timestamp> {
-        let before = earlier(now, pending_for)?;
+        let before = now.earlier(pending_for)?;
         // The delay is none of what the consumer is known by.
         let payments = streams::payment_simulator(Duration::ZERO);
         match self.bus.unsettled_since(&payments).await {
             Ok(Some(oldest)) => {
-                let waiting = earlier(oldest, PUBLISHED_WITHIN)?.max(earlier(now, MAX_BACKLOG)?);
+                let waiting = backlog::lost_before(oldest)?.max(now.earlier(MAX_BACKLOG)?);
                 Some(before.min(waiting))
             }
             Ok(None) => Some(before),
@@ -88,12 +86,6 @@ impl Writer {
         let events = orders.iter().map(created).collect();
         self.bus.publish_until_stored(events).await;
     }
-}
-
-/// The moment `pause` before `now`.
-fn earlier(now: Timestamp, pause: Duration) -> Option<Timestamp> {
-    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(now.millis().saturating_sub(pause))
 }
 
 /// Which of the searches this is, counted from 1970: the same for writers that search at the same time, so that the
