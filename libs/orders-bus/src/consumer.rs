@@ -1,12 +1,11 @@
 //! Reading a durable consumer in natural batches.
 
 mod bisect;
-mod budget;
 mod gather;
 mod pull;
 mod schedule;
 
-use std::{error::Error as StdError, time::Duration};
+use std::time::Duration;
 
 use async_nats::jetstream;
 use futures_util::{StreamExt, stream};
@@ -17,7 +16,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::budget::{Budget, Share};
 use self::{
     bisect::Parts,
     gather::{Gather, Pressure},
@@ -25,7 +23,8 @@ use self::{
     schedule::{Next, Schedule},
 };
 use crate::{
-    Bus, Delivery, Error, Reason,
+    Bus, Delivery, Error, Handler, Reason,
+    budget::Share,
     delivery::{Origin, read, release_all},
     publish::BEST_EFFORT,
 };
@@ -37,42 +36,6 @@ const BESIDE: usize = 8;
 /// How long a batch in hand may go on after the daemon was told to stop; with releasing messages and the last flush
 /// it stays below the time that a daemon has for all.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(1500);
-
-/// Handles messages whose body is a `T`.
-pub trait Handler<T>: Sync {
-    /// Handles a batch: acks, postpones or gives up each of its messages. What is left unsettled comes again after the
-    /// ack wait.
-    ///
-    /// Any part of a batch may have been handled before, by anybody: a crash may have kept it from being acked.
-    fn handle(&self, batch: &[Delivery<T>]) -> impl Future<Output = Result<(), Failure>> + Send;
-}
-
-/// Why a handler did not get to the end of a batch. The consumer lets it handle the halves of what is left, until the
-/// message at fault is alone.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// It would fail again, always. Alone, the message becomes a dead letter.
-    #[error("{0}")]
-    Refused(#[source] Box<dyn StdError + Send + Sync>),
-    /// It may work later, or with another version of the daemon. Alone, the message is left to come again.
-    #[error("{0}")]
-    Later(#[source] Box<dyn StdError + Send + Sync>),
-    /// The handler panicked. Alone, the message becomes a dead letter at its third delivery.
-    #[error("{0}")]
-    Panicked(String),
-}
-
-impl Failure {
-    /// A [`Refused`](Self::Refused) with its cause.
-    pub fn refused(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Refused(cause.into())
-    }
-
-    /// A [`Later`](Self::Later) with its cause.
-    pub fn later(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Later(cause.into())
-    }
-}
 
 /// Reads one durable consumer in natural batches: whatever is there when a handler is free.
 ///
