@@ -10,14 +10,15 @@ use clap::Args;
 use tokio::process::Command;
 
 use crate::{
-    INTERRUPTED, SUCCESS, database,
+    console::Console,
+    database,
+    exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
     ports::free,
     process::Output,
     procfile, progress,
     stack::{self, Site, all_ready},
-    supervisor::{Log, Supervisor, stop_in_order},
-    test::exit_code,
-    unless_interrupted, up,
+    supervisor::{Supervisor, stop_in_order},
+    up,
     workspace::Workspace,
 };
 
@@ -87,7 +88,7 @@ impl Stack {
         let site = Site::temporary(
             folder,
             true,
-            Log::new(daemons.iter().map(|daemon| daemon.name.as_str())),
+            Console::new(daemons.iter().map(|daemon| daemon.name.as_str())),
         );
         let [nats, monitor, mongo] = free()?;
         let mut layers = database::start(workspace, &site, mongo).await?;

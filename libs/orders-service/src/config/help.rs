@@ -45,13 +45,13 @@ fn shown(default: &Value) -> String {
     }
 }
 
-/// The doc comment of the field `key`, on one line.
+/// The doc comment of the field `key`, on one line, in Markdown.
 fn meaning(schema: &Schema, key: &str) -> Option<String> {
     let pointer = format!("/properties/{}", key.replace('.', "/properties/"));
     let comment = schema
         .pointer(&format!("{pointer}/description"))?
         .as_str()?;
-    let line = comment.replace('\n', " ").replace('`', "");
+    let line = comment.replace('\n', " ");
     Some(line.trim_end_matches('.').to_owned())
 }
 
@@ -67,6 +67,7 @@ pub(crate) fn help<C: Settings>() -> String {
         meaning,
     } in entries
     {
+        let meaning = meaning.replace('`', "");
         let _ = writeln!(help, "  {variable:width$}  {meaning} [default: {default}]");
     }
     help + RULES
