@@ -171,22 +171,21 @@ fn is_known(key: &str, defaults: &BTreeMap<String, Value>) -> bool {
         .any(|known| known == key || known.starts_with(&group))
 }
 
-/// Names the keys that may stand where `key` stands.
+/// Names the keys of the innermost group around `key` that there is.
 fn unknown(key: &str, defaults: &BTreeMap<String, Value>) -> String {
-    let group = key.rsplit_once('.').map_or("", |(group, _)| group);
-    let mut names: Vec<_> = defaults
-        .keys()
-        .filter_map(|known| match group {
-            "" => Some(known.as_str()),
-            _ => known.strip_prefix(group)?.strip_prefix('.'),
-        })
-        .filter_map(|rest| rest.split('.').next())
-        .collect();
-    names.dedup();
-    match names.as_slice() {
-        [] => "unknown key".to_owned(),
-        names => format!("unknown key, expected one of: {}", names.join(", ")),
-    }
+    let groups = std::iter::successors(key.rsplit_once('.'), |(group, _)| group.rsplit_once('.'))
+        .map(|(group, _)| format!("{group}."))
+        .chain([String::new()]);
+    let names = |group: String| {
+        let inside =
+            |known: &String| Some(known.strip_prefix(&group)?.split('.').next()?.to_owned());
+        let mut names: Vec<_> = defaults.keys().filter_map(inside).collect();
+        names.dedup();
+        names
+    };
+    let names = groups.map(names).find(|names| !names.is_empty());
+    let names = names.unwrap_or_default().join(", ");
+    format!("unknown key, expected one of: {names}")
 }
 
 fn from_env(
