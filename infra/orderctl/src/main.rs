@@ -29,13 +29,14 @@ use crate::output::Output;
 /// How long a server may take to answer at first.
 const PATIENCE: Duration = Duration::from_secs(5);
 const INTERRUPTED: u8 = 130;
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ORDERS_COMMIT"), ")");
 
 /// Looks after a running orders pipeline.
 ///
 /// Exit codes: 0 all is well or done; 1 something was found (differences, dead letters, a red line) or the command
 /// failed; 2 wrong usage; 130 interrupted, run it again to go on.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = VERSION, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     common: Common,

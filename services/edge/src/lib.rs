@@ -47,10 +47,10 @@ pub use crate::{
 
 /// Runs the edge until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "edge")
+    let bus = Bus::connect(&config.nats.url, "edge")
         .await?
-        .auto_migrate(config.auto_migrate);
-    let store = Store::connect(&config.mongo_url, "edge").await?;
+        .auto_migrate(config.nats.auto_migrate);
+    let store = Store::connect(&config.mongo.url, "edge").await?;
     daemon.health.probe("nats", bus.readiness());
 
     let edge = Arc::new(Edge {
@@ -76,7 +76,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.mount(router(edge, proxy, &config.cors_origin));
 
     let declare = retry("declare streams", BusError::may_pass, async || {
-        bus.declare(&[streams::ORDERS_COMMANDS], config.streams.replicas)
+        bus.declare(&[streams::ORDERS_COMMANDS], config.nats.streams.replicas)
             .await
     });
     if let Some(declared) = daemon.shutdown.run_until_cancelled(declare).await {

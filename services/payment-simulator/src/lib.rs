@@ -32,15 +32,15 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the payment-simulator until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "payment-simulator")
+    let bus = Bus::connect(&config.nats.url, "payment-simulator")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     daemon.health.probe("nats", bus.readiness());
 
     let delay = config.payment.delay;
     let open = async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.streams.replicas)
+            bus.declare(&STREAMS, config.nats.streams.replicas)
         })
         .await?;
         let consumer = streams::payment_simulator(delay);

@@ -22,19 +22,19 @@ const STREAMS: [streams::Stream; 3] = [
 
 /// Runs the projector until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "projector")
+    let bus = Bus::connect(&config.nats.url, "projector")
         .await?
-        .auto_migrate(config.auto_migrate);
-    let store = Store::connect(&config.mongo_url, "projector")
+        .auto_migrate(config.nats.auto_migrate);
+    let store = Store::connect(&config.mongo.url, "projector")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     let rows = store.read_model();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.streams.replicas)
+            bus.declare(&STREAMS, config.nats.streams.replicas)
         })
         .await?;
         retry("create indexes", StoreError::may_pass, || {

@@ -38,9 +38,9 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     metric_definitions::describe();
     let origins = Origins::parse(&config.cors_origin)?;
-    let bus = Bus::connect(&config.nats_url, "realtime")
+    let bus = Bus::connect(&config.nats.url, "realtime")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     let reading = Reading::default();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("feed", {
@@ -48,7 +48,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         move || reading.clone().probe()
     });
 
-    let replicas = config.streams.replicas;
+    let replicas = config.nats.streams.replicas;
     let open = retry("open the feed", BusError::may_pass, async || {
         feed::open(&bus, replicas).await
     });

@@ -31,19 +31,19 @@ const STREAMS: [streams::Stream; 5] = [
 
 /// Runs the writer until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "writer")
+    let bus = Bus::connect(&config.nats.url, "writer")
         .await?
-        .auto_migrate(config.auto_migrate);
-    let store = Store::connect(&config.mongo_url, "writer")
+        .auto_migrate(config.nats.auto_migrate);
+    let store = Store::connect(&config.mongo.url, "writer")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     let orders = store.write_model();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.streams.replicas)
+            bus.declare(&STREAMS, config.nats.streams.replicas)
         })
         .await?;
         retry("create indexes", StoreError::may_pass, || {
