@@ -31,7 +31,8 @@ use mongodb::{
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use error::Error;
 pub use index::IndexDifference;
-pub use read_model::{ListFilter, ListOrders, ListPlace, OrderPage, ReadModel};
+pub use orders_contracts::query::{ListFilter, ListOrders, ListPlace};
+pub use read_model::{OrderPage, ReadModel};
 pub use scan::{Found, Orphan};
 pub use totals::Total;
 pub use write_model::{PendingPlace, WriteModel};

@@ -5,7 +5,10 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     options::Hint,
 };
-use orders_contracts::{OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp};
+use orders_contracts::{
+    OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp,
+    query::{ListFilter, ListOrders, ListPlace},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -63,43 +66,6 @@ pub struct ReadModel {
     pub(crate) short: ShortSlots,
     pub(crate) long: Slots,
     orders: Slots,
-}
-
-/// Which rows a list has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ListFilter {
-    /// Whose orders.
-    pub tenant: TenantId,
-    /// Only those in this status.
-    pub status: Option<Status>,
-    /// Only those of exactly this buyer.
-    pub buyer_email: Option<String>,
-    /// Only those created at this moment or later.
-    pub from: Option<Timestamp>,
-    /// Only those created before this moment.
-    pub until: Option<Timestamp>,
-}
-
-/// A place in a list: behind this row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListPlace {
-    /// When its order was created.
-    pub created_at: Timestamp,
-    /// Its order, which tells it from others of the same moment.
-    pub order_id: OrderId,
-}
-
-/// Which part of a list to read, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListOrders {
-    /// Which rows the list has.
-    pub filter: ListFilter,
-    /// Which page, from 1. It costs what all the pages before it cost.
-    pub page: u64,
-    /// Begin behind this place instead of at the page, at the cost of the first one.
-    pub after: Option<ListPlace>,
-    /// The rows of a page.
-    pub limit: u64,
 }
 
 /// One page of a list.
@@ -201,7 +167,7 @@ impl ReadModel {
     pub async fn list(&self, query: &ListOrders) -> Result<OrderPage, Error> {
         within(DEADLINE, async {
             // Engines without statistics sort all rows of the tenant unless they are told the index.
-            match self.page(query, Some(query.filter.index())).await {
+            match self.page(query, Some(index_of(&query.filter))).await {
                 Err(Error::Refused(_)) => self.page(query, None).await, // the index is not there (yet)
                 page => page,
             }
@@ -234,7 +200,7 @@ impl ReadModel {
         query: &ListOrders,
         index: Option<&Index>,
     ) -> Result<Vec<RowDocument>, Error> {
-        let skip = match (&query.after, query.skip()) {
+        let skip = match (&query.after, skip(query)) {
             (Some(_), _) => 0,
             (None, Some(skip)) => skip,
             (None, None) => return Ok(Vec::new()),
@@ -249,7 +215,7 @@ impl ReadModel {
             self.short.soon().await?
         };
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
-        let filter = query.filter.document(query.after.as_ref());
+        let filter = document(&query.filter, query.after.as_ref());
         let limit = query.limit.saturating_add(1);
         let page = async move {
             let mut find = rows
@@ -290,7 +256,7 @@ impl ReadModel {
         deadline: Duration,
     ) -> impl Future<Output = Result<u64, Error>> + Send + use<> {
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
-        let filter = filter.document(None);
+        let filter = document(filter, None);
         async move {
             let count = rows.count_documents(filter);
             let mut count = count.max_time(deadline - SERVER_MARGIN);
@@ -305,71 +271,56 @@ impl ReadModel {
     }
 }
 
-impl ListFilter {
-    /// All rows of a tenant.
-    pub fn of(tenant: TenantId) -> Self {
-        Self {
-            tenant,
-            status: None,
-            buyer_email: None,
-            from: None,
-            until: None,
-        }
+/// Every value has a type of its own here, so nothing a client sends can become an operator.
+fn document(list: &ListFilter, after: Option<&ListPlace>) -> Document {
+    let mut filter = doc! { "tenantId": list.tenant.as_str() };
+    if let Some(status) = list.status {
+        filter.insert("status", status.as_str());
     }
-
-    /// Every value has a type of its own here, so nothing a client sends can become an operator.
-    fn document(&self, after: Option<&ListPlace>) -> Document {
-        let mut filter = doc! { "tenantId": self.tenant.as_str() };
-        if let Some(status) = self.status {
-            filter.insert("status", status.as_str());
-        }
-        if let Some(email) = &self.buyer_email {
-            filter.insert("buyerEmail", email);
-        }
-        let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
-        let mut created = Document::new();
-        if let Some(from) = self.from {
-            created.insert("$gte", date(from));
-        }
-        // One upper bound, so that the scan of the index begins at it.
-        match (self.until, after) {
-            (Some(until), Some(place)) if until <= place.created_at => {
-                created.insert("$lt", date(until));
-            }
-            (_, Some(place)) => {
-                let moment = date(place.created_at);
-                created.insert("$lte", moment);
-                let earlier = doc! { "createdAt": { "$lt": moment } };
-                let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
-                filter.insert("$or", [earlier, lower]);
-            }
-            (Some(until), None) => {
-                created.insert("$lt", date(until));
-            }
-            (None, None) => {}
-        }
-        if !created.is_empty() {
-            filter.insert("createdAt", created);
-        }
-        filter
+    if let Some(email) = &list.buyer_email {
+        filter.insert("buyerEmail", email);
     }
-
-    /// The index that has the filter in front of the sort.
-    fn index(&self) -> &'static Index {
-        match (&self.buyer_email, self.status) {
-            (Some(_), _) => &BY_BUYER,
-            (None, Some(_)) => &BY_STATUS,
-            (None, None) => &BY_TIME,
+    let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
+    let mut created = Document::new();
+    if let Some(from) = list.from {
+        created.insert("$gte", date(from));
+    }
+    // One upper bound, so that the scan of the index begins at it.
+    match (list.until, after) {
+        (Some(until), Some(place)) if until <= place.created_at => {
+            created.insert("$lt", date(until));
         }
+        (_, Some(place)) => {
+            let moment = date(place.created_at);
+            created.insert("$lte", moment);
+            let earlier = doc! { "createdAt": { "$lt": moment } };
+            let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
+            filter.insert("$or", [earlier, lower]);
+        }
+        (Some(until), None) => {
+            created.insert("$lt", date(until));
+        }
+        (None, None) => {}
+    }
+    if !created.is_empty() {
+        filter.insert("createdAt", created);
+    }
+    filter
+}
+
+/// The index that has the filter in front of the sort.
+fn index_of(filter: &ListFilter) -> &'static Index {
+    match (&filter.buyer_email, filter.status) {
+        (Some(_), _) => &BY_BUYER,
+        (None, Some(_)) => &BY_STATUS,
+        (None, None) => &BY_TIME,
     }
 }
 
-impl ListOrders {
-    /// The rows before the page; `None` for a page behind the last row that any collection can have, whose position
-    /// the server could not count to.
-    fn skip(&self) -> Option<u64> {
-        let skip = self.page.saturating_sub(1).checked_mul(self.limit)?;
-        let end = skip.checked_add(self.limit)?;
-        i64::try_from(end).is_ok().then_some(skip)
-    }
+/// The rows before the page; `None` for a page behind the last row that any collection can have, whose position
+/// the server could not count to.
+fn skip(query: &ListOrders) -> Option<u64> {
+    let skip = query.page.saturating_sub(1).checked_mul(query.limit)?;
+    let end = skip.checked_add(query.limit)?;
+    i64::try_from(end).is_ok().then_some(skip)
 }
