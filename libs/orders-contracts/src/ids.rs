@@ -111,7 +111,9 @@ impl RequestId {
         match text.chars().count() {
             0 => Err(Unparsable("should not be empty")),
             1..=255 => Ok(()),
-            _ => Err(Unparsable("must be shorter than or equal to 255 characters")),
+            _ => Err(Unparsable(
+                "must be shorter than or equal to 255 characters",
+            )),
         }
     }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
 
-use crate::{Unparsable, Money};
+use crate::{Money, Unparsable};
 
 /// Reports stop here: a body of a thousand broken items needs no thousand lines.
 const MAX_ERRORS: usize = 50;

@@ -32,8 +32,10 @@ mod trace;
 
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
-pub use http::{Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload};
-pub use ids::{CommandId, Unparsable, OrderId, ReplyTo, RequestId, TenantId};
+pub use http::{
+    Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,
+};
+pub use ids::{CommandId, OrderId, ReplyTo, RequestId, TenantId, Unparsable};
 pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, MetadataError, header};
 pub use money::{InvalidMoney, Money};

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Unparsable, Money, OrderId, Timestamp};
+use crate::{Money, OrderId, Timestamp, Unparsable};
 
 /// Where an order stands. PENDING becomes PAID or CANCELLED, and both are final.
 #[derive(

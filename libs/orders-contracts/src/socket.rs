@@ -88,15 +88,30 @@ mod tests {
         let order_id = &"ord_qz74bke6iblutmfkqfvmtezzkq".parse().unwrap();
         let offset = "7.42".parse().unwrap();
         let connected = (
-            Connected { ok: true, tenant_id },
-            Position { offset, version: None },
+            Connected {
+                ok: true,
+                tenant_id,
+            },
+            Position {
+                offset,
+                version: None,
+            },
         );
         let change = (
-            OrderChange { order_id, status: Status::Paid },
-            Position { offset, version: Some(2) },
+            OrderChange {
+                order_id,
+                status: Status::Paid,
+            },
+            Position {
+                offset,
+                version: Some(2),
+            },
         );
         for (written, expected) in [
-            (json!(connected), json!([{ "ok": true, "tenantId": "t-1" }, { "offset": "7.42" }])),
+            (
+                json!(connected),
+                json!([{ "ok": true, "tenantId": "t-1" }, { "offset": "7.42" }]),
+            ),
             (
                 json!(change),
                 json!([{ "orderId": order_id, "status": "PAID" }, { "offset": "7.42", "version": 2 }]),
@@ -110,7 +125,10 @@ mod tests {
             ResetReason::Future,
             ResetReason::Expired,
         ] {
-            assert_eq!(json!(FeedReset { reason }), json!({ "reason": reason.as_str() }));
+            assert_eq!(
+                json!(FeedReset { reason }),
+                json!({ "reason": reason.as_str() })
+            );
         }
     }
 }
