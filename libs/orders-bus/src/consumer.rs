@@ -5,7 +5,7 @@ mod gather;
 mod pull;
 mod schedule;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use futures_util::{StreamExt, stream};
@@ -45,7 +45,7 @@ pub struct BatchConsumer<T> {
     declaration: Consumer,
     puller: Puller,
     schedule: Schedule<(Share, Delivery<T>)>,
-    origin: Origin,
+    origin: Arc<Origin>,
     signs_of_progress: Interval,
     gather: Gather,
     pressure: Pressure,
@@ -64,7 +64,7 @@ impl Bus {
             declaration: *declaration,
             puller: Puller::open(self, declaration).await?,
             schedule: Schedule::new(declaration.policy.alone_from, BESIDE),
-            origin: Origin::new(self, declaration.policy),
+            origin: Arc::new(Origin::new(self, declaration.policy)),
             signs_of_progress,
             gather: Gather::new(Instant::now()),
             pressure: Pressure::new(),

@@ -26,13 +26,13 @@ use crate::{Bus, Error, Reason, budget::Budget, dead_letters::Original, publish:
 /// How recently others must have got through for a message to be given up as what kills its daemon.
 const RECENTLY: Duration = Duration::from_secs(10);
 
-/// Where messages come from: all that those of one consumer share. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Where messages come from: what those of one consumer share.
+#[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) bus: Bus,
     pub(crate) budget: Budget,
     policy: Policy,
-    last_ack: Arc<Mutex<Option<Instant>>>,
+    last_ack: Mutex<Option<Instant>>,
 }
 
 impl Origin {
@@ -41,7 +41,7 @@ impl Origin {
             bus: bus.clone(),
             budget: Budget::default(),
             policy,
-            last_ack: Arc::default(),
+            last_ack: Mutex::default(),
         }
     }
 
@@ -160,7 +160,7 @@ struct Received {
     size: usize,
     acker: Acker,
     is_settled: AtomicBool,
-    origin: Origin,
+    origin: Arc<Origin>,
 }
 
 impl fmt::Debug for Received {
@@ -171,7 +171,10 @@ impl fmt::Debug for Received {
 }
 
 /// Reads a message; one that is malformed is refused, and becomes a dead letter in the background.
-pub(crate) fn read<T: Body>(message: jetstream::Message, origin: &Origin) -> Option<Delivery<T>> {
+pub(crate) fn read<T: Body>(
+    message: jetstream::Message,
+    origin: &Arc<Origin>,
+) -> Option<Delivery<T>> {
     let message = Arc::new(Received::of(message, origin));
     match message.read() {
         Ok((channel, tenant, metadata, body)) => Some(Delivery {
@@ -189,7 +192,7 @@ pub(crate) fn read<T: Body>(message: jetstream::Message, origin: &Origin) -> Opt
 }
 
 impl Received {
-    fn of(message: jetstream::Message, origin: &Origin) -> Self {
+    fn of(message: jetstream::Message, origin: &Arc<Origin>) -> Self {
         let (deliveries, sequence, position) =
             message.info().map_or((1, 0, String::new()), |info| {
                 (
@@ -211,7 +214,7 @@ impl Received {
             },
             sequence,
             is_settled: AtomicBool::new(false),
-            origin: origin.clone(),
+            origin: Arc::clone(origin),
         }
     }
 

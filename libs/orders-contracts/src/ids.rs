@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not an id of the wanted kind. Its display is the rule that was broken, for the user to read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A text that is not a value of the wanted type. Displays the rule that it breaks, for the user to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidId(pub &'static str);
+pub struct Unparsable(pub &'static str);
 
 /// Whether `text` is one subject token of `[A-Za-z0-9_-]{1,max}`: safe in subjects, filters, rooms and paths.
 fn is_token(text: &str, max: usize) -> bool {
@@ -32,16 +32,16 @@ macro_rules! text_id {
         }
 
         impl TryFrom<String> for $name {
-            type Error = InvalidId;
-            fn try_from(text: String) -> Result<Self, InvalidId> {
+            type Error = Unparsable;
+            fn try_from(text: String) -> Result<Self, Unparsable> {
                 Self::check(&text)?;
                 Ok(Self(text))
             }
         }
 
         impl FromStr for $name {
-            type Err = InvalidId;
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
+            type Err = Unparsable;
+            fn from_str(text: &str) -> Result<Self, Unparsable> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -99,28 +99,30 @@ text_id!(
 );
 
 impl TenantId {
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         is_token(text, 64)
             .then_some(())
-            .ok_or(InvalidId("must match /^[A-Za-z0-9_-]{1,64}$/"))
+            .ok_or(Unparsable("must match /^[A-Za-z0-9_-]{1,64}$/"))
     }
 }
 
 impl RequestId {
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         match text.chars().count() {
-            0 => Err(InvalidId("should not be empty")),
+            0 => Err(Unparsable("should not be empty")),
             1..=255 => Ok(()),
-            _ => Err(InvalidId("must be shorter than or equal to 255 characters")),
+            _ => Err(Unparsable(
+                "must be shorter than or equal to 255 characters",
+            )),
         }
     }
 }
 
 impl CommandId {
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         is_token(text, 64)
             .then_some(())
-            .ok_or(InvalidId("must match /^[A-Za-z0-9_-]{1,64}$/"))
+            .ok_or(Unparsable("must match /^[A-Za-z0-9_-]{1,64}$/"))
     }
 
     /// A fresh, time-ordered id.
@@ -142,13 +144,13 @@ impl OrderId {
         Self(format!("ord_{}", text.to_ascii_lowercase()))
     }
 
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         text.strip_prefix("ord_")
             .is_some_and(|rest| {
                 rest.len() == 26 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
             })
             .then_some(())
-            .ok_or(InvalidId("must be an order id"))
+            .ok_or(Unparsable("must be an order id"))
     }
 }
 
@@ -172,7 +174,7 @@ impl ReplyTo {
         format!("{}.{}.*", Self::PREFIX, edge.simple())
     }
 
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         let mut tokens = text.split('.');
         let valid = tokens.next() == Some(Self::PREFIX)
             && tokens.next().is_some_and(|token| is_token(token, 64))
@@ -180,7 +182,7 @@ impl ReplyTo {
             && tokens.next().is_none();
         valid
             .then_some(())
-            .ok_or(InvalidId("must be a reply subject of an edge"))
+            .ok_or(Unparsable("must be a reply subject of an edge"))
     }
 }
 

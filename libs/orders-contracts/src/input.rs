@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
 
-use crate::{InvalidId, Money};
+use crate::{Money, Unparsable};
 
 /// Reports stop here: a body of a thousand broken items needs no thousand lines.
 const MAX_ERRORS: usize = 50;
@@ -259,10 +259,10 @@ impl<'a> Node<'a> {
     }
 
     /// A string that is a valid `T`.
-    pub(crate) fn id<T: FromStr<Err = InvalidId>>(&self) -> Option<T> {
+    pub(crate) fn id<T: FromStr<Err = Unparsable>>(&self) -> Option<T> {
         match self.text()?.parse() {
             Ok(id) => Some(id),
-            Err(InvalidId(rule)) => self.refuse(rule),
+            Err(Unparsable(rule)) => self.refuse(rule),
         }
     }
 

@@ -1,5 +1,5 @@
 use axum::{extract::Query, http::Uri};
-use orders_contracts::{InvalidId, TenantId};
+use orders_contracts::{TenantId, Unparsable};
 use serde_json::Value;
 
 use crate::offset::{Malformed, Offset};
@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
     Required,
     /// What it named cannot be a tenant.
     #[error("tenantId {0}")]
-    Invalid(InvalidId),
+    Invalid(Unparsable),
 }
 
 impl Handshake {
