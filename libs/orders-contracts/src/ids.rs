@@ -64,7 +64,7 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// A tenant: `[A-Za-z0-9_-]{1,64}`, the only client text that becomes part of subjects and rooms.
+    /// A tenant's id: `[A-Za-z0-9_-]{1,64}`, the only text of a client that becomes part of subjects and rooms.
     TenantId,
     json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
 );
@@ -78,22 +78,22 @@ text_id!(
 text_id!(
     /// The public id of an order: `ord_` and 26 characters of lower-case base32.
     ///
-    /// It is derived from (tenant, request id), so the same request has the same order id before, during and after
-    /// any outage, without a look-up.
+    /// It is derived from tenant and request id, so the same request has the same order id before, during and after
+    /// any outage, without a lookup.
     OrderId,
     json_schema!({ "type": "string", "pattern": "^ord_[a-z2-7]{26}$" })
 );
 
 text_id!(
-    /// One attempt at a command: `[A-Za-z0-9_-]{1,64}`; the edge makes a UUIDv7 for each HTTP request.
+    /// The id of one attempt at a command: `[A-Za-z0-9_-]{1,64}`; the edge makes a UUIDv7 for each HTTP request.
     CommandId,
     json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
 );
 
 text_id!(
-    /// Where the answer to a command goes: a core NATS subject under the edges' own inbox prefix.
+    /// The subject of the replies to a command: a core NATS subject under the edges' own inbox prefix.
     ///
-    /// A header can name nothing else, so no client can make a daemon publish to a subject of its choice.
+    /// A header can name no other subject, so no client can make a daemon publish to a subject of its choice.
     ReplyTo,
     json_schema!({ "type": "string", "pattern": "^_INBOX_edge\\.[A-Za-z0-9_-]{1,64}\\.[A-Za-z0-9_-]{1,64}$" })
 );
@@ -132,12 +132,12 @@ impl CommandId {
 }
 
 impl OrderId {
-    /// Names the UUIDv5 space of order ids; changing it would change every id.
+    /// The UUIDv5 namespace of order ids; changing it would change every id.
     const NAMESPACE: Uuid = Uuid::from_u128(0x6f72_6465_7273_4070_8970_656c_696e_6531);
 
     /// The id of the order that `request` of `tenant` creates.
     pub fn derive(tenant: &TenantId, request: &RequestId) -> Self {
-        // A tenant id holds no '/', so the pair cannot be split in two ways.
+        // A tenant id has no '/', so different pairs have different names.
         let name = format!("{tenant}/{request}");
         let uuid = Uuid::new_v5(&Self::NAMESPACE, name.as_bytes());
         let text = data_encoding::BASE32_NOPAD.encode(uuid.as_bytes());
@@ -158,18 +158,18 @@ impl ReplyTo {
     /// The prefix of every edge's reply subjects.
     pub const PREFIX: &str = "_INBOX_edge";
 
-    /// Where the edge instance `edge` awaits the answer to `command`.
+    /// The subject at which the edge instance `edge` awaits the replies to `command`.
     pub fn new(edge: Uuid, command: &CommandId) -> Self {
         Self(format!("{}.{}.{command}", Self::PREFIX, edge.simple()))
     }
 
-    /// The edge instance that awaits the answer, and the command that it is about.
+    /// The edge instance that awaits the reply, and the command that the reply is about.
     pub fn parts(&self) -> (&str, CommandId) {
         let (edge, command) = self.0.rsplit_once('.').unwrap_or_default();
         (edge, CommandId(command.to_owned()))
     }
 
-    /// The filter by which the edge instance `edge` reads all its answers.
+    /// The filter for all replies to the edge instance `edge`.
     pub fn filter(edge: Uuid) -> String {
         format!("{}.{}.*", Self::PREFIX, edge.simple())
     }

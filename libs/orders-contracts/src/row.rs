@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Money, OrderId, Timestamp, Unparsable};
 
-/// Where an order stands. PENDING becomes PAID or CANCELLED, and both are final.
+/// The status of an order. PENDING becomes PAID or CANCELLED, and both are final.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

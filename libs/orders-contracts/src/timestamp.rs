@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Unparsable;
 
-/// The years 0000 to 9999: what RFC 3339 can write. A text's offset may lead out of them.
+/// The years 0000 to 9999, which RFC 3339 can write. A text's offset may lead out of them.
 const WRITABLE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// A moment in UTC with millisecond precision, the precision of the store.
@@ -16,7 +16,7 @@ const WRITABLE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The clock's now.
+    /// The current time.
     pub fn now() -> Self {
         Self(Utc::now().timestamp_millis())
     }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::Unparsable;
 
-/// A W3C trace context (`traceparent`, version 00): which trace a message belongs to, and the span that sent it.
+/// A W3C trace context (`traceparent`, version 00): the trace that a message belongs to, and the span that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace: u128,
@@ -13,8 +13,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The start of a new trace. It is not sampled, because nobody here records it, and because nats-server takes apart all
-    /// headers of each message of one that is.
+    /// Starts a new trace. It is not sampled, because nobody records it, and because nats-server parses all headers of
+    /// every message of a sampled trace.
     pub fn root() -> Self {
         Self {
             trace: Uuid::new_v4().as_u128(),

@@ -14,9 +14,6 @@ use orders_contracts::{
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-const ORDER_ID: &str = "ord_qz74bke6iblutmfkqfvmtezzkq";
-const STORAGE_KEY: &str = "tenants/t-123/orders/abcd1234/invoice.pdf";
-
 /// The document as JSON text.
 pub fn openapi() -> String {
     serde_json::to_string_pretty(&document()).expect("JSON values can be written") + "\n"
@@ -80,16 +77,12 @@ fn schemas() -> Map<String, Value> {
     let cancel = json!({
         "type": "object",
         "description": "Whose order to cancel.",
-        "properties": { "tenantId": reference("schemas/TenantId") },
+        "properties": { "tenantId": components::reference("schemas/TenantId") },
         "required": ["tenantId"],
         "additionalProperties": false,
     });
     schemas.insert("CancelRequest".to_owned(), cancel);
     schemas
-}
-
-fn reference(component: &str) -> Value {
-    json!({ "$ref": format!("#/components/{component}") })
 }
 
 #[cfg(test)]

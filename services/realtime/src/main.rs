@@ -1,4 +1,4 @@
-//! realtime sends the changes of the list to browsers, over Socket.IO. Run `realtime --help` for its settings.
+//! realtime announces changes of the list to browsers, over Socket.IO. Run `realtime --help` for its settings.
 
 use std::process::ExitCode;
 

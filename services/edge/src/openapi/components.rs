@@ -3,11 +3,17 @@
 use orders_contracts::{ProblemDetails, http_header};
 use serde_json::{Value, json};
 
-use super::{ORDER_ID, reference};
 use crate::{
     idempotency,
     problem::{Kind, PROBLEM_JSON, Problem},
 };
+
+pub(super) const ORDER_ID: &str = "ord_qz74bke6iblutmfkqfvmtezzkq";
+
+/// A reference to a component, such as `schemas/OrderRow`.
+pub(super) fn reference(component: &str) -> Value {
+    json!({ "$ref": format!("#/components/{component}") })
+}
 
 pub(super) fn parameters() -> Value {
     json!({

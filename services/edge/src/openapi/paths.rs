@@ -3,7 +3,9 @@
 use orders_contracts::query::{DEFAULT_LIMIT, MAX_LIMIT, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
-use super::{ORDER_ID, STORAGE_KEY, reference};
+use super::components::{ORDER_ID, reference};
+
+const STORAGE_KEY: &str = "tenants/t-123/orders/abcd1234/invoice.pdf";
 
 const STORED: [&str; 4] = [
     "headers/location",
