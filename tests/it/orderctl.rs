@@ -254,7 +254,7 @@ async fn what_was_cut_to_fit_is_not_sent_again() {
     let events = messages(&jetstream, "ORDERS_EVENTS").await;
     let said = run(stack, &["dlq", "redrive", "--yes"]).await.expect(1);
     assert!(
-        said.errors.contains("2 of them cannot be sent again"),
+        said.errors.contains("2 of them cannot be redriven"),
         "{}",
         said.errors
     );

@@ -191,7 +191,7 @@ async fn every_difference_is_found_and_none_where_all_is_well() {
         (differences, said)
     };
     let planted = BTreeSet::from(planted.map(|(kind, id)| (kind.to_owned(), id.clone())));
-    let verify = ["projection", "verify", "--settle", "100ms"];
+    let verify = ["projection", "verify", "--lasting", "100ms"];
     let (differences, said) = found(&verify).await;
     assert_eq!(differences, planted);
     assert_eq!(said.last()["total"], 9);
@@ -212,7 +212,7 @@ async fn every_difference_is_found_and_none_where_all_is_well() {
     let (differences, _) = found(&[&verify[..], &of_other].concat()).await;
     let foreign = BTreeSet::from([("values".to_owned(), foreign.clone())]);
     assert_eq!(differences, foreign);
-    let rebuild = ["projection", "rebuild", "--settle", "100ms"];
+    let rebuild = ["projection", "rebuild", "--lasting", "100ms"];
     run(stack, &[&rebuild[..], &of_other].concat())
         .await
         .expect(0);
@@ -322,7 +322,7 @@ async fn the_list_is_rebuilt_while_orders_are_made_and_nobody_notices() {
     let is_new = |arguments: &[Value]| new.contains(arguments[0]["orderId"].as_str().unwrap());
     let of_orders = heard.iter().filter(|(name, _)| name.starts_with("order."));
     assert!(of_orders.clone().all(|(_, arguments)| is_new(arguments)));
-    run(stack, &["projection", "verify", "--settle", "1s"])
+    run(stack, &["projection", "verify", "--lasting", "1s"])
         .await
         .expect(0);
     pipeline.stack.clean_up().await;
@@ -362,7 +362,7 @@ async fn a_rebuild_that_was_cut_short_goes_on_where_it_ended() {
     drop((writer, projector));
     store_orders(&stack, ORDERS).await;
 
-    let rebuild = ["projection", "rebuild", "--settle", "0s"];
+    let rebuild = ["projection", "rebuild", "--lasting", "0s"];
     let mut killed = orderctl(&stack, &rebuild).spawn().unwrap();
     let checkpoints = async || stack.count("orders_checkpoints", doc! {}).await;
     eventually("it has kept how far it got", async || {
@@ -401,7 +401,7 @@ async fn a_rebuild_that_was_cut_short_goes_on_where_it_ended() {
     assert_eq!(checkpoints().await, 0, "finished");
 
     let start = Instant::now();
-    let said = run(&stack, &["projection", "verify", "--settle", "0s"])
+    let said = run(&stack, &["projection", "verify", "--lasting", "0s"])
         .await
         .expect(0);
     assert_eq!(said.last()["rows"], ORDERS);
@@ -477,14 +477,14 @@ async fn what_was_lost_is_told_again() {
     pipeline.payments.restart(|payments| payments).await;
 
     let stack = &pipeline.stack;
-    let lost = ["reconcile", "--pending-for", "0s", "--settle", "500ms"];
+    let lost = ["reconcile", "--pending-for", "0s", "--lasting", "500ms"];
     let said = run(stack, &[&lost[..], &["--dry-run"]].concat())
         .await
         .expect(1);
     assert_eq!(said.last()["lost"], 4);
     let said = run(stack, &lost).await.expect(1);
     assert!(
-        said.errors.contains("say --yes to tell of 4 orders again"),
+        said.errors.contains("pass --yes to answer \"Publish events of 4 orders again?\""),
         "{}",
         said.errors
     );
@@ -544,7 +544,7 @@ async fn what_is_on_its_way_is_left_to_the_daemons() {
         pipeline.create("t-1", "b").await,
     ];
     for command in ["verify", "rebuild"] {
-        let said = run(&pipeline.stack, &["projection", command, "--settle", "0s"])
+        let said = run(&pipeline.stack, &["projection", command, "--lasting", "0s"])
             .await
             .expect(0);
         assert_eq!(said.last()["onTheirWay"], 2);
@@ -557,7 +557,7 @@ async fn what_is_on_its_way_is_left_to_the_daemons() {
             .await;
     }
     // Their payments are due in an hour.
-    let lost = ["reconcile", "--pending-for", "0s", "--settle", "0s"];
+    let lost = ["reconcile", "--pending-for", "0s", "--lasting", "0s"];
     let said = run(&pipeline.stack, &lost).await.expect(0);
     assert_eq!(
         (&said.last()["lost"], &said.last()["onTheirWay"]),
@@ -566,7 +566,7 @@ async fn what_is_on_its_way_is_left_to_the_daemons() {
 
     // Without NATS only the list can be looked at.
     pipeline.stack.nats.kill().await;
-    let said = run(&pipeline.stack, &["projection", "verify", "--settle", "0s"])
+    let said = run(&pipeline.stack, &["projection", "verify", "--lasting", "0s"])
         .await
         .expect(0);
     assert!(said.errors.contains("without NATS"), "{}", said.errors);

@@ -1,9 +1,9 @@
-//! Every order against its row, in one pass over both collections while the daemons go on writing them.
+//! Compares every order with its row, in one pass over both collections while the daemons keep writing to them.
 //!
-//! The two are read side by side in the order of `_id`, a bounded part at a time. What differs may only be on its way,
-//! so it is looked at again a while later, the row first and then the order: a row is always written after its order,
-//! and an order is never deleted, so what then still differs in the same way is no race. What waits for a daemon that is
-//! behind is on its way too, and left to it: a row written past the projector is one that the sockets never hear of.
+//! The scan reads both side by side in the order of `_id`, a bounded part at a time. A difference may be a change on its
+//! way, so the scan looks again a while later, at the row first and then the order: a row is always written after its
+//! order, and an order is never deleted, so a difference that lasts is no race. A change that waits for a slow daemon is
+//! left to that daemon: if the row were written now, sockets would never hear of it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,36 +25,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 
-/// The most orders, and the most rows, that are read at once.
+/// The most orders, and the most rows, to read at once.
 const PAGE: u64 = 1_000;
-/// The most ids that wait for the second look; beyond, the scan waits for them.
+/// The most ids that wait for the second look; the scan pauses beyond that.
 const MAX_SUSPECTS: usize = 50_000;
-/// How soon to look again at what is on its way, at the earliest.
+/// The shortest pause before looking again at a change on its way.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
-/// How long the database may be away in the middle of a run, and how long to wait for a daemon that is behind.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the database may be away in the middle of a run.
+const OUTAGE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long to wait for a daemon that is behind.
+const BACKLOG_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What to compare, and when a difference counts.
+/// The orders to compare, and when a difference counts.
 pub(crate) struct Scope {
     pub(crate) tenant: Option<TenantId>,
-    /// How long a difference must stay.
-    pub(crate) settle: Duration,
-    /// Orders that were created before this and are PENDING count too.
+    /// How long a difference must last.
+    pub(crate) lasting: Duration,
+    /// Orders created before this that are still PENDING count too.
     pub(crate) pending_before: Option<Timestamp>,
-    /// The id after which to begin; `""` for all.
+    /// The id after which to start; `""` for all.
     pub(crate) after: String,
 }
 
-/// An order or a row with which something is wrong.
+/// An order or a row that has a problem.
 pub(crate) struct Finding {
     pub(crate) id: String,
-    /// The order, if it is there and can be read.
+    /// The order, if it exists and can be read.
     pub(crate) order: Option<Order>,
     pub(crate) problem: Problem,
 }
 
 pub(crate) enum Problem {
-    /// The row is not what the order says.
+    /// The row differs from its order.
     Row(Difference),
     /// The row cannot be read.
     UnreadableRow(String),
@@ -66,33 +68,33 @@ pub(crate) enum Problem {
     Pending,
 }
 
-/// What to do with what is found, as it is found.
+/// Receives findings as the scan makes them.
 pub(crate) trait Findings {
     async fn found(&mut self, findings: Vec<Finding>) -> Result<()>;
 
-    /// Everything up to the id `reached` is settled.
+    /// All findings up to the id `reached` have been handed over.
     async fn reached(&mut self, _reached: &str) -> Result<()> {
         Ok(())
     }
 
-    /// Whether to look for more.
+    /// Whether the scan should continue.
     fn wants_more(&self) -> bool {
         true
     }
 }
 
-/// How far a comparison came.
+/// How much a comparison covered.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Scanned {
     pub(crate) orders: u64,
     pub(crate) rows: u64,
-    /// What daemons that are behind have still to do.
+    /// Changes that daemons have still to make.
     pub(crate) on_their_way: u64,
-    /// Whether that is all there is.
+    /// Whether the comparison covered everything.
     pub(crate) complete: bool,
 }
 
-/// Compares all of `scope`; ends early, at a place that `reached` was told of, when the operator says so.
+/// Compares all of `scope`. When the operator interrupts it, it ends at the id last passed to `reached`.
 pub(crate) async fn compare(
     context: &Context,
     store: &Store,
@@ -115,7 +117,7 @@ pub(crate) async fn compare(
         && findings.wants_more()
         && scan.step(findings, &bar, &context.stop).await?
     {
-        findings.reached(scan.settled()).await?;
+        findings.reached(scan.done_up_to()).await?;
     }
     bar.finish_and_clear();
     scan.scanned.complete = scan.is_done();
@@ -124,7 +126,7 @@ pub(crate) async fn compare(
 
 struct Scan<'a> {
     store: &'a Store,
-    /// `None` while NATS is away: then nothing is known of what waits there.
+    /// `None` while NATS is away: then the backlog is unknown.
     bus: Option<&'a Operator>,
     scope: &'a Scope,
     /// The id up to which both collections have been read.
@@ -134,19 +136,19 @@ struct Scan<'a> {
     scanned: Scanned,
 }
 
-/// What differed in one part of the scan.
+/// The differences in one part of the scan.
 struct Suspects {
     /// The id after which that part begins.
     after: String,
     /// The version of the order, 0 without one, by id.
     versions: BTreeMap<String, u32>,
-    /// How far the daemons were at the last look.
+    /// The daemons' backlog at the last look.
     backlog: Backlog,
     first_seen: Instant,
     due: Instant,
 }
 
-/// When the oldest message was stored that has not been through a daemon; `None` for a daemon that is not behind.
+/// For each daemon, when the oldest message that it has not handled was stored; `None` if it is not behind.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 struct Backlog {
     projector: Option<Timestamp>,
@@ -154,7 +156,7 @@ struct Backlog {
 }
 
 impl Backlog {
-    /// Whether what `order` lacks may be in it.
+    /// Whether the change that `order` lacks may be in the backlog.
     fn holds(&self, order: &Order, problem: &Problem) -> bool {
         let oldest = match problem {
             Problem::Row(Difference::Missing | Difference::Behind(_)) => self.projector,
@@ -171,7 +173,7 @@ impl Backlog {
 struct Part {
     orders: BTreeMap<String, Result<Order, StoreError>>,
     rows: BTreeMap<String, Result<StoredRow, StoreError>>,
-    /// Its last id; `None` when there is nothing behind it.
+    /// Its last id; `None` at the end of both.
     end: Option<String>,
 }
 
@@ -181,7 +183,7 @@ impl Scan<'_> {
     }
 
     /// The id up to which nothing waits for its second look.
-    fn settled(&self) -> &str {
+    fn done_up_to(&self) -> &str {
         self.waiting
             .iter()
             .map(|suspects| suspects.after.as_str())
@@ -189,7 +191,7 @@ impl Scan<'_> {
             .unwrap_or(&self.place)
     }
 
-    /// Reads on, or looks again at what is due; false when there is nothing left to do.
+    /// Reads the next part, or looks again at differences that are due; false when nothing is left to do.
     async fn step(
         &mut self,
         findings: &mut impl Findings,
@@ -210,7 +212,7 @@ impl Scan<'_> {
         Ok(!self.is_done())
     }
 
-    /// When to look again at the first of those that wait, if that comes before reading on.
+    /// When to look again at the oldest differences, if that comes before reading on.
     fn next_look(&self) -> Option<Instant> {
         let due = self.waiting.front()?.due;
         let waiting: usize = self.waiting.iter().map(|some| some.versions.len()).sum();
@@ -227,7 +229,7 @@ impl Scan<'_> {
         Ok(Part::new(orders, rows))
     }
 
-    /// Notes what differs in `part` for a second look.
+    /// Notes the differences in `part` for a second look.
     fn suspect(&mut self, part: Part) {
         self.scanned.orders += part.orders.len() as u64;
         self.scanned.rows += part.rows.len() as u64;
@@ -247,7 +249,7 @@ impl Scan<'_> {
             versions,
             backlog: Backlog::default(),
             first_seen: now,
-            due: now + self.scope.settle,
+            due: now + self.scope.lasting,
         });
     }
 
@@ -262,7 +264,7 @@ impl Scan<'_> {
         if let Some(bus) = self.bus {
             backlog.projector = bus.unsettled_since(&streams::PROJECTOR).await?;
             if self.scope.pending_before.is_some() {
-                // The delay is none of what the consumer is known by.
+                // The delay does not identify the consumer.
                 let payments = streams::payment_simulator(Duration::ZERO);
                 backlog.payments = bus.unsettled_since(&payments).await?;
             }
@@ -270,19 +272,20 @@ impl Scan<'_> {
         Ok(backlog)
     }
 
-    /// Reports what differs still, and lets wait on what has moved since the first look.
+    /// Reports differences that are still there, and keeps waiting for those that have changed since the last look.
     async fn look_again(
         &mut self,
         mut suspects: Suspects,
         findings: &mut impl Findings,
     ) -> Result<()> {
         let ids: Vec<&str> = suspects.versions.keys().map(String::as_str).collect();
-        // What is not in the backlog now is in the rows by then. The row before the order: see above.
+        // Changes that have left the backlog by now are in the rows read below. Rows come before orders: see above.
         let backlog = self.backlog().await?;
         let mut rows = patiently(async || self.store.read_model().look_up(&ids).await).await?;
         let mut orders = patiently(async || self.store.write_model().look_up(&ids).await).await?;
-        // A daemon that has not moved since the last look is not waited for.
-        let may_arrive = backlog != suspects.backlog && suspects.first_seen.elapsed() < PATIENCE;
+        // There is no point in waiting for a daemon that has made no progress since the last look.
+        let may_arrive =
+            backlog != suspects.backlog && suspects.first_seen.elapsed() < BACKLOG_DEADLINE;
         let (mut moved, mut found) = (BTreeMap::new(), Vec::new());
         for (id, seen) in mem::take(&mut suspects.versions) {
             let (order, row) = (orders.remove(&id), rows.remove(&id));
@@ -305,7 +308,7 @@ impl Scan<'_> {
         self.wait_for(Suspects {
             versions: moved,
             backlog,
-            due: Instant::now() + self.scope.settle.max(SHORTEST_PAUSE),
+            due: Instant::now() + self.scope.lasting.max(SHORTEST_PAUSE),
             ..suspects
         });
         if !found.is_empty() {
@@ -316,7 +319,7 @@ impl Scan<'_> {
 }
 
 impl Part {
-    /// What both pages have seen completely: a full page knows nothing of what is behind it.
+    /// The range that both pages cover completely: a full page does not show what follows it.
     fn new(orders: Vec<Found<Order>>, rows: Vec<Found<StoredRow>>) -> Self {
         let end = [full_to(&orders), full_to(&rows)]
             .into_iter()
@@ -350,7 +353,7 @@ fn version(order: Option<&Result<Order, StoreError>>) -> u32 {
     }
 }
 
-/// What is wrong with an order and its row as they were read.
+/// The problem of an order and its row as they were read, if there is one.
 fn problem(
     id: &str,
     order: Option<&Result<Order, StoreError>>,
@@ -383,11 +386,11 @@ fn problem(
         .or_else(|| is_stuck().then_some(Problem::Pending))
 }
 
-/// Asks again while the database is away, for at most [`PATIENCE`].
+/// Retries while the database is away, for at most [`OUTAGE_DEADLINE`].
 pub(crate) async fn patiently<T>(
     operation: impl AsyncFn() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + OUTAGE_DEADLINE;
     loop {
         match operation().await {
             Err(error) if error.is_transient() && Instant::now() < deadline => {

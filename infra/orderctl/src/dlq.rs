@@ -1,5 +1,5 @@
-//! `dlq`: dead letters are listed, shown, sent again or dropped. Only the last two change anything; they ask first, and
-//! each dead letter leaves ORDERS_DLQ after what became of it is stored, so a run that was cut short is just run again.
+//! `dlq`: lists, shows, redrives or drops dead letters. Redrive and drop ask first. Each dead letter leaves ORDERS_DLQ only
+//! after its message or its audit entry is stored, so an interrupted run can simply be repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use indicatif::ProgressBar;
 use orders_bus::{DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterProgress, Operator};
 use orders_contracts::{TenantId, Timestamp};
 use serde_json::json;
@@ -17,66 +16,66 @@ use tokio::time::sleep;
 
 use crate::{
     Context, Verdict,
-    output::{confirmed, moment, plain},
+    output::{Answer, ask, counted, moment, plain},
 };
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List dead letters, oldest first; exit code 1 when there are any
+    /// List dead letters, oldest first; exit code 1 if there are any
     List {
         #[command(flatten)]
         which: Which,
     },
-    /// Show dead letters with all their headers and their bodies
+    /// Show dead letters with all headers and bodies
     Show {
-        /// Sequences, as `list` shows them
+        /// The sequences that `list` shows
         #[arg(required = true, value_name = "SEQUENCE")]
         sequences: Vec<u64>,
     },
-    /// Send dead letters to where they came from, once more
+    /// Send dead letters to their original subjects again
     Redrive(Handling),
     /// Remove dead letters for good
     Drop(Handling),
 }
 
-/// Which dead letters; without any of these, all.
+/// Selects dead letters; without any of these, all.
 #[derive(Args)]
 pub(crate) struct Which {
-    /// Given up by this daemon: writer, projector or payment-simulator
+    /// Only those given up by this daemon: writer, projector or payment-simulator
     #[arg(long)]
     daemon: Option<String>,
-    /// Of this tenant
+    /// Only those of this tenant
     #[arg(long)]
     tenant: Option<TenantId>,
-    /// Given up for this reason: invalid, unknown_order, refused or crash_loop
+    /// Only those given up for this reason: invalid, unknown_order, refused, crash_loop or panicked
     #[arg(long)]
     reason: Option<String>,
-    /// Given up at this moment or later: RFC 3339, or how long ago, such as 2h
+    /// Only those given up at this time or later: RFC 3339, or an age such as 2h
     #[arg(long, value_parser = moment)]
     since: Option<Timestamp>,
-    /// Given up before this moment: RFC 3339, or how long ago, such as 10m
+    /// Only those given up before this time: RFC 3339, or an age such as 10m
     #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
 }
 
-/// How to redrive or drop.
+/// The options of redrive and drop.
 #[derive(Args)]
 pub(crate) struct Handling {
-    /// Only these of them, by sequence
+    /// Only the dead letters with these sequences
     #[arg(value_name = "SEQUENCE")]
     sequences: Vec<u64>,
     #[command(flatten)]
     which: Which,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// How many at a time
+    /// The number of dead letters in a batch
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     batch: u16,
-    /// How long to rest between two batches, such as 500ms
+    /// The pause between batches, such as 500ms
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     pause: Duration,
-    /// Who does this, for the audit; user@host by default
+    /// Your name for the audit; user@host by default
     #[arg(long, env = "ORDERS_OPERATOR")]
     operator: Option<String>,
 }
@@ -99,19 +98,24 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Verdict> 
 
 async fn list(context: &Context, bus: &Operator, filter: DeadLetterFilter) -> Result<Verdict> {
     let letters = Letters::now(context, bus, filter).await?;
-    let mut count = 0;
+    let mut count: u64 = 0;
     let complete = letters
         .each_page(async |page| {
-            count += page.len();
+            count += page.len() as u64;
             for letter in &page {
                 context.output.line(Line(letter), letter);
             }
             Ok(())
         })
         .await?;
-    context.output.remark(format_args!(
-        "{count} dead letters; `orderctl dlq show SEQUENCE` shows one"
-    ));
+    if count == 0 {
+        context.output.remark("No dead letters.");
+    } else {
+        context.output.remark(format_args!(
+            "{}; `orderctl dlq show SEQUENCE` shows all of one",
+            counted(count, "dead letter")
+        ));
+    }
     Ok(match (complete, count) {
         (false, _) => Verdict::Interrupted,
         (true, 0) => Verdict::Fine,
@@ -126,11 +130,11 @@ async fn show(context: &Context, bus: &Operator, sequences: Vec<u64>) -> Result<
             letter,
             headers,
             body,
-        } = found.ok_or_else(|| anyhow!("there is no dead letter {sequence}"))?;
+        } = found.ok_or_else(|| anyhow!("no dead letter {sequence}"))?;
         let body = String::from_utf8_lossy(&body);
         let mut text = Line(&letter).to_string();
         if let Some(obstacle) = letter.obstacle() {
-            text += &format!("\ncannot be sent again: {}", plain(&obstacle));
+            text += &format!("\ncannot be redriven: {}", plain(&obstacle));
         }
         for (name, value) in &headers {
             text += &format!("\n{}: {}", plain(name), plain(value));
@@ -159,15 +163,21 @@ async fn handle(
     let Some(count) = Count::of(&letters, action).await? else {
         return Ok(Verdict::Interrupted);
     };
-    // With --json they are for the one who answers, and stdout is for programs.
+    // On stderr: with --json, stdout is for programs only.
     eprint!("{count}");
     if count.able > 0 {
-        let question = format!("{action} {} dead letters", count.able);
-        if !handling.yes && !confirmed(&question, &context.stop).await? {
-            return Ok(Verdict::Interrupted);
+        let question = format!("{action} {}", counted(count.able, "dead letter"));
+        if !handling.yes {
+            match ask(&question, &context.stop).await? {
+                Answer::Yes => {}
+                Answer::No => return Ok(Verdict::Found),
+                Answer::Interrupted => return Ok(Verdict::Interrupted),
+            }
         }
         if !bus.has_audit().await? {
-            bail!("ORDERS_AUDIT is missing, and nothing is done unwritten: run `orderctl migrate`");
+            bail!(
+                "the stream ORDERS_AUDIT, which must record this, is missing; run `orderctl migrate`"
+            );
         }
     }
 
@@ -182,16 +192,16 @@ async fn handle(
                 .collect();
             for batch in able.chunks(handling.batch.into()) {
                 if done > 0 {
-                    let rest = sleep(handling.pause);
-                    context.stop.run_until_cancelled(rest).await;
+                    let pause = sleep(handling.pause);
+                    context.stop.run_until_cancelled(pause).await;
                 }
                 if context.stop.is_cancelled() {
                     break;
                 }
-                let settled = action.settle(bus, batch, &operator).await;
-                done += settled.done.len() as u64;
-                advance(&bar, &settled);
-                if let Some(failure) = settled.failure {
+                let progress = action.apply(bus, batch, &operator).await;
+                done += progress.done.len() as u64;
+                bar.inc(progress.done.len() as u64);
+                if let Some(failure) = progress.failure {
                     return Err(failure.into());
                 }
             }
@@ -201,10 +211,10 @@ async fn handle(
     bar.finish_and_clear();
     let left = count.unable;
     context.output.line(
-        format_args!("{} {done} dead letters", action.done()),
+        format_args!("{} {}", action.done(), counted(done, "dead letter")),
         &json!({ action.done(): done, "left": left }),
     );
-    let complete = outcome.context("not all of them; run it again to go on")?;
+    let complete = outcome.context("stopped early; run it again to resume")?;
     Ok(match (complete, left) {
         (false, _) => Verdict::Interrupted,
         (true, 0) => Verdict::Fine,
@@ -212,11 +222,7 @@ async fn handle(
     })
 }
 
-fn advance(bar: &ProgressBar, settled: &DeadLetterProgress) {
-    bar.inc(settled.done.len() as u64);
-}
-
-/// `user@host`, as far as they are known.
+/// `user@host`, as far as known.
 fn operator() -> String {
     let user = env::var("USER").or_else(|_| env::var("LOGNAME"));
     let host = rustix::system::uname()
@@ -226,7 +232,7 @@ fn operator() -> String {
     format!("{}@{host}", user.unwrap_or_else(|_| "unknown".to_owned()))
 }
 
-/// The dead letters that fit and were there when this was made.
+/// The dead letters that match the filter and existed when this was created.
 struct Letters<'a> {
     context: &'a Context,
     bus: &'a Operator,
@@ -248,7 +254,7 @@ impl<'a> Letters<'a> {
         })
     }
 
-    /// Hands over all of them, page by page; false when Ctrl-C came first.
+    /// Calls `handle` with each page; false if Ctrl-C came first.
     async fn each_page(
         &self,
         mut handle: impl AsyncFnMut(Vec<DeadLetter>) -> Result<()>,
@@ -266,7 +272,7 @@ impl<'a> Letters<'a> {
     }
 }
 
-/// What there is to do.
+/// The number of dead letters that an action can and cannot handle.
 struct Count {
     able: u64,
     unable: u64,
@@ -274,7 +280,7 @@ struct Count {
 }
 
 impl Count {
-    /// `None` when Ctrl-C came first.
+    /// `None` if Ctrl-C came first.
     async fn of(letters: &Letters<'_>, action: Action) -> Result<Option<Self>> {
         let mut count = Self {
             able: 0,
@@ -306,7 +312,7 @@ impl fmt::Display for Count {
         }
         if self.unable > 0 {
             let hint = "`dlq show` says why; they can only be dropped";
-            writeln!(f, "{:>8} of them cannot be sent again: {hint}", self.unable)?;
+            writeln!(f, "{:>8} of them cannot be redriven: {hint}", self.unable)?;
         }
         Ok(())
     }
@@ -317,7 +323,7 @@ impl Action {
         self == Self::Drop || letter.obstacle().is_none()
     }
 
-    async fn settle(
+    async fn apply(
         self,
         bus: &Operator,
         letters: &[DeadLetter],
@@ -331,7 +337,7 @@ impl Action {
 
     const fn doing(self) -> &'static str {
         match self {
-            Self::Redrive => "sending again",
+            Self::Redrive => "redriving",
             Self::Drop => "dropping",
         }
     }
@@ -347,8 +353,8 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Redrive => "redrive",
-            Self::Drop => "drop",
+            Self::Redrive => "Redrive",
+            Self::Drop => "Drop",
         })
     }
 }
@@ -366,7 +372,7 @@ impl From<Which> for DeadLetterFilter {
     }
 }
 
-/// A dead letter as a line of the list.
+/// A dead letter as one line of the list.
 struct Line<'a>(&'a DeadLetter);
 
 impl fmt::Display for Line<'_> {

@@ -1,4 +1,4 @@
-//! `doctor`: looks at all that the pipeline stands on and changes nothing.
+//! `doctor`: checks everything that the pipeline depends on and changes nothing.
 
 use std::{
     env,
@@ -24,24 +24,24 @@ use crate::{
     output::Output,
 };
 
-/// The first NATS server that has all that the pipeline uses.
+/// The oldest NATS server with every feature that the pipeline uses.
 const OLDEST_NATS: (u32, u32) = (2, 12);
-/// How long the monitoring of NATS may take to answer.
-const MONITOR_PATIENCE: Duration = Duration::from_secs(2);
-/// With so many copies a power cut at one server loses nothing.
+/// How long to wait for the monitoring of NATS.
+const MONITOR_DEADLINE: Duration = Duration::from_secs(2);
+/// With this many copies, a power cut at one server loses nothing.
 const SAFE_REPLICAS: usize = 3;
 
-/// Check servers, streams, consumers, indexes and dead letters; exit code 1 when a line is red
+/// Check servers, streams, consumers, indexes and dead letters; exit code 1 if a check is red
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The monitoring of the NATS server, which alone knows how it syncs to the disk
+    /// The URL of the NATS server's monitoring, the only place that tells how it syncs to disk
     #[arg(
         long,
         env = "NATS_MONITOR_URL",
         default_value = "http://localhost:8222"
     )]
     nats_monitor: String,
-    /// How long to watch whether the consumers get on
+    /// How long to watch whether consumers make progress
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     look: Duration,
     #[command(flatten)]
@@ -60,14 +60,17 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         }
         Err(error) => report.add(
             "nats",
-            Finding::red(format!("{error:#}"), "start it, or correct --nats-url"),
+            Diagnosis::red(format!("{error:#}"), "start NATS, or correct --nats-url"),
         ),
     }
     match context.store().await {
         Ok(store) => report.store(&store).await?,
         Err(error) => report.add(
             "database",
-            Finding::red(format!("{error:#}"), "start it, or correct --mongo-url"),
+            Diagnosis::red(
+                format!("{error:#}"),
+                "start MongoDB, or correct --mongo-url",
+            ),
         ),
     }
     Ok(match (context.stop.is_cancelled(), report.is_red) {
@@ -81,20 +84,20 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
 #[serde(rename_all = "lowercase")]
 enum Colour {
     Green,
-    /// Worth knowing, and no reason to fail.
+    /// Worth knowing, but no reason to fail.
     Yellow,
     Red,
 }
 
-/// What was found, and what to do about it.
+/// The result of a check, and a remedy unless it is green.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct Diagnosis {
     colour: Colour,
     found: String,
     remedy: Option<String>,
 }
 
-impl Finding {
+impl Diagnosis {
     fn green(found: impl Into<String>) -> Self {
         Self {
             colour: Colour::Green,
@@ -118,13 +121,13 @@ impl Finding {
         }
     }
 
-    /// Whether something is as declared.
+    /// Whether a stream, consumer or index matches its declaration.
     fn drift(difference: Option<&impl Display>) -> Self {
         match difference {
             None => Self::green("as declared"),
             Some(difference) => Self::red(
                 difference.to_string(),
-                "orderctl migrate, with the settings of the daemons",
+                "run orderctl migrate with the daemons' settings",
             ),
         }
     }
@@ -146,20 +149,24 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn add(&mut self, check: &str, finding: Finding) {
+    fn add(&mut self, check: &str, diagnosis: Diagnosis) {
         #[derive(Serialize)]
         struct Line<'a> {
             check: &'a str,
             #[serde(flatten)]
-            finding: &'a Finding,
+            diagnosis: &'a Diagnosis,
         }
-        self.is_red |= finding.colour == Colour::Red;
-        let mut text = format!("{}  {check}: {}", self.mark(finding.colour), finding.found);
-        if let Some(remedy) = &finding.remedy {
+        self.is_red |= diagnosis.colour == Colour::Red;
+        let mut text = format!(
+            "{}  {check}: {}",
+            self.mark(diagnosis.colour),
+            diagnosis.found
+        );
+        if let Some(remedy) = &diagnosis.remedy {
             text += &format!("\n        {remedy}");
         }
-        let finding = &finding;
-        self.output.line(text, &Line { check, finding });
+        let diagnosis = &diagnosis;
+        self.output.line(text, &Line { check, diagnosis });
     }
 
     fn mark(&self, colour: Colour) -> String {
@@ -180,20 +187,20 @@ impl<'a> Report<'a> {
             let difference = bus.stream_difference(&stream, declared.replicas).await?;
             self.add(
                 &stream_name(stream.name),
-                Finding::drift(difference.as_ref()),
+                Diagnosis::drift(difference.as_ref()),
             );
         }
         for consumer in declared.consumers() {
             let difference = bus.consumer_difference(&consumer).await?;
             self.add(
                 &consumer_name(&consumer),
-                Finding::drift(difference.as_ref()),
+                Diagnosis::drift(difference.as_ref()),
             );
         }
         Ok(())
     }
 
-    /// Looks at every consumer twice.
+    /// Looks at every consumer twice, a while apart.
     async fn consumers(
         &mut self,
         context: &Context,
@@ -221,20 +228,20 @@ impl<'a> Report<'a> {
             .stream_state(&ORDERS_DLQ)
             .await?
             .map_or(0, |state| state.messages);
-        let finding = if count == 0 {
-            Finding::green("none")
+        let diagnosis = if count == 0 {
+            Diagnosis::green("none")
         } else {
-            Finding::red(
+            Diagnosis::red(
                 format!("{count}"),
-                "orderctl dlq list, then orderctl dlq redrive or orderctl dlq drop",
+                "run orderctl dlq list, then orderctl dlq redrive or orderctl dlq drop",
             )
         };
-        self.add("dead letters", finding);
+        self.add("dead letters", diagnosis);
         Ok(())
     }
 
     async fn store(&mut self, store: &Store) -> Result<()> {
-        self.add("database", Finding::green(store.server_version().await?));
+        self.add("database", Diagnosis::green(store.server_version().await?));
         let of_collections = [
             (
                 "orders_write",
@@ -245,17 +252,17 @@ impl<'a> Report<'a> {
         for (collection, differences) in of_collections {
             let check = format!("indexes of {collection}");
             if differences.is_empty() {
-                self.add(&check, Finding::green("as declared"));
+                self.add(&check, Diagnosis::green("as declared"));
             }
             for difference in &differences {
-                self.add(&check, Finding::drift(Some(difference)));
+                self.add(&check, Diagnosis::drift(Some(difference)));
             }
         }
         Ok(())
     }
 }
 
-fn nats_version(version: &str) -> Finding {
+fn nats_version(version: &str) -> Diagnosis {
     let (major, minor) = OLDEST_NATS;
     let mut numbers = version.split('.').map(str::parse);
     let is_new = match (numbers.next(), numbers.next()) {
@@ -263,13 +270,13 @@ fn nats_version(version: &str) -> Finding {
         _ => false,
     };
     if is_new {
-        Finding::green(version)
+        Diagnosis::green(version)
     } else {
-        Finding::red(version, format!("update it to {major}.{minor} or newer"))
+        Diagnosis::red(version, format!("upgrade NATS to {major}.{minor} or newer"))
     }
 }
 
-/// The part of `/varz` that tells how the server syncs.
+/// The part of `/varz` that tells how the server syncs to disk.
 #[derive(Deserialize)]
 struct Varz {
     server_id: String,
@@ -292,41 +299,38 @@ struct JetStreamConfig {
     sync_interval: u64,
 }
 
-async fn sync(bus: &Operator, options: &Options) -> Finding {
+async fn sync(bus: &Operator, options: &Options) -> Diagnosis {
     match varz(&options.nats_monitor).await {
-        Ok(varz) if varz.server_id != bus.server().id => Finding::yellow(
-            format!(
-                "unknown: {} is the monitoring of another server",
-                options.nats_monitor
-            ),
-            "name the one of the server at --nats-url with --nats-monitor URL",
+        Ok(varz) if varz.server_id != bus.server().id => Diagnosis::yellow(
+            format!("unknown: {} monitors another server", options.nats_monitor),
+            "pass the monitoring URL of the server at --nats-url with --nats-monitor",
         ),
-        Ok(varz) if varz.jetstream.config.sync_always => Finding::green("always"),
+        Ok(varz) if varz.jetstream.config.sync_always => Diagnosis::green("always"),
         Ok(varz) => {
             let interval = Duration::from_nanos(varz.jetstream.config.sync_interval);
             let found = format!("every {}", humantime::format_duration(interval));
             if options.declared.replicas >= SAFE_REPLICAS {
-                return Finding::green(format!(
+                return Diagnosis::green(format!(
                     "{found}, on {} servers",
                     options.declared.replicas
                 ));
             }
-            Finding::yellow(
+            Diagnosis::yellow(
                 found,
-                "a power cut may lose what was acknowledged since; set sync_interval: always in its block jetstream, or \
-                 run three replicas",
+                "a power cut may lose messages acknowledged since the last sync; set sync_interval: always in the \
+                 server's jetstream block, or run three replicas",
             )
         }
-        Err(error) => Finding::yellow(
+        Err(error) => Diagnosis::yellow(
             format!("unknown: {error}"),
-            "start it with http_port (-m 8222), and name that with --nats-monitor URL",
+            "start NATS with http_port (-m 8222), and pass its URL with --nats-monitor",
         ),
     }
 }
 
 async fn varz(monitor: &str) -> Result<Varz, reqwest::Error> {
     let client = reqwest::Client::builder()
-        .timeout(MONITOR_PATIENCE)
+        .timeout(MONITOR_DEADLINE)
         .build()?;
     let url = format!("{}/varz", monitor.trim_end_matches('/'));
     client
@@ -338,26 +342,26 @@ async fn varz(monitor: &str) -> Result<Varz, reqwest::Error> {
         .await
 }
 
-/// What two looks at a consumer tell; `last` is the newest sequence of its stream.
+/// Judges a consumer by two looks at it; `last` is the newest sequence of its stream.
 fn progress(
     consumer: &Consumer,
     last: u64,
     before: &ConsumerState,
     after: &ConsumerState,
-) -> Finding {
+) -> Diagnosis {
     let Consumer {
         stream, durable, ..
     } = consumer;
     if after.ack_floor > last {
         let found = format!(
-            "has acked up to {}, and the stream ends at {last}: it will not see what comes",
+            "has acked up to {}, but the stream ends at {last}: it will miss new messages",
             after.ack_floor
         );
         let remedy = format!(
-            "nats consumer rm {} {durable}; {durable} makes it anew",
+            "run nats consumer rm {} {durable}; {durable} creates it again",
             stream.name
         );
-        return Finding::red(found, remedy);
+        return Diagnosis::red(found, remedy);
     }
     let age = after
         .oldest
@@ -369,27 +373,27 @@ fn progress(
         age.as_secs()
     );
     let has_work = |state: &ConsumerState| state.pending + state.ack_pending > 0;
-    // Messages that are held on purpose say nothing before they are overdue.
+    // Messages that the daemon holds on purpose are no sign of trouble before they are overdue.
     let is_overdue = consumer.policy != Policy::HOLD || age > consumer.ack_wait;
-    let stands = before.ack_floor == after.ack_floor;
-    if has_work(before) && has_work(after) && stands && is_overdue {
+    let is_still = before.ack_floor == after.ack_floor;
+    if has_work(before) && has_work(after) && is_still && is_overdue {
         let remedy = if after.waiting == 0 && after.ack_pending == 0 {
-            format!("nobody reads it: start {durable}")
+            format!("no {durable} is connected; start one")
         } else {
             format!("see the log of {durable} and its /readyz?verbose")
         };
-        return Finding::red(format!("stuck: {found}"), remedy);
+        return Diagnosis::red(format!("stuck: {found}"), remedy);
     }
     if before.waiting == 0 && after.waiting == 0 && !has_work(after) {
-        return Finding::yellow(
-            "nothing left, and nobody waits for more",
+        return Diagnosis::yellow(
+            format!("queue empty, but no {durable} is connected"),
             format!("start {durable}"),
         );
     }
     if has_work(after) {
-        Finding::green(found)
+        Diagnosis::green(found)
     } else {
-        Finding::green("nothing left")
+        Diagnosis::green("queue empty")
     }
 }
 
@@ -454,8 +458,8 @@ mod tests {
                 Colour::Red,
             ),
         ] {
-            let finding = progress(&consumer, 10, &before, &after);
-            assert_eq!(finding.colour, colour, "{finding:?}");
+            let diagnosis = progress(&consumer, 10, &before, &after);
+            assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `orderctl`: what an operator of the orders pipeline needs when something is broken.
+//! `orderctl`: the operator's tool for a running orders pipeline.
 //!
-//! Each command is a module. It works through the same two libraries as the daemons, `orders-bus` and `orders-store`,
-//! changes nothing before it was told to, and can be interrupted at any time and run again.
+//! Each command is a module. All of them use the daemons' own libraries, `orders-bus` and `orders-store`, and can be
+//! interrupted at any time and run again.
 
 mod comparison;
 mod dlq;
@@ -26,15 +26,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 
-/// How long a server may take to answer at first.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for a server's first answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const INTERRUPTED: u8 = 130;
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ORDERS_COMMIT"), ")");
 
-/// Looks after a running orders pipeline.
+/// Checks and repairs a running orders pipeline.
 ///
-/// Exit codes: 0 all is well or done; 1 something was found (differences, dead letters, a red line) or the command
-/// failed; 2 wrong usage; 130 interrupted, run it again to go on.
+/// Exit codes: 0 nothing is wrong, or the work is done; 1 the command found something (differences, dead letters, a red
+/// check) or failed; 2 wrong usage; 130 interrupted, run it again to resume.
 #[derive(Parser)]
 #[command(version = VERSION, arg_required_else_help = true)]
 struct Cli {
@@ -44,10 +44,10 @@ struct Cli {
     command: Command,
 }
 
-/// What every command knows.
+/// The options of every command.
 #[derive(Args, Clone)]
 struct Common {
-    /// NATS servers, separated by commas
+    /// The URLs of the NATS servers, separated by commas
     #[arg(
         long,
         env = "NATS_URL",
@@ -56,7 +56,7 @@ struct Common {
         hide_env_values = true
     )]
     nats_url: String,
-    /// MongoDB and the database in it
+    /// The URL of MongoDB; its path names the database
     #[arg(
         long,
         env = "MONGO_URL",
@@ -65,17 +65,17 @@ struct Common {
         hide_env_values = true
     )]
     mongo_url: String,
-    /// Print JSON, one object a line, instead of text
+    /// Print one JSON object per line instead of text
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look at, bring back or drop the messages that daemons gave up
+    /// List, show, redrive or drop dead letters: messages that daemons gave up
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Compare or rebuild the list (`orders_read`) from the truth (`orders_write`)
+    /// Compare the list (`orders_read`) with the truth (`orders_write`), or rebuild it
     #[command(subcommand)]
     Projection(projection::Command),
     Reconcile(reconcile::Options),
@@ -84,34 +84,34 @@ enum Command {
     Doctor(doctor::Options),
 }
 
-/// How a command that worked has ended.
+/// The result of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// All is well, or done.
+    /// Nothing is wrong, or the work is done.
     Fine,
-    /// Something was found that wants attention.
+    /// The command found something that needs attention.
     Found,
-    /// Ctrl-C came first; what was done is done.
+    /// Ctrl-C stopped the command; finished work stays done.
     Interrupted,
 }
 
-/// What a command works with.
+/// Everything a command needs.
 struct Context {
     common: Common,
     output: Output,
-    /// Cancelled by the first Ctrl-C or SIGTERM; a second one ends the process.
+    /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the process.
     stop: CancellationToken,
 }
 
 impl Context {
-    /// The bus; fails when NATS does not answer within a few seconds.
+    /// Connects to the bus, or fails if NATS does not answer within a few seconds.
     async fn bus(&self) -> Result<Operator> {
         let bus = Bus::connect(&self.common.nats_url, "orderctl").await?;
         answers("NATS", bus.readiness()).await?;
         Ok(bus.operator())
     }
 
-    /// The store; fails when the database does not answer within a few seconds.
+    /// Connects to the store, or fails if the database does not answer within a few seconds.
     async fn store(&self) -> Result<Store> {
         let store = Store::connect(&self.common.mongo_url, "orderctl").await?;
         answers("the database", store.readiness()).await?;
@@ -119,12 +119,12 @@ impl Context {
     }
 }
 
-/// Asks until there is a good answer, for at most [`PATIENCE`].
+/// Probes until the probe succeeds, for at most [`ANSWER_DEADLINE`].
 async fn answers<F>(what: &str, probe: impl Fn() -> F) -> Result<()>
 where
     F: Future<Output = Result<(), String>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + ANSWER_DEADLINE;
     while let Err(cause) = probe().await {
         if Instant::now() >= deadline {
             bail!("{what} does not answer: {cause}");
@@ -155,7 +155,7 @@ async fn main() -> ExitCode {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
         Ok(Verdict::Interrupted) => {
-            eprintln!("interrupted; run it again to go on");
+            eprintln!("interrupted; run it again to resume");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
@@ -165,7 +165,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The first signal asks the command to stop at the next good place, the second does not ask.
+/// The first signal asks the command to stop at the next safe point, the second ends the process.
 async fn stop_on_signals(stop: CancellationToken) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),

@@ -1,4 +1,4 @@
-//! `migrate`: streams, consumers and indexes are made what they are declared to be, and each is named.
+//! `migrate`: makes streams, consumers and indexes match their declarations and reports each.
 
 use std::{fmt::Display, time::Duration};
 
@@ -13,23 +13,23 @@ use crate::{Context, Verdict, output::Output};
 
 /// Create or update streams, consumers and indexes
 ///
-/// With ORDERS_AUTO_MIGRATE=false the daemons leave that to this command. Messages and documents are never touched.
+/// Daemons do the same at their start, unless ORDERS_AUTO_MIGRATE=false. Messages and documents are never changed.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Change nothing, only tell the differences; exit code 1 when there are any
+    /// Only report differences; exit code 1 if there are any
     #[arg(long)]
     check: bool,
     #[command(flatten)]
     declared: Declared,
 }
 
-/// The settings of the daemons that their declarations depend on.
+/// The daemons' settings on which the declarations depend.
 #[derive(Args)]
 pub(crate) struct Declared {
-    /// How many NATS servers keep a copy of each stream
+    /// The number of NATS servers that keep a copy of each stream
     #[arg(long, env = "ORDERS_STREAMS__REPLICAS", default_value_t = 1)]
     pub(crate) replicas: usize,
-    /// How long after an order was stored its payment goes through
+    /// The time from storing an order to its payment
     #[arg(long, env = "ORDERS_PAYMENT__DELAY", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) payment_delay: Duration,
 }
@@ -68,10 +68,10 @@ impl Migration<'_> {
     async fn streams(&mut self, bus: &Operator, declared: &Declared) -> Result<()> {
         for stream in streams::ALL {
             let difference = bus.stream_difference(&stream, declared.replicas).await?;
-            if self.is_to_change(difference.as_ref()) {
+            if self.must_change(difference.as_ref()) {
                 bus.declare(&[stream], declared.replicas).await?;
             }
-            self.tell(
+            self.report(
                 &stream_name(stream.name),
                 difference.as_ref(),
                 is_missing(difference.as_ref()),
@@ -82,12 +82,12 @@ impl Migration<'_> {
 
     async fn consumers(&mut self, bus: &Operator, declared: &Declared) -> Result<()> {
         for consumer in declared.consumers() {
-            // Before its stream is made, a consumer is missing as well.
+            // While its stream is missing, a consumer is too.
             let difference = bus.consumer_difference(&consumer).await?;
-            if self.is_to_change(difference.as_ref()) {
+            if self.must_change(difference.as_ref()) {
                 bus.mend_consumer(&consumer).await?;
             }
-            self.tell(
+            self.report(
                 &consumer_name(&consumer),
                 difference.as_ref(),
                 is_missing(difference.as_ref()),
@@ -100,26 +100,26 @@ impl Migration<'_> {
         let (orders, rows) = (store.write_model(), store.read_model());
         let mut differences = orders.index_differences().await?;
         differences.extend(rows.index_differences().await?);
-        if self.is_to_change(differences.first()) {
+        if self.must_change(differences.first()) {
             let hint =
-                "an index is never dropped for you: drop the one that differs, and run this again";
+                "orderctl never drops an index: drop the one that differs, then run this again";
             orders.ensure_indexes().await.context(hint)?;
             rows.ensure_indexes().await.context(hint)?;
         }
         if differences.is_empty() {
-            self.tell("indexes", None::<&IndexDifference>, false);
+            self.report("indexes", None::<&IndexDifference>, false);
         }
         for difference in &differences {
-            self.tell("indexes", Some(difference), difference.fields.is_none());
+            self.report("indexes", Some(difference), difference.fields.is_none());
         }
         Ok(())
     }
 
-    fn is_to_change<T>(&self, difference: Option<&T>) -> bool {
+    fn must_change<T>(&self, difference: Option<&T>) -> bool {
         !self.check && difference.is_some()
     }
 
-    fn tell(&mut self, what: &str, difference: Option<&impl Display>, is_missing: bool) {
+    fn report(&mut self, what: &str, difference: Option<&impl Display>, is_missing: bool) {
         let Some(difference) = difference else {
             let value = json!({ "what": what, "difference": null, "done": null });
             return self

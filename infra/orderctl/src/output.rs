@@ -1,4 +1,4 @@
-//! What the operator sees: text for people, or one JSON object a line.
+//! Output for the operator: text for people, or one JSON object per line.
 
 use std::{
     fmt::Display,
@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// Prints results to stdout; progress goes to stderr.
+/// Prints results to stdout and progress to stderr.
 pub(crate) struct Output {
     json: bool,
 }
@@ -22,7 +22,7 @@ impl Output {
         Self { json }
     }
 
-    /// One finding or result: `text` for people, `value` for programs. A reader that has gone away is no error.
+    /// Prints one result: `text` for people, `value` for programs. A closed pipe is not an error.
     pub(crate) fn line(&self, text: impl Display, value: &impl Serialize) {
         let mut out = std::io::stdout().lock();
         let _ = if self.json {
@@ -33,14 +33,14 @@ impl Output {
         };
     }
 
-    /// What only people need: headings, hints.
+    /// Prints text that only people need, such as a hint.
     pub(crate) fn remark(&self, text: impl Display) {
         if !self.json {
             let _ = writeln!(std::io::stdout().lock(), "{text}");
         }
     }
 
-    /// A bar for `total` steps of long work; on a terminal only.
+    /// A progress bar for `total` steps, on a terminal only.
     pub(crate) fn progress(&self, what: &'static str, total: u64) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         let style = "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}";
@@ -50,33 +50,50 @@ impl Output {
     }
 }
 
-/// Asks whether to do it, on the terminal; without one nothing happens unasked. `false` when a signal came first.
-pub(crate) async fn confirmed(question: &str, stop: &CancellationToken) -> anyhow::Result<bool> {
+/// The operator's answer to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Yes,
+    No,
+    /// A signal came before the answer.
+    Interrupted,
+}
+
+/// Asks `question` on the terminal. Without a terminal it fails, so nothing is changed unasked.
+pub(crate) async fn ask(question: &str, stop: &CancellationToken) -> anyhow::Result<Answer> {
     if !stdin().is_terminal() {
-        bail!("there is no terminal to ask on: say --yes to {question}");
+        bail!("cannot ask without a terminal; pass --yes to answer \"{question}?\"");
     }
     eprint!("{question}? [y/N] ");
     let (answer, answered) = oneshot::channel();
-    // A thread of its own: a read of the terminal cannot be given up, and must not hold up the exit.
+    // A thread of its own: a read of the terminal cannot be cancelled, and must not delay the exit.
     std::thread::spawn(move || {
         let mut line = String::new();
         let _ = stdin().read_line(&mut line);
         let _ = answer.send(line);
     });
-    match stop.run_until_cancelled(answered).await {
-        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Ok(true),
-        Some(_) => bail!("nothing was done"),
-        None => Ok(false),
-    }
+    Ok(match stop.run_until_cancelled(answered).await {
+        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Answer::Yes,
+        Some(_) => {
+            eprintln!("Nothing was done.");
+            Answer::No
+        }
+        None => Answer::Interrupted,
+    })
 }
 
-/// Text from messages, which may be anybody's, without what would command the terminal.
+/// Makes text from messages, which anybody may have written, safe to print: control characters are replaced.
 pub(crate) fn plain(text: &str) -> String {
     let harmless = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(harmless).collect()
 }
 
-/// A moment as an operator names it: RFC 3339, or how long ago (`2h`, `2h ago`).
+/// `1 order`, `2 orders`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Parses a time as operators write it: RFC 3339, or an age (`2h`, `2h ago`).
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(moment) = text.parse() {
         return Ok(moment);
@@ -86,7 +103,9 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
         .ok()
         .and_then(|ago| i64::try_from(ago.as_millis()).ok())
         .and_then(|ago| Timestamp::from_millis(Timestamp::now().millis().checked_sub(ago)?))
-        .ok_or_else(|| "must be like 2025-08-26T09:00:00Z, or a time ago like 2h".to_owned())
+        .ok_or_else(|| {
+            "must be a time such as 2025-08-26T09:00:00Z, or an age such as 2h".to_owned()
+        })
 }
 
 #[cfg(test)]
@@ -94,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_instants_or_times_ago() {
+    fn moments_are_instants_or_ages() {
         let instant = moment("2025-08-26T11:00:00+02:00").unwrap();
         assert_eq!(instant.to_string(), "2025-08-26T09:00:00.000Z");
         for ago in ["2h", "2h ago", "1h 60m ago"] {
@@ -107,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_messages_say_cannot_command_the_terminal() {
+    fn text_of_messages_cannot_control_the_terminal() {
         assert_eq!(
             plain("a\u{1b}[31mb\n\u{9b}c"),
             "a\u{fffd}[31mb\u{fffd}\u{fffd}c"

@@ -1,4 +1,4 @@
-//! `projection`: the list against the truth.
+//! `projection`: compares the list with the truth, and rebuilds it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,35 +17,35 @@ use tokio::time::Instant;
 use crate::{
     Context, Verdict,
     comparison::{Finding, Findings, Problem, Scanned, Scope, compare, patiently},
-    output::{Output, plain},
+    output::{Output, counted, plain},
 };
 
-/// How many rows one command writes.
+/// The most rows in one write.
 const WRITES: usize = 250;
-/// How often to keep how far a rebuild has got.
+/// How often a rebuild stores its checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// The most rows that are listed of those whose id is no text.
+/// The most rows to list whose id is not a string.
 const MAX_STRAYS: u64 = 1_000;
 /// The word for rows without an order.
 const ORPHAN: &str = "orphan";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List every difference between the list and the truth; exit code 1 when there is one
+    /// List every difference between the list and the truth; exit code 1 if there is one
     ///
-    /// Changes nothing, and can run while orders are made: what is only on its way to the list, also for a projector that
-    /// is behind, is no difference.
+    /// Changes nothing and can run at any time: a change that is still on its way to the list, even behind a slow
+    /// projector, does not count.
     Verify(Which),
-    /// Make the list say what the truth says, in place and while everything runs
+    /// Rebuild the list from the truth, in place and while everything runs
     ///
-    /// Rows that are missing, behind or wrong are written anew from `orders_write`, and rows without an order removed;
-    /// a row is never set back, and readers see no gap. Sockets hear nothing of it; what they have still to hear of, because
-    /// the projector is behind, is left to the projector. A run that was cut short goes on where it ended. What it cannot
-    /// mend is listed: exit code 1.
+    /// Writes rows that are missing, behind or wrong from `orders_write`, and removes rows without an order. A row never
+    /// goes back to an older version, and readers see no gap. Sockets get no events for these rows; changes that are still
+    /// on their way are left to the projector. An interrupted run resumes where it stopped. Rows that cannot be repaired
+    /// are listed: exit code 1.
     Rebuild {
         #[command(flatten)]
         which: Which,
-        /// Begin at the start, whatever an earlier run has done
+        /// Start from the beginning, even if an earlier run was interrupted
         #[arg(long)]
         from_start: bool,
     },
@@ -53,19 +53,19 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Which {
-    /// Only the orders and rows of this tenant
+    /// Only this tenant's orders and rows
     #[arg(long)]
     tenant: Option<TenantId>,
-    /// How long a difference must stay to be one
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    settle: Duration,
+    /// How long a difference must last to count
+    #[arg(long, alias = "settle", default_value = "5s", value_parser = humantime::parse_duration)]
+    lasting: Duration,
 }
 
 impl Which {
     fn scope(&self, after: String) -> Scope {
         Scope {
             tenant: self.tenant.clone(),
-            settle: self.settle,
+            lasting: self.lasting,
             pending_before: None,
             after,
         }
@@ -79,7 +79,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Verdict> 
         .await
         .inspect_err(|error| {
             eprintln!(
-                "going on without NATS, so what is on its way after --settle counts: {error:#}"
+                "continuing without NATS, so changes still on their way after --lasting count: {error:#}"
             )
         })
         .ok();
@@ -112,14 +112,19 @@ async fn verify(
         for id in &strays {
             counts.add(ORPHAN, 1);
             context.output.line(
-                format_args!("{id}: the row has no order, and an id that none can have"),
+                format_args!("{id}: the row has no order, and its id is no order's"),
                 &json!({ "difference": ORPHAN, "orderId": id }),
             );
         }
     }
     let total = counts.total();
     context.output.line(
-        format_args!("{}: {total} differences{}", Extent(scanned), List(&counts)),
+        format_args!(
+            "{}: {}{}",
+            Extent(scanned),
+            counted(total, "difference"),
+            List(&counts)
+        ),
         &json!({
             "orders": scanned.orders, "rows": scanned.rows, "onTheirWay": scanned.on_their_way,
             "complete": scanned.complete,
@@ -160,7 +165,7 @@ async fn rebuild(
     let earlier = earlier.filter(|_| !from_start);
     if let Some(Checkpoint { reached, at, .. }) = &earlier {
         context.output.line(
-            format_args!("going on after {reached}, which an earlier run reached at {at}; --from-start begins anew"),
+            format_args!("resuming after {reached}, which an earlier run reached at {at}; pass --from-start to start over"),
             &json!({ "goingOnAfter": reached, "reachedAt": at }),
         );
     }
@@ -170,7 +175,7 @@ async fn rebuild(
         work,
         mended: Counts::default(),
         left: Counts::default(),
-        kept: Instant::now(),
+        stored: Instant::now(),
     };
     let after = earlier.map_or_else(String::new, |checkpoint| checkpoint.reached);
     let scope = which.scope(after);
@@ -191,7 +196,7 @@ async fn rebuild(
     }
     context.output.line(
         format_args!(
-            "{}: mended {}{}; left {}{}",
+            "{}: repaired {}{}; left {}{}",
             Extent(scanned),
             mended.total(),
             List(&mended),
@@ -213,8 +218,8 @@ struct Rebuild<'a> {
     work: String,
     mended: Counts,
     left: Counts,
-    /// When the checkpoint was kept.
-    kept: Instant,
+    /// When the last checkpoint was stored.
+    stored: Instant,
 }
 
 impl Findings for Rebuild<'_> {
@@ -226,7 +231,7 @@ impl Findings for Rebuild<'_> {
                 (Problem::Row(Difference::Behind(_) | Difference::Values(_)), Some(order))
                 | (Problem::UnreadableRow(_), Some(order)) => wrong.push(order),
                 (Problem::Orphan(orphan), _) => orphans.push(orphan.clone()),
-                // A row is never set back, and an order that cannot be read says nothing.
+                // A row never goes back to an older version, and an unreadable order says nothing about its row.
                 _ => {
                     self.left.add(finding.kind(), 1);
                     finding.show(self.output);
@@ -239,21 +244,21 @@ impl Findings for Rebuild<'_> {
     }
 
     async fn reached(&mut self, reached: &str) -> Result<()> {
-        if self.kept.elapsed() >= CHECKPOINT_EVERY {
+        if self.stored.elapsed() >= CHECKPOINT_EVERY {
             let checkpoint = Checkpoint {
                 work: self.work.clone(),
                 reached: reached.to_owned(),
                 at: Timestamp::now(),
             };
             patiently(async || self.store.checkpoints().save(&checkpoint).await).await?;
-            self.kept = Instant::now();
+            self.stored = Instant::now();
         }
         Ok(())
     }
 }
 
 impl Rebuild<'_> {
-    /// What a daemon wrote in the meantime is newer and stays.
+    /// Rows that a daemon has written meanwhile are newer and stay.
     async fn write(&self, missing: &[&Order], wrong: &[&Order], orphans: &[Orphan]) -> Result<()> {
         let rows = self.store.read_model();
         for orders in missing.chunks(WRITES) {
@@ -280,7 +285,7 @@ fn verdict(scanned: Scanned, found: bool) -> Verdict {
 }
 
 impl Finding {
-    /// The word for what is wrong.
+    /// The word for the problem.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.problem {
             Problem::Row(Difference::Missing) => "missing",
@@ -298,13 +303,13 @@ impl Finding {
         let version = self.order.as_ref().map_or(0, |order| order.version);
         let text = match &self.problem {
             Problem::Row(Difference::Missing) => {
-                format!("the order at version {version} has no row")
+                format!("the order, at version {version}, has no row")
             }
             Problem::Row(Difference::Behind(row)) => {
                 format!("the row is at version {row}, the order at {version}")
             }
             Problem::Row(Difference::Ahead(row)) => format!(
-                "the row is at version {row}, which the order at {version} never had; rebuild leaves it"
+                "the row is at version {row}, but the order only at {version}; rebuild leaves it"
             ),
             Problem::Row(Difference::Values(fields)) => {
                 let fields: Vec<_> = fields.iter().map(field_text).collect();
@@ -313,7 +318,7 @@ impl Finding {
             Problem::UnreadableRow(why) => format!("the row cannot be read: {why}"),
             Problem::UnreadableOrder(why) => format!("the order cannot be read: {why}"),
             Problem::Orphan(_) => "the row has no order".to_owned(),
-            Problem::Pending => "the order is pending for too long".to_owned(),
+            Problem::Pending => "the order has been PENDING for too long".to_owned(),
         };
         output.line(
             format_args!("{}: {}", plain(&self.id), plain(&text)),
@@ -352,7 +357,7 @@ fn field_value(FieldDifference { field, row, order }: &FieldDifference) -> Value
     json!({ "field": field, "row": row, "order": order })
 }
 
-/// How many of each kind.
+/// The number of problems of each kind.
 #[derive(Default)]
 pub(crate) struct Counts(pub(crate) BTreeMap<&'static str, u64>);
 
@@ -366,7 +371,7 @@ impl Counts {
     }
 }
 
-/// The kinds behind a total: ` (2 missing, 1 orphan)`.
+/// The kinds that make up a total: ` (2 missing, 1 orphan)`.
 pub(crate) struct List<'a>(pub(crate) &'a Counts);
 
 impl std::fmt::Display for List<'_> {
@@ -384,7 +389,7 @@ impl std::fmt::Display for List<'_> {
     }
 }
 
-/// How much was looked at.
+/// How much was compared.
 pub(crate) struct Extent(pub(crate) Scanned);
 
 impl std::fmt::Display for Extent {
@@ -396,13 +401,15 @@ impl std::fmt::Display for Extent {
             complete,
         } = self.0;
         let so_far = if complete { "" } else { "so far " };
-        write!(f, "{so_far}{orders} orders and {rows} rows")?;
+        write!(
+            f,
+            "{so_far}{} and {}",
+            counted(orders, "order"),
+            counted(rows, "row")
+        )?;
         match on_their_way {
             0 => Ok(()),
-            count => write!(
-                f,
-                ", {count} changes on their way to daemons that are behind"
-            ),
+            count => write!(f, ", {} still on the way", counted(count, "change")),
         }
     }
 }

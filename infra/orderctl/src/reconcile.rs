@@ -1,5 +1,5 @@
-//! `reconcile`: orders whose event, projection or payment never happened are told of again, so that every daemon that
-//! missed them, and the sockets, hear of them in the ordinary way. Nothing is written past the daemons.
+//! `reconcile`: publishes again the latest event of orders whose event, projection or payment was lost. The daemons and
+//! sockets that missed it then get it in the ordinary way; nothing is written behind the daemons' backs.
 
 use std::time::Duration;
 
@@ -16,54 +16,54 @@ use uuid::Uuid;
 use crate::{
     Context, Verdict,
     comparison::{Finding, Findings, Problem, Scope, compare, patiently},
-    output::confirmed,
+    output::{Answer, ask, counted},
     projection::{Counts, Extent, List},
 };
 
-/// The most orders that one run mends.
+/// The most orders that one run repairs.
 const MAX_LOST: usize = 100_000;
-/// How many orders are told of, or looked at, at a time.
+/// The number of orders to publish or check at a time.
 const BATCH: usize = 500;
-/// How long JetStream may take to store one batch.
-const STORED_WITHIN: Duration = Duration::from_secs(30);
-/// How often to look whether orders are mended.
+/// How long to wait for JetStream to store one batch.
+const STORE_DEADLINE: Duration = Duration::from_secs(30);
+/// How often to check whether orders are repaired.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Find and mend orders whose event, projection or payment never happened
+/// Find and repair orders whose event, projection or payment was lost
 ///
-/// Their latest event is published again, and the daemons do the rest. Safe to repeat: what an order has been through
-/// is not done twice. What waits for a daemon that is slow or away is not lost and is left to it. Exit code 1 when
-/// something is left to mend.
+/// Publishes their latest event again; the daemons do the rest. Safe to repeat: no order is paid or listed twice. An
+/// order that only waits for a slow or stopped daemon is not lost and is left to it. Exit code 1 if anything is left to
+/// repair.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only the orders of this tenant
+    /// Only this tenant's orders
     #[arg(long)]
     tenant: Option<TenantId>,
-    /// How long an order may be PENDING before its payment counts as lost
+    /// How long an order must have been PENDING for its payment to count as lost
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pending_for: Duration,
-    /// How long a row must be missing or behind to be lost
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    settle: Duration,
-    /// How long to wait until what was told again is mended
+    /// How long a row must have been missing or behind to count as lost
+    #[arg(long, alias = "settle", default_value = "5s", value_parser = humantime::parse_duration)]
+    lasting: Duration,
+    /// How long to wait for the daemons to repair the orders
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     wait: Duration,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// Only say what would be done
+    /// Only report what would be done
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 }
 
-/// What an order lacks.
+/// The step that an order lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Nobody heard that it was created: it is PENDING and has no row.
+    /// The event that it was created: the order is PENDING and has no row.
     Event,
-    /// It went on, and its row does not show it.
+    /// Its row is missing or behind.
     Projection,
-    /// It is listed and stays PENDING.
+    /// Its payment: it is listed and stays PENDING.
     Payment,
 }
 
@@ -78,25 +78,32 @@ impl Kind {
         }
     }
 
-    /// What was found, and what telling of it again does.
-    const fn explained(self) -> &'static str {
+    /// What is wrong with `count` orders, and the remedy.
+    fn explain(self, count: usize) -> String {
+        let (is, has) = if count == 1 {
+            ("order is", "order has")
+        } else {
+            ("orders are", "orders have")
+        };
         match self {
-            Self::Event => {
-                "are PENDING and not listed: `created` again lists them and has them paid"
-            }
-            Self::Projection => {
-                "are not listed as they are: `updated` again brings the list up to them"
-            }
-            Self::Payment => "are PENDING for too long: `created` again has them paid",
+            Self::Event => format!(
+                "{count} {is} PENDING and not listed; publishing `created` again lists and pays them"
+            ),
+            Self::Projection => format!(
+                "{count} {is} out of date in the list; publishing the latest event again updates it"
+            ),
+            Self::Payment => format!(
+                "{count} {has} been PENDING for too long; publishing `created` again pays them"
+            ),
         }
     }
 }
 
-/// An order to mend.
+/// An order to repair.
 struct Lost {
     id: String,
     kind: Kind,
-    /// Whether it is mended only when it is no longer PENDING.
+    /// Whether it is repaired only once it is no longer PENDING.
     overdue: bool,
 }
 
@@ -106,7 +113,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     let before = Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for));
     let scope = Scope {
         tenant: options.tenant,
-        settle: options.settle,
+        lasting: options.lasting,
         pending_before: before,
         after: String::new(),
     };
@@ -121,7 +128,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         return Ok(Verdict::Interrupted);
     }
     context.output.line(
-        format_args!("{}: {} orders to mend", Extent(scanned), lost.len()),
+        format_args!(
+            "{}: {} to repair",
+            Extent(scanned),
+            counted(lost.len() as u64, "order")
+        ),
         &json!({
             "orders": scanned.orders, "rows": scanned.rows, "onTheirWay": scanned.on_their_way, "complete": scanned.complete,
             "lost": lost.len(), "others": others.0,
@@ -130,20 +141,19 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     for (kind, count) in by_kind(&lost) {
         context
             .output
-            .remark(format_args!("  {count} {}", kind.explained()));
+            .remark(format_args!("  {}", kind.explain(count)));
     }
     if others.total() > 0 {
-        let hint = "for `projection verify` and `rebuild`";
         context.output.remark(format_args!(
-            "  {} other differences{}, {hint}",
-            others.total(),
+            "  {}{}; see `projection verify` and `projection rebuild`",
+            counted(others.total(), "other difference"),
             List(&others)
         ));
     }
     if !scanned.complete {
         context
             .output
-            .remark("  these are only the first; run it again for the others");
+            .remark("  these are only the first; run it again for the rest");
     }
     let is_all = scanned.complete && others.total() == 0;
     if lost.is_empty() {
@@ -156,15 +166,19 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     if options.dry_run {
         return Ok(Verdict::Found);
     }
-    let question = format!("tell of {} orders again", lost.len());
-    if !options.yes && !confirmed(&question, &context.stop).await? {
-        return Ok(Verdict::Interrupted);
+    let count = counted(lost.len() as u64, "order");
+    if !options.yes {
+        match ask(&format!("Publish events of {count} again"), &context.stop).await? {
+            Answer::Yes => {}
+            Answer::No => return Ok(Verdict::Found),
+            Answer::Interrupted => return Ok(Verdict::Interrupted),
+        }
     }
-    mend(context, &store, &bus, lost, options.wait, is_all).await
+    repair(context, &store, &bus, lost, options.wait, is_all).await
 }
 
-/// Tells of all of them again, waits until they are mended, and says what became of each kind.
-async fn mend(
+/// Publishes the events, waits until the orders are repaired, and reports the result of each kind.
+async fn repair(
     context: &Context,
     store: &Store,
     bus: &Operator,
@@ -172,13 +186,13 @@ async fn mend(
     wait: Duration,
     is_all: bool,
 ) -> Result<Verdict> {
-    tell(context, store, bus, &lost).await?;
+    publish_again(context, store, bus, &lost).await?;
     let found: Vec<_> = by_kind(&lost).collect();
     let open = open_after(context, store, lost, wait).await?;
     for Lost { id, kind, .. } in &open {
         let kind = kind.as_str();
         context.output.line(
-            format_args!("{id}: still without its {kind}"),
+            format_args!("{id}: still lacks its {kind}"),
             &json!({ "open": kind, "orderId": id }),
         );
     }
@@ -186,7 +200,7 @@ async fn mend(
         let open = open.iter().filter(|lost| lost.kind == kind).count();
         let (mended, kind) = (found - open, kind.as_str());
         context.output.line(
-            format_args!("{kind}: found {found}, mended {mended}, open {open}"),
+            format_args!("{kind}: found {found}, repaired {mended}, open {open}"),
             &json!({ "kind": kind, "found": found, "mended": mended, "open": open }),
         );
     }
@@ -207,7 +221,7 @@ fn by_kind(lost: &[Lost]) -> impl Iterator<Item = (Kind, usize)> {
 struct Search {
     before: Option<Timestamp>,
     lost: Vec<Lost>,
-    /// What telling again does not mend.
+    /// Problems that publishing again does not repair.
     others: Counts,
 }
 
@@ -246,8 +260,13 @@ impl Findings for Search {
 }
 
 /// Publishes the latest event of each order again, until the operator stops it.
-async fn tell(context: &Context, store: &Store, bus: &Operator, lost: &[Lost]) -> Result<()> {
-    let bar = context.output.progress("told again", lost.len() as u64);
+async fn publish_again(
+    context: &Context,
+    store: &Store,
+    bus: &Operator,
+    lost: &[Lost],
+) -> Result<()> {
+    let bar = context.output.progress("published", lost.len() as u64);
     for batch in lost.chunks(BATCH) {
         if context.stop.is_cancelled() {
             break;
@@ -258,16 +277,16 @@ async fn tell(context: &Context, store: &Store, bus: &Operator, lost: &[Lost]) -
             Message::of_event(&order.latest_event(), TraceContext::root(), None).on(Uuid::new_v4())
         };
         let events = orders.values().flatten().map(latest).collect();
-        timeout(STORED_WITHIN, bus.publish_until_stored(events))
+        timeout(STORE_DEADLINE, bus.publish_until_stored(events))
             .await
-            .context("JetStream does not store the events; run it again to go on")?;
+            .context("JetStream does not store the events; run it again to resume")?;
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-/// Those that are not mended when `wait` is over.
+/// The orders that are not repaired when `wait` is over.
 async fn open_after(
     context: &Context,
     store: &Store,
@@ -275,7 +294,7 @@ async fn open_after(
     wait: Duration,
 ) -> Result<Vec<Lost>> {
     let deadline = Instant::now() + wait;
-    let bar = context.output.progress("mended", lost.len() as u64);
+    let bar = context.output.progress("repaired", lost.len() as u64);
     let mut open = lost;
     loop {
         let before = open.len();

@@ -1,4 +1,4 @@
-//! `tap`: what happened to an order or a tenant, as one timeline over all streams.
+//! `tap`: shows the messages about an order or a tenant as one timeline over all streams.
 
 use std::{
     collections::HashSet,
@@ -27,17 +27,17 @@ use crate::{
 
 /// Follow one order or tenant across all streams
 ///
-/// First what the streams hold, in the order of time, then what comes, until Ctrl-C. A command stays in its stream only
-/// until it is done; of those that come only the passing is seen, so they have no sequence.
+/// Prints the stored messages in the order of time, then new ones as they arrive, until Ctrl-C. A command leaves its
+/// stream once it is handled, so new commands are only overheard and have no sequence.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The order, `ord_...`
     #[arg(required_unless_present = "tenant", value_name = "ORDER")]
     order: Option<OrderId>,
-    /// The tenant; together with an order it makes the search quick
+    /// The tenant; together with an order, it makes the search fast
     #[arg(long)]
     tenant: Option<TenantId>,
-    /// End after what the streams hold
+    /// End after the stored messages
     #[arg(long)]
     no_follow: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         order: options.order,
     };
     let mut timeline = Timeline::new(&context.output);
-    // Opened before the past is read, so that nothing comes between.
+    // Opened before the past is read, so that no command is missed in between.
     let commands = bus.passing(&ORDERS_COMMANDS, &filter).await?;
     let mut ends = Vec::new();
     for stream in &streams::ALL {
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     }
     if !options.no_follow {
         let follow = follow(&bus, &filter, &ends, commands, &mut timeline);
-        // The only way to end it, and so no interruption.
+        // Ctrl-C is the only way to end it, so it is no interruption.
         context.stop.run_until_cancelled(follow).await;
     }
     Ok(Verdict::Fine)
@@ -92,11 +92,11 @@ async fn follow(
     }
 }
 
-/// Prints what passes, and how long after the first.
+/// Prints messages, each with the time since the first.
 struct Timeline<'a> {
     output: &'a Output,
     first: Option<Timestamp>,
-    /// Commands shown as past, by `ce-id`: their passing may have been heard as well.
+    /// The `ce-id`s of stored commands that were printed: they may be overheard as well.
     commands: HashSet<String>,
 }
 
@@ -109,7 +109,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Merges the streams, each of which is in the order of time.
+    /// Prints the messages of all streams, each already in the order of time, in that order.
     async fn past<S>(&mut self, mut streams: Vec<Pin<Box<Peekable<S>>>>) -> Result<()>
     where
         S: Stream<Item = Result<Passage, Error>>,
@@ -119,7 +119,7 @@ impl<'a> Timeline<'a> {
             for (n, stream) in streams.iter_mut().enumerate() {
                 let time = match stream.as_mut().peek().await {
                     None => continue,
-                    // An error is taken out first.
+                    // An error comes first.
                     Some(Err(_)) => Timestamp::from_millis(0),
                     Some(Ok(passage)) => Some(passage.time),
                 };
