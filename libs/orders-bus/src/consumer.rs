@@ -33,10 +33,6 @@ use crate::{
 /// trips of another. Behind more, they gather, because large batches cost less.
 const BESIDE: usize = 8;
 
-/// How long a batch in hand may go on after the daemon was told to stop; with releasing messages and the last flush
-/// it stays below the time that a daemon has for all.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(1500);
-
 /// Reads one durable consumer in natural batches: whatever is there when a handler is free.
 ///
 /// One request for up to 512 messages stands all the time, and what comes while a batch is handled is the next batch.
@@ -73,9 +69,14 @@ impl Bus {
 }
 
 impl<T: Body> BatchConsumer<T> {
-    /// Lets `handler` handle every batch until `shutdown`. Then batches in hand have 1.5 s to finish; everything else
+    /// Lets `handler` handle every batch until `shutdown`. Then batches in hand have `work` to finish; everything else
     /// is given back to the server at once.
-    pub async fn for_each(self, shutdown: &CancellationToken, handler: &impl Handler<T>) {
+    pub async fn for_each(
+        self,
+        shutdown: &CancellationToken,
+        work: Duration,
+        handler: &impl Handler<T>,
+    ) {
         let ack_wait = self.declaration.ack_wait;
         let in_hand = watch::Sender::new(0);
         let batches = stream::unfold(self, async |mut consumer| {
@@ -88,7 +89,7 @@ impl<T: Body> BatchConsumer<T> {
             let mut parts = Parts::of(batch);
             let too_late = async {
                 shutdown.cancelled().await;
-                sleep(SHUTDOWN_DEADLINE).await;
+                sleep(work).await;
             };
             tokio::select! {
                 () = parts.handle(handler, ack_wait) => {}
@@ -136,6 +137,8 @@ impl<T: Body> BatchConsumer<T> {
                 shutdown.run_until_cancelled(self.puller.ask(room)).await;
             }
             let is_asking = self.puller.has_request();
+            let turn = self.schedule.turn().filter(|_| count == 0);
+            let wake = gathering.into_iter().chain(turn).min();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -153,7 +156,7 @@ impl<T: Body> BatchConsumer<T> {
                 // After the messages, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
                 () = self.origin.budget.has_room(), if !is_asking => {}
-                () = sleep_until(gathering.unwrap_or_else(Instant::now)), if gathering.is_some() => {}
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
     }
@@ -161,7 +164,7 @@ impl<T: Body> BatchConsumer<T> {
     /// What may be handled now, beside what is `in_hand`.
     async fn next_now(&mut self, in_hand: usize) -> Option<(Vec<Delivery<T>>, usize)> {
         loop {
-            match self.schedule.next(in_hand)? {
+            match self.schedule.next(Instant::now(), in_hand)? {
                 Next::Batch(batch) => {
                     let weight = batch.len();
                     let batch = batch.into_iter().map(|(_share, delivery)| delivery);
@@ -188,12 +191,13 @@ impl<T: Body> BatchConsumer<T> {
 
     /// Takes a message, and all that are there behind it.
     fn received(&mut self, message: jetstream::Message) {
+        let now = Instant::now();
         let mut next = Some(message);
         while let Some(message) = next {
             let share = self.origin.budget.take(message.length);
             if let Some(delivery) = read(message, &self.origin) {
                 let deliveries = delivery.deliveries();
-                self.schedule.push((share, delivery), deliveries);
+                self.schedule.push((share, delivery), deliveries, now);
             }
             next = self.puller.ready();
         }

@@ -46,7 +46,7 @@ pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// How long a readiness probe or the final flush may take.
+/// How long a readiness probe may take.
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 
 /// A connection to NATS. Cheap to clone; it reconnects for ever.
@@ -160,10 +160,10 @@ impl Bus {
         }
     }
 
-    /// Sends what is still buffered, acks above all; call it last. Waits at most a second.
-    pub async fn close(&self) {
+    /// Sends what is still buffered, acks above all, for as long as `limit`; call it last.
+    pub async fn close(&self, limit: Duration) {
         if self.is_connected()
-            && tokio::time::timeout(ROUND_TRIP, self.client.flush())
+            && tokio::time::timeout(limit, self.client.flush())
                 .await
                 .is_err()
         {

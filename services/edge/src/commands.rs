@@ -9,6 +9,7 @@ use orders_contracts::{
     Answer, Channel, CommandId, Metadata, OrderId, OrderRow, Reply, ReplyTo, Status, TenantId,
     Timestamp, TraceContext,
 };
+use orders_service::shutdown;
 use orders_store::ReadModel;
 use serde::Serialize;
 use tokio::{
@@ -21,7 +22,6 @@ use uuid::Uuid;
 
 use crate::{
     breaker::WriterBreaker,
-    deadlines::LAST_ACKS,
     inbox::{Inbox, Replies},
     listed::is_listed,
     problem::Problem,
@@ -162,7 +162,7 @@ impl Commands {
     /// Resolves when a shutdown leaves no time to wait for an ack.
     async fn too_late(&self) {
         self.shutdown.cancelled().await;
-        sleep(LAST_ACKS).await;
+        sleep(shutdown::LAST_ACKS).await;
     }
 }
 

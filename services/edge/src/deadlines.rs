@@ -9,5 +9,3 @@ pub(crate) const DECISION: Duration = Duration::from_secs(3);
 pub(crate) const SILENT: Duration = Duration::from_millis(100);
 /// For lists to show what the writer decided, from the decision.
 pub(crate) const LISTED: Duration = Duration::from_millis(500);
-/// For the ack of a command that is being published, from the begin of a shutdown.
-pub(crate) const LAST_ACKS: Duration = Duration::from_secs(1);

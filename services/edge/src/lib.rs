@@ -32,7 +32,7 @@ use axum::{
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{http_header, streams};
 use orders_http::observe;
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::Store;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -87,7 +87,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         daemon.shutdown.cancelled().await;
     }
     daemon.drained.cancelled().await;
-    bus.close().await;
+    bus.close(shutdown::FLUSH).await;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod project;
 
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{OrderEvent, streams};
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, ReadModel, Store};
 
 pub use crate::config::Config;
@@ -55,8 +55,10 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.ready();
 
     let projector = Projector { bus, rows };
-    events.for_each(&daemon.shutdown, &projector).await;
-    projector.bus.close().await;
+    events
+        .for_each(&daemon.shutdown, shutdown::WORK, &projector)
+        .await;
+    projector.bus.close(shutdown::FLUSH).await;
     Ok(())
 }
 

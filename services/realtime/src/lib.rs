@@ -23,7 +23,7 @@ mod sockets;
 use std::{sync::Arc, time::Duration};
 
 use orders_bus::{Bus, Error as BusError};
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use tokio_util::task::TaskTracker;
 
 pub use crate::config::Config;
@@ -69,6 +69,6 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.shutdown.run_until_cancelled(read).await;
     sessions.close();
     let _ = tokio::time::timeout(CLOSING_DEADLINE, sessions.wait()).await;
-    bus.close().await;
+    bus.close(shutdown::FLUSH).await;
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message};
 use orders_contracts::{OrderCommand, OrderEvent, OrderId, OrderPaid, Timestamp, streams};
 use orders_domain::Order;
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
@@ -66,14 +66,14 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let (commands, payments) = opened?;
     daemon.health.ready();
 
-    let shutdown = &daemon.shutdown;
+    let stop = &daemon.shutdown;
     let writer = Writer { bus, orders };
     tokio::join!(
-        commands.for_each(shutdown, &writer),
-        payments.for_each(shutdown, &writer),
-        shutdown.run_until_cancelled(writer.heal(&config.heal)),
+        commands.for_each(stop, shutdown::WORK, &writer),
+        payments.for_each(stop, shutdown::WORK, &writer),
+        stop.run_until_cancelled(writer.heal(&config.heal)),
     );
-    writer.bus.close().await;
+    writer.bus.close(shutdown::FLUSH).await;
     Ok(())
 }
 
