@@ -182,7 +182,10 @@ impl<T: Body> BatchConsumer<T> {
                         continue;
                     }
                     // Should it kill this daemon, it comes again after all that waits here.
+                    // The server has to know before that.
                     suspect.show_progress().await;
+                    let flushed = timeout(BEST_EFFORT, self.origin.bus.client.flush());
+                    let _ = flushed.await;
                     return Some((vec![suspect], BESIDE));
                 }
             }
