@@ -5,8 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, header};
 use orders_contracts::{
     OrderId, OrderList, OrderRef, OrderRow, ProblemDetails, TenantId, TraceContext,
-    header::TRACEPARENT,
-    http_header,
+    header::TRACEPARENT, http_header,
 };
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Serialize;
