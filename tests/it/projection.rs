@@ -484,7 +484,8 @@ async fn what_was_lost_is_told_again() {
     assert_eq!(said.last()["lost"], 4);
     let said = run(stack, &lost).await.expect(1);
     assert!(
-        said.errors.contains("pass --yes to answer \"Publish events of 4 orders again?\""),
+        said.errors
+            .contains("pass --yes to answer \"Publish events of 4 orders again?\""),
         "{}",
         said.errors
     );
@@ -566,9 +567,12 @@ async fn what_is_on_its_way_is_left_to_the_daemons() {
 
     // Without NATS only the list can be looked at.
     pipeline.stack.nats.kill().await;
-    let said = run(&pipeline.stack, &["projection", "verify", "--lasting", "0s"])
-        .await
-        .expect(0);
+    let said = run(
+        &pipeline.stack,
+        &["projection", "verify", "--lasting", "0s"],
+    )
+    .await
+    .expect(0);
     assert!(said.errors.contains("without NATS"), "{}", said.errors);
     run(&pipeline.stack, &lost).await.expect(1);
     pipeline.stack.clean_up().await;

@@ -297,18 +297,17 @@ impl NewOrderPage {
 
     /// The name of each faulty field, and its fault as a sentence.
     fn faults(&self) -> Vec<(&str, String)> {
-        let fault = |(name, rule): (&'_ String, &String)| {
+        let mut faults = Vec::new();
+        for (name, rule) in &self.errors {
             let label = self.label(name).unwrap_or_default();
-            match label.split_once(": ") {
+            let fault = match label.split_once(": ") {
                 _ if !is_about_kind(rule) => format!("{label} {rule}"),
                 Some((line, _)) => format!("{line}: enter {}", Self::enter(name)),
                 None => format!("Enter {}", Self::enter(name)),
-            }
-        };
-        let faults = self.errors.iter();
+            };
+            faults.push((name.as_str(), fault));
+        }
         faults
-            .map(|(name, rule)| (name.as_str(), fault((name, rule))))
-            .collect()
     }
 
     fn has_errors(&self) -> bool {
@@ -339,25 +338,14 @@ mod tests {
     #[test]
     fn faults_say_what_to_enter() {
         let mut page = NewOrderPage::new(NewOrder::blank("t-1".to_owned()));
-        for (name, rule, field, sentence) in [
-            (
-                "buyer/email",
-                "must be an email",
-                "Enter an e-mail address",
-                "Enter an e-mail address",
-            ),
-            (
-                "items/0/sku",
-                "should not be empty",
-                "Enter an article",
-                "Line 1: enter an article",
-            ),
-            (
-                "items/0/qty",
-                "must not be less than 1",
-                "must not be less than 1",
-                "Line 1: Quantity must not be less than 1",
-            ),
+        let email = "Enter an e-mail address";
+        let sku = ("Enter an article", "Line 1: enter an article");
+        let rule = "must not be less than 1";
+        let qty = (rule, "Line 1: Quantity must not be less than 1");
+        for (name, rule, (field, sentence)) in [
+            ("buyer/email", "must be an email", (email, email)),
+            ("items/0/sku", "should not be empty", sku),
+            ("items/0/qty", rule, qty),
         ] {
             page.errors = BTreeMap::from([(name.to_owned(), rule.to_owned())]);
             assert_eq!(page.error(name), field);
