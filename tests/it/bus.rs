@@ -387,7 +387,7 @@ async fn a_crash_loop_is_given_up_while_others_get_through() {
         .get_consumer::<jetstream::consumer::pull::Config>("writer")
         .await
         .unwrap();
-    for _ in 0..21 {
+    for _ in 0..30 {
         let mut batch = consumer.batch().max_messages(1).messages().await.unwrap();
         let message = batch.next().await.unwrap().unwrap();
         message

@@ -537,9 +537,9 @@ async fn drift_is_told_mended_and_refused() {
         .daemon("writer")
         .env("ORDERS_AUTO_MIGRATE", "false")
         .spawn();
-    eventually("it tries on", async || {
+    eventually("it retries", async || {
         let log = writer.log();
-        if log.contains("trying on") {
+        if log.contains("retrying") {
             Ok(())
         } else {
             Err(log)

@@ -69,6 +69,11 @@ async fn help_and_dump_config_tell_every_setting() {
                 "{part} in the help of {daemon}: {help}"
             );
         }
+        assert!(!help.contains("(undocumented)"), "{help}");
+        let (_, version, _) = ask(daemon, &["--version"], &[]).await;
+        let (number, commit) = version.trim().split_once(" (").expect("a commit");
+        assert_eq!(number, format!("{daemon} {}", env!("CARGO_PKG_VERSION")));
+        assert!(commit.len() > 6 && commit.ends_with(')'), "{version}");
         let secret = [
             ("NATS_URL", "nats://me:secret@example:4222"),
             ("MONGO_URL", "mongodb://me:secret@db/orders"),
@@ -154,7 +159,8 @@ async fn every_daemon_tells_its_health_and_metrics_and_stops_within_four_seconds
             .text()
             .await
             .unwrap();
-        assert!(metrics.contains("orders_build_info"), "{metrics}");
+        assert!(metrics.contains("orders_build_info{"), "{metrics}");
+        assert!(metrics.contains("commit=\""), "{metrics}");
         let start = Instant::now();
         let status = daemon.terminate().await;
         assert!(status.success(), "{status}: {}", daemon.log());

@@ -29,13 +29,14 @@ use crate::output::Output;
 /// How long to wait for a server's first answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const INTERRUPTED: u8 = 130;
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ORDERS_COMMIT"), ")");
 
 /// Checks and repairs a running orders pipeline.
 ///
 /// Exit codes: 0 nothing is wrong, or the work is done; 1 the command found something (differences, dead letters, a red
 /// check) or failed; 2 wrong usage; 130 interrupted, run it again to resume.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = VERSION, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     common: Common,

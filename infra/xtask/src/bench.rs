@@ -11,13 +11,14 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::{
-    INTERRUPTED, SUCCESS, database,
+    console::Console,
+    database,
+    exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
     ports::free,
     progress,
     stack::{self, Site},
-    supervisor::{Log, Supervisor, stop_in_order},
-    test::exit_code,
-    unless_interrupted, up,
+    supervisor::{Supervisor, stop_in_order},
+    up,
     workspace::Workspace,
 };
 
@@ -120,7 +121,7 @@ async fn start_database(
     workspace: &Workspace,
     folder: &Path,
 ) -> Result<(String, Vec<Vec<Supervisor>>)> {
-    let site = Site::temporary(folder, true, Log::new(["ferretdb"]));
+    let site = Site::temporary(folder, true, Console::new(["ferretdb"]));
     let [port] = free()?;
     let database = database::start(workspace, &site, port).await?;
     Ok((format!("mongodb://127.0.0.1:{port}"), database))

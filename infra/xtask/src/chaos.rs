@@ -1,4 +1,4 @@
-//! `chaos`: the pipeline under load while everything is broken on purpose, and a checker of its promises.
+//! `chaos`: breaks everything on purpose while the pipeline is under load, and checks its promises.
 
 use std::{
     ffi::OsString,
@@ -10,24 +10,26 @@ use clap::Args;
 use tokio::process::Command;
 
 use crate::{
-    INTERRUPTED, SUCCESS, database, ports, progress,
+    console::Console,
+    database,
+    exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
+    ports, progress,
     stack::{Site, temporary},
-    supervisor::{Log, Supervisor, stop_in_order},
-    test::exit_code,
-    tools, unless_interrupted, up,
+    supervisor::{Supervisor, stop_in_order},
+    tools, up,
     workspace::Workspace,
 };
 
 /// Break the running pipeline on purpose for some minutes, and check that it kept its promises
 ///
-/// At least two of each daemon, a real nats-server and database of their own, and toxiproxy between them all. The run is
-/// decided by the seed, which is printed. What happened is kept in target/chaos.
+/// Runs at least two of each daemon, a nats-server and a database of their own, and toxiproxy between them all. The
+/// seed decides the run and is printed. The report is kept in target/chaos.
 #[derive(Args)]
 pub(crate) struct Options {
     /// How long the load runs
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Decides what happens and when; a random one when not given
+    /// Decides the faults and their times; random when not given
     #[arg(long)]
     seed: Option<u64>,
     /// More arguments for the chaos program, such as `--help`
@@ -47,7 +49,7 @@ impl Options {
 }
 
 pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
-    // Where the database's processes are written down, so that they can be killed.
+    // Holds the records of the database's processes, by which they can be killed.
     let folder = temporary()?;
     let prepared = prepare(workspace, folder.path());
     let Some((port, database, tools)) = unless_interrupted(prepared).await? else {
@@ -91,8 +93,8 @@ async fn prepare(
     up::built(&mut build).await?;
     let site = Site {
         records: Some(folder.join("processes")),
-        // What was committed must survive the death of the database.
-        ..Site::temporary(folder, true, Log::new(["ferretdb"]))
+        // Committed data must survive the death of the database.
+        ..Site::temporary(folder, true, Console::new(["ferretdb"]))
     };
     let [port] = ports::free()?;
     let database = database::start(workspace, &site, port)

@@ -65,7 +65,7 @@ async fn start_mongod(program: &Path, site: &Site, port: u16) -> Result<Supervis
         ]);
     let mut server = launch.start()?;
     site.accepts("mongod", port, &mut server).await?;
-    let mut supervisor = Supervisor::new(site.log);
+    let mut supervisor = Supervisor::new(site.console);
     supervisor.keep(launch, server);
     Ok(supervisor)
 }
@@ -92,7 +92,7 @@ async fn start_ferretdb(
     ]);
     let mut server = launch.start()?;
     site.accepts("ferretdb", port, &mut server).await?;
-    let mut supervisor = Supervisor::new(site.log);
+    let mut supervisor = Supervisor::new(site.console);
     supervisor.keep(launch, server);
     Ok(supervisor)
 }
@@ -173,7 +173,7 @@ impl Postgres {
              SELECT cron.alter_job(jobid, active := false) FROM cron.job WHERE command LIKE '%build_index_concurrently%';"
         );
         progress::step("preparing the database", self.query(&sql)).await?;
-        let mut supervisor = Supervisor::new(site.log);
+        let mut supervisor = Supervisor::new(site.console);
         supervisor.keep(launch, server);
         Ok(supervisor)
     }

@@ -1,4 +1,4 @@
-//! `fuzz`: the decoders of outside input, fed by libFuzzer.
+//! `fuzz`: feeds the decoders of outside input by libFuzzer.
 
 use std::{fs, path::PathBuf};
 
@@ -8,16 +8,16 @@ use tokio::process::Command;
 
 use crate::{progress, tools, workspace::Workspace};
 
-/// Feed every decoder of outside input what libFuzzer makes up
+/// Fuzz every decoder of outside input with libFuzzer
 ///
-/// Each target begins with its corpus in tests/inputs and what earlier runs left in target/fuzz. The first input that
-/// breaks what tests/inputs promises is an error; put it into the corpus, which `cargo xtask test` reads too.
+/// Each target begins with its corpus in tests/inputs and the findings of earlier runs in target/fuzz. The first input
+/// that breaks a promise of tests/inputs is an error; add it to the corpus, which `cargo xtask test` reads too.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long each target runs
+    /// Seconds that each target runs
     #[arg(long, default_value_t = 600)]
     seconds: u32,
-    /// Only these targets
+    /// Run only these targets
     targets: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Fuzzer<'_> {
         Ok(names)
     }
 
-    /// What it comes upon goes to the first of the two corpora.
+    /// libFuzzer writes its findings to the first of the two corpora.
     async fn run(&self, target: &str, seconds: u32) -> Result<()> {
         let root = self.workspace.root();
         let work = root.join("target/fuzz");
@@ -69,7 +69,7 @@ impl Fuzzer<'_> {
             .arg("--fuzz-dir")
             .arg(root.join("tests/fuzz"));
         fuzz.arg("--target-dir").arg(&work);
-        // There is no unsafe code of ours to watch, and what libFuzzer needs of the compiler has no stable flag.
+        // We have no unsafe code to sanitize, and the coverage that libFuzzer needs has no stable flag.
         fuzz.args(["--sanitizer", "none"])
             .env("RUSTC_BOOTSTRAP", "1");
         fuzz.arg(target).arg(found).arg(self.corpora().join(target));

@@ -1,4 +1,4 @@
-//! `down` and `reset`: end what an earlier `up` left running.
+//! `down` and `reset`: stop whatever an earlier `up` left running.
 
 use std::{fs, io, path::PathBuf, time::Duration};
 
@@ -71,8 +71,8 @@ fn split(all: Vec<Recorded>) -> (Vec<Recorded>, Vec<Recorded>) {
         .partition(|process| process.name == SUPERVISOR)
 }
 
-async fn gone(processes: &[Recorded], patience: Duration) {
-    let deadline = Instant::now() + patience;
+async fn gone(processes: &[Recorded], limit: Duration) {
+    let deadline = Instant::now() + limit;
     while processes.iter().any(Recorded::runs) && Instant::now() < deadline {
         time::sleep(Duration::from_millis(50)).await;
     }

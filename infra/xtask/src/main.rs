@@ -6,7 +6,9 @@
 
 mod bench;
 mod chaos;
+mod console;
 mod database;
+mod exit;
 mod fuzz;
 mod leftovers;
 mod lint;
@@ -26,14 +28,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::workspace::Workspace;
+use crate::{
+    exit::{INTERRUPTED, SUCCESS, unless_interrupted},
+    workspace::Workspace,
+};
 
 /// Runs, tests and checks the orders pipeline on this machine, without Docker.
 ///
-/// What it needs and can get by itself (NATS, a database that speaks MongoDB's protocol, the tools of the tests) is
-/// fetched once, with progress shown, and kept in the user's cache folder.
+/// The servers and tools it needs (NATS, a database that speaks MongoDB's protocol, the tools of the tests) are fetched
+/// once, with progress shown, and kept in the user's cache folder.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
@@ -48,26 +52,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Options),
-    /// Stop what an `up` of this checkout left running
+    /// Stop whatever an `up` of this checkout left running
     ///
-    /// Also stops a running `up`. Processes are recorded below .orders/ and are stopped only if they still are the ones
-    /// that were started.
+    /// Also stops a running `up`. Processes are recorded below .orders/, and a record names a process by its start time
+    /// too: another one with the same id is left alone.
     Down,
     /// Stop everything, then remove the local data (.orders/)
     Reset,
     Test(test::Options),
-    /// Check formatting, clippy, the direction of dependencies, and that schemas/ is up to date
+    /// Check formatting, clippy, types, dependencies and their licences, and that schemas/ is up to date
     Lint,
     Bench(bench::Options),
     Chaos(chaos::Options),
     Fuzz(fuzz::Options),
-    /// Write schemas/ anew from the code
+    /// Generate schemas/ from the code
     Schemas,
 }
-
-/// Exit codes; the failure of a command is an error.
-const SUCCESS: u8 = 0;
-const INTERRUPTED: u8 = 130;
 
 // One thread: a child is told of its parent's death when the *thread* that started it ends.
 #[tokio::main(flavor = "current_thread")]
@@ -97,27 +97,4 @@ async fn run(command: Command) -> Result<u8> {
         Command::Schemas => unless_interrupted(schemas::write(&workspace)).await,
     };
     Ok(done?.map_or(INTERRUPTED, |()| SUCCESS))
-}
-
-/// What `work` makes, or nothing if the developer wants this to end before.
-async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    tokio::select! {
-        result = work => result.map(Some),
-        () = interrupted() => Ok(None),
-    }
-}
-
-/// Returns when the developer wants this to end.
-async fn interrupted() {
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::hangup()) => {}
-    }
 }

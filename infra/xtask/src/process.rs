@@ -1,4 +1,4 @@
-//! Child processes that never outlive us: each leads a process group of its own.
+//! Child processes that never outlive this one: each leads a process group of its own.
 
 use std::{
     ffi::OsString,
@@ -17,7 +17,7 @@ use tokio::{
     time,
 };
 
-use crate::{supervisor::Log, workspace::on_path};
+use crate::{console::Console, workspace::on_path};
 
 /// A child and whatever it starts; dropping it kills them.
 pub(crate) struct Group {
@@ -81,11 +81,11 @@ pub(crate) struct Launch {
     pub(crate) stop: Signal,
     pub(crate) user: User,
     pub(crate) output: Output,
-    /// Where running processes are written down, so that `down` can find them.
+    /// The folder of records of running processes, by which `down` finds them.
     pub(crate) records: Option<PathBuf>,
 }
 
-/// As whom a process runs.
+/// The user a process runs as.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum User {
     Same,
@@ -93,11 +93,11 @@ pub(crate) enum User {
     NotRoot,
 }
 
-/// What becomes of a process's output.
+/// The destination of a process's output.
 #[derive(Clone)]
 pub(crate) enum Output {
     File(PathBuf),
-    Lines(Log),
+    Lines(Console),
 }
 
 impl Launch {
@@ -125,7 +125,7 @@ impl Launch {
         self
     }
 
-    /// Starts it; with its output being taken care of.
+    /// Starts it, with its output on the way to where it belongs.
     pub(crate) fn start(&self) -> Result<Running> {
         let mut command = as_user(self.user, Some(self.stop), &self.program);
         command
@@ -144,9 +144,9 @@ impl Launch {
         }
         let mut group = Group::spawn(&mut command)
             .with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
-        if let Output::Lines(log) = self.output {
-            forward(group.child.stdout.take(), &self.name, log);
-            forward(group.child.stderr.take(), &self.name, log);
+        if let Output::Lines(console) = self.output {
+            forward(group.child.stdout.take(), &self.name, console);
+            forward(group.child.stderr.take(), &self.name, console);
         }
         let record = self
             .records
@@ -160,7 +160,7 @@ impl Launch {
     }
 }
 
-/// A program run as another user if need be, and, where `setpriv` exists (Linux), stopped when we die however that comes.
+/// A program run as another user if need be and, where `setpriv` exists (Linux), stopped when this one dies.
 pub(crate) fn as_user(user: User, on_death: Option<Signal>, program: &Path) -> Command {
     let drop_root = user == User::NotRoot && rustix::process::geteuid().is_root();
     let Some(setpriv) = on_path("setpriv") else {
@@ -186,7 +186,7 @@ pub(crate) fn as_user(user: User, on_death: Option<Signal>, program: &Path) -> C
     command
 }
 
-fn forward(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, name: &str, log: Log) {
+fn forward(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, name: &str, console: Console) {
     let Some(pipe) = pipe else { return };
     let name = name.to_owned();
     tokio::spawn(async move {
@@ -197,7 +197,7 @@ fn forward(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, name: &str, lo
             .await
             .is_ok_and(|read| read > 0)
         {
-            log.line(&name, String::from_utf8_lossy(&line).trim_end());
+            console.line(&name, String::from_utf8_lossy(&line).trim_end());
             line.clear();
         }
     });

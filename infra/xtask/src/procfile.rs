@@ -1,4 +1,4 @@
-//! The Procfile: which daemons there are and how they start.
+//! The Procfile: the daemons and how to start them.
 
 use std::{env, fs};
 
@@ -22,7 +22,7 @@ pub(crate) struct Daemon {
     own_port: Option<OwnPort>,
 }
 
-/// A port that a line sets itself, outside the steps: `PORT=${ORDERS_WEB_PORT:-3000}`.
+/// A port that a line sets itself, apart from the steps: `PORT=${ORDERS_WEB_PORT:-3000}`.
 struct OwnPort {
     variable: String,
     default: u16,
@@ -52,7 +52,7 @@ impl Daemon {
         parsed.with_context(|| format!("{}={port} is no port", own.variable))
     }
 
-    /// What sets its port.
+    /// The variable that sets its port.
     pub(crate) fn port_variable(&self) -> &str {
         self.own_port.as_ref().map_or("PORT", |own| &own.variable)
     }
@@ -80,7 +80,7 @@ pub(crate) fn start(
         Some(given.1.clone())
     });
     let public_url = public_url.filter(|url| !url.is_empty());
-    // What the developer set comes later and wins.
+    // The developer's own settings come later and win.
     let places = places(daemons, ports, public_url.as_deref());
     let mut env: Vec<(String, String)> = places
         .into_iter()
@@ -89,7 +89,7 @@ pub(crate) fn start(
         .chain(env.iter().cloned())
         .collect();
     env.push(("ORDERS_PROFILE".into(), profile.into()));
-    let mut supervisor = Supervisor::new(site.log);
+    let mut supervisor = Supervisor::new(site.console);
     for (daemon, port) in daemons.iter().zip(ports) {
         let mut launch = Launch::new(&daemon.name, "sh", workspace.root(), output(&daemon.name));
         launch = launch.args(["-c", &daemon.command]);
@@ -108,7 +108,7 @@ pub(crate) fn start(
     Ok(supervisor)
 }
 
-/// Where the daemons find each other, and browsers them; `public_url` is where the edge says that it is.
+/// The URLs by which daemons find each other and browsers find them; `public_url` is the setting of the edge.
 fn places(
     daemons: &[Daemon],
     ports: &[u16],

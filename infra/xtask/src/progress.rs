@@ -1,4 +1,4 @@
-//! What takes longer than two seconds shows that it goes on.
+//! Progress of steps that take longer than two seconds.
 
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -10,14 +10,14 @@ use tokio::{process::Command, time};
 
 use crate::process::Group;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const SILENT_FOR: Duration = Duration::from_secs(2);
 
-/// Runs `work`, naming it with the seconds gone by while it takes long.
+/// Runs `work`; while it takes long, shows its name and the seconds gone by.
 pub(crate) async fn step<T>(what: &str, work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let live = stderr().is_terminal();
     let period = Duration::from_secs(if live { 1 } else { 10 });
-    let mut ticks = time::interval_at(time::Instant::now() + PATIENCE, period);
+    let mut ticks = time::interval_at(time::Instant::now() + SILENT_FOR, period);
     let mut shown = false;
     let mut work = std::pin::pin!(work);
     loop {
@@ -43,7 +43,7 @@ pub(crate) async fn step<T>(what: &str, work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Runs a program to its end as a [`step`]; what it prints is shown only when it fails.
+/// Runs a program to its end as a [`step`]; its output is shown only when it fails.
 pub(crate) async fn run(what: &str, command: &mut Command) -> Result<()> {
     use std::process::Stdio;
     command

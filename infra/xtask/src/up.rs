@@ -8,14 +8,17 @@ use rustix::process::{Signal, getpid};
 use tokio::process::Command;
 
 use crate::{
-    INTERRUPTED, SUCCESS, database, interrupted, leftovers,
+    console::Console,
+    database,
+    exit::{INTERRUPTED, SUCCESS, interrupted, unless_interrupted},
+    leftovers,
     ports::require_free,
     process::{Output, Record},
     procfile::{self, Daemon},
     progress,
     stack::{self, Given, Site, all_ready, redacted},
-    supervisor::{Log, Supervisor, stop_in_order},
-    tools, unless_interrupted,
+    supervisor::{Supervisor, stop_in_order},
+    tools,
     workspace::{Settings, Workspace},
 };
 
@@ -26,12 +29,12 @@ const MONGO_PORT: u16 = 27017;
 
 /// Start NATS, the database and the daemons, and show one log until Ctrl-C
 ///
-/// NATS_URL and MONGO_URL (from the environment or .env) name servers to use; without them, or when nothing answers
-/// there and they are local, `nats-server` and `mongod` from the PATH or programs of our own are started. A daemon that
-/// dies is started again. Data is kept in .orders/ until `cargo xtask reset`.
+/// NATS_URL and MONGO_URL (from the environment or .env) name the servers to use. Without them, or if they are local
+/// and do not answer, this starts `nats-server` and `mongod` from the PATH, or its own. It restarts a daemon that dies.
+/// Data is kept in .orders/ until `cargo xtask reset`.
 ///
-/// Ports: the daemons PORT (3001), and on in steps of 100 in the order of the Procfile, but web ORDERS_WEB_PORT (3000);
-/// NATS 4222 and 8222 (monitoring); MongoDB 27017.
+/// Ports: the first daemon of the Procfile takes PORT (3001), the others follow in steps of 100, except web, which
+/// takes ORDERS_WEB_PORT (3000). NATS takes 4222 and 8222 (monitoring), MongoDB 27017.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Build and run the daemons optimised
@@ -50,16 +53,16 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     }
     eprintln!("stopping (Ctrl-C again to stop at once)");
     tokio::select! {
-        () = stop_in_order(stack.layers) => eprintln!("stopped; `cargo xtask up` goes on where this ended"),
+        () = stop_in_order(stack.layers) => eprintln!("stopped; `cargo xtask up` continues with the same data"),
         () = interrupted() => {}
     }
     Ok(SUCCESS)
 }
 
-/// What `up` decided before it started anything.
+/// The decisions of `up` before it starts anything.
 struct Plan {
     daemons: Vec<Daemon>,
-    /// Of each daemon.
+    /// The port of each daemon.
     ports: Vec<u16>,
     nats: Option<Given>,
     mongo: Option<Given>,
@@ -87,7 +90,7 @@ impl Plan {
         })
     }
 
-    /// The port where we start NATS, unless there is one.
+    /// The port on which to start NATS, unless it runs already.
     fn nats_port(&self) -> Option<u16> {
         to_start(self.nats.as_ref(), NATS_PORT)
     }
@@ -143,7 +146,7 @@ impl Plan {
         self.daemons.iter().zip(self.ports.iter().copied())
     }
 
-    /// Where the daemon of that name is reached.
+    /// The URL of the daemon of that name.
     fn url(&self, name: &str) -> String {
         let mut listeners = self.listeners();
         let port = listeners.find(|(daemon, _)| daemon.name == name);
@@ -160,8 +163,8 @@ fn to_start(given: Option<&Given>, default_port: u16) -> Option<u16> {
 
 struct Stack {
     plan: Plan,
-    log: Log,
-    /// To be stopped one after the other: the daemons, then what they use.
+    console: Console,
+    /// Stopped one after the other: the daemons, then the servers they use.
     layers: Vec<Vec<Supervisor>>,
     _record: Record,
     _lock: File,
@@ -182,7 +185,7 @@ impl Stack {
             "another `cargo xtask up` runs in this checkout (cargo xtask down stops it)",
         )?;
 
-        let log = Log::new(
+        let console = Console::new(
             plan.daemons
                 .iter()
                 .map(|daemon| daemon.name.as_str())
@@ -194,11 +197,11 @@ impl Stack {
             data: workspace.data(),
             records: Some(records),
             durable: true,
-            log,
+            console,
         };
         let profile = if options.release { "release" } else { "debug" };
 
-        // What cannot be had should be known before the daemons are built.
+        // A missing server should be noticed before the daemons are built.
         if plan.nats_port().is_some() {
             stack::nats_server(workspace).await?;
         }
@@ -231,23 +234,23 @@ impl Stack {
             &plan.ports,
             profile,
             &env,
-            |_| Output::Lines(log),
+            |_| Output::Lines(console),
         )?;
         layers.insert(0, vec![daemons]);
         Ok(Self {
             plan,
-            log,
+            console,
             layers,
             _record: record,
             _lock: lock,
         })
     }
 
-    /// Says when all are ready, with something to try.
+    /// Waits until all are ready, then prints examples to try.
     async fn announce(&self) {
         all_ready(&self.plan.ports).await;
         let (edge, web) = (self.plan.url("edge"), self.plan.url("web"));
-        self.log.notice("up", "every daemon is ready; try:");
+        self.console.notice("up", "every daemon is ready; try:");
         println!(
             r#"
   {web}/orders   in a browser
@@ -261,7 +264,7 @@ impl Stack {
 }
 
 impl Plan {
-    /// Tells where everything listens.
+    /// Prints where everything listens.
     async fn introduce(&self, workspace: &Workspace) {
         let line = |name: &str, place: &str, note: &str| println!("  {name:18} {place:40} {note}");
         println!();
@@ -308,7 +311,7 @@ impl Plan {
     }
 }
 
-/// Only one `up` per checkout: it holds this lock, even if it should die without a word.
+/// Takes the lock that only one `up` of a checkout can hold; the kernel releases it however `up` ends.
 fn lock(workspace: &Workspace) -> Result<Option<File>> {
     fs::create_dir_all(workspace.data()).context("making .orders")?;
     let file = File::create(workspace.data().join("lock")).context("making .orders/lock")?;

@@ -1,4 +1,4 @@
-//! Where things are.
+//! The checkout, its settings, and the folders beside it.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ impl Workspace {
         self.root.join(".orders")
     }
 
-    /// Where cargo puts what it builds with `profile` (a folder name: `debug` or `release`).
+    /// The folder of the programs built with `profile` (a folder name: `debug` or `release`).
     pub(crate) fn binaries(&self, profile: &str) -> PathBuf {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         self.root.join(target).join(profile)
@@ -43,7 +43,7 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
-        // What `cargo run` tells about this package: build scripts that read it would run again, here and outside.
+        // `cargo run` sets these for this package; build scripts that read them would run again, here and outside.
         for (key, _) in env::vars_os() {
             let name = key.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -53,7 +53,7 @@ impl Workspace {
         cargo
     }
 
-    /// The `.env` file under the environment: what the shell sets, wins.
+    /// The settings of the `.env` file and, over them, the environment.
     pub(crate) fn settings(&self) -> Result<Settings> {
         let path = self.root.join(".env");
         let file = match fs::read_to_string(&path) {
@@ -78,7 +78,7 @@ impl Settings {
             .filter(|value| !value.is_empty())
     }
 
-    /// What a daemon gets beyond the environment it inherits.
+    /// The settings that a daemon does not inherit by the environment.
     pub(crate) fn file_only(&self) -> Vec<(String, String)> {
         self.file
             .iter()
@@ -103,7 +103,7 @@ fn parse_env(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// The folder outside all checkouts that keeps what was fetched and built.
+/// The folder of downloads and built tools, outside all checkouts.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -1,12 +1,11 @@
 //! Reading a durable consumer in natural batches.
 
 mod bisect;
-mod budget;
 mod gather;
 mod pull;
 mod schedule;
 
-use std::{error::Error as StdError, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use futures_util::{StreamExt, stream};
@@ -17,7 +16,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::budget::{Budget, Share};
 use self::{
     bisect::Parts,
     gather::{Gather, Pressure},
@@ -25,7 +23,8 @@ use self::{
     schedule::{Next, Schedule},
 };
 use crate::{
-    Bus, Delivery, Error, Reason,
+    Bus, Delivery, Error, Handler, Reason,
+    budget::Share,
     delivery::{Origin, read, release_all},
     publish::BEST_EFFORT,
 };
@@ -33,46 +32,6 @@ use crate::{
 /// While fewer messages are in hand, the next ones are handled beside them: at low rates none waits for the round
 /// trips of another. Behind more, they gather, because large batches cost less.
 const BESIDE: usize = 8;
-
-/// How long a batch in hand may go on after the daemon was told to stop; with releasing messages and the last flush
-/// it stays below the time that a daemon has for all.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(1500);
-
-/// Handles messages whose body is a `T`.
-pub trait Handler<T>: Sync {
-    /// Handles a batch: acks, postpones or gives up each of its messages. What is left unsettled comes again after the
-    /// ack wait.
-    ///
-    /// Any part of a batch may have been handled before, by anybody: a crash may have kept it from being acked.
-    fn handle(&self, batch: &[Delivery<T>]) -> impl Future<Output = Result<(), Failure>> + Send;
-}
-
-/// Why a handler did not get to the end of a batch. The consumer lets it handle the halves of what is left, until the
-/// message at fault is alone.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// It would fail again, always. Alone, the message becomes a dead letter.
-    #[error("{0}")]
-    Refused(#[source] Box<dyn StdError + Send + Sync>),
-    /// It may work later, or with another version of the daemon. Alone, the message is left to come again.
-    #[error("{0}")]
-    Later(#[source] Box<dyn StdError + Send + Sync>),
-    /// The handler panicked. Alone, the message becomes a dead letter at its third delivery.
-    #[error("{0}")]
-    Panicked(String),
-}
-
-impl Failure {
-    /// A [`Refused`](Self::Refused) with its cause.
-    pub fn refused(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Refused(cause.into())
-    }
-
-    /// A [`Later`](Self::Later) with its cause.
-    pub fn later(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Later(cause.into())
-    }
-}
 
 /// Reads one durable consumer in natural batches: whatever is there when a handler is free.
 ///
@@ -82,7 +41,7 @@ pub struct BatchConsumer<T> {
     declaration: Consumer,
     puller: Puller,
     schedule: Schedule<(Share, Delivery<T>)>,
-    origin: Origin,
+    origin: Arc<Origin>,
     signs_of_progress: Interval,
     gather: Gather,
     pressure: Pressure,
@@ -101,7 +60,7 @@ impl Bus {
             declaration: *declaration,
             puller: Puller::open(self, declaration).await?,
             schedule: Schedule::new(declaration.policy.alone_from, BESIDE),
-            origin: Origin::new(self, declaration.policy),
+            origin: Arc::new(Origin::new(self, declaration.policy)),
             signs_of_progress,
             gather: Gather::new(Instant::now()),
             pressure: Pressure::new(),
@@ -110,9 +69,14 @@ impl Bus {
 }
 
 impl<T: Body> BatchConsumer<T> {
-    /// Lets `handler` handle every batch until `shutdown`. Then batches in hand have 1.5 s to finish; everything else
+    /// Lets `handler` handle every batch until `shutdown`. Then batches in hand have `work` to finish; everything else
     /// is given back to the server at once.
-    pub async fn for_each(self, shutdown: &CancellationToken, handler: &impl Handler<T>) {
+    pub async fn for_each(
+        self,
+        shutdown: &CancellationToken,
+        work: Duration,
+        handler: &impl Handler<T>,
+    ) {
         let ack_wait = self.declaration.ack_wait;
         let in_hand = watch::Sender::new(0);
         let batches = stream::unfold(self, async |mut consumer| {
@@ -125,7 +89,7 @@ impl<T: Body> BatchConsumer<T> {
             let mut parts = Parts::of(batch);
             let too_late = async {
                 shutdown.cancelled().await;
-                sleep(SHUTDOWN_DEADLINE).await;
+                sleep(work).await;
             };
             tokio::select! {
                 () = parts.handle(handler, ack_wait) => {}
@@ -173,6 +137,8 @@ impl<T: Body> BatchConsumer<T> {
                 shutdown.run_until_cancelled(self.puller.ask(room)).await;
             }
             let is_asking = self.puller.has_request();
+            let turn = self.schedule.turn().filter(|_| count == 0);
+            let wake = gathering.into_iter().chain(turn).min();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -190,7 +156,7 @@ impl<T: Body> BatchConsumer<T> {
                 // After the messages, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
                 () = self.origin.budget.has_room(), if !is_asking => {}
-                () = sleep_until(gathering.unwrap_or_else(Instant::now)), if gathering.is_some() => {}
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
     }
@@ -198,7 +164,7 @@ impl<T: Body> BatchConsumer<T> {
     /// What may be handled now, beside what is `in_hand`.
     async fn next_now(&mut self, in_hand: usize) -> Option<(Vec<Delivery<T>>, usize)> {
         loop {
-            match self.schedule.next(in_hand)? {
+            match self.schedule.next(Instant::now(), in_hand)? {
                 Next::Batch(batch) => {
                     let weight = batch.len();
                     let batch = batch.into_iter().map(|(_share, delivery)| delivery);
@@ -216,7 +182,10 @@ impl<T: Body> BatchConsumer<T> {
                         continue;
                     }
                     // Should it kill this daemon, it comes again after all that waits here.
+                    // The server has to know before that.
                     suspect.show_progress().await;
+                    let flushed = timeout(BEST_EFFORT, self.origin.bus.client.flush());
+                    let _ = flushed.await;
                     return Some((vec![suspect], BESIDE));
                 }
             }
@@ -225,12 +194,13 @@ impl<T: Body> BatchConsumer<T> {
 
     /// Takes a message, and all that are there behind it.
     fn received(&mut self, message: jetstream::Message) {
+        let now = Instant::now();
         let mut next = Some(message);
         while let Some(message) = next {
             let share = self.origin.budget.take(message.length);
             if let Some(delivery) = read(message, &self.origin) {
                 let deliveries = delivery.deliveries();
-                self.schedule.push((share, delivery), deliveries);
+                self.schedule.push((share, delivery), deliveries, now);
             }
             next = self.puller.ready();
         }

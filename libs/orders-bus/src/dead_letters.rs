@@ -7,4 +7,4 @@ pub use admin::{
     DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress,
 };
 pub use write::Reason;
-pub(crate) use write::one_line;
+pub(crate) use write::{Original, one_line};

@@ -11,10 +11,9 @@ use std::{
 };
 
 use async_nats::{
-    HeaderMap, HeaderValue,
+    HeaderValue,
     jetstream::{self, AckKind, message::Acker},
 };
-use bytes::Bytes;
 use orders_contracts::{
     Body, Channel, Envelope, FieldError, Metadata, Refusal, Reply, ReplyTo, TenantId,
     streams::Policy,
@@ -22,18 +21,18 @@ use orders_contracts::{
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use crate::{Bus, Error, Reason, consumer::Budget, publish::BEST_EFFORT};
+use crate::{Bus, Error, Reason, budget::Budget, dead_letters::Original, publish::BEST_EFFORT};
 
 /// How recently others must have got through for a message to be given up as what kills its daemon.
 const RECENTLY: Duration = Duration::from_secs(10);
 
-/// Where messages come from: all that those of one consumer share. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Where messages come from: what those of one consumer share.
+#[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) bus: Bus,
     pub(crate) budget: Budget,
     policy: Policy,
-    last_ack: Arc<Mutex<Option<Instant>>>,
+    last_ack: Mutex<Option<Instant>>,
 }
 
 impl Origin {
@@ -42,7 +41,7 @@ impl Origin {
             bus: bus.clone(),
             budget: Budget::default(),
             policy,
-            last_ack: Arc::default(),
+            last_ack: Mutex::default(),
         }
     }
 
@@ -81,7 +80,7 @@ impl<T> Delivery<T> {
 
     /// Its stream and sequence: `ORDERS_EVENTS:17`. The same for each delivery of the same message.
     pub fn position(&self) -> &str {
-        &self.message.position
+        &self.message.original.position
     }
 
     /// Its sequence in its stream.
@@ -91,7 +90,7 @@ impl<T> Delivery<T> {
 
     /// How often it was delivered, this time included. The server forgets it when it is killed.
     pub(crate) fn deliveries(&self) -> u64 {
-        self.message.deliveries
+        self.message.original.deliveries
     }
 
     /// Done: the server forgets it. A lost ack leads to a redelivery.
@@ -154,29 +153,28 @@ pub async fn release_all<T>(deliveries: impl IntoIterator<Item = Delivery<T>>) {
 }
 
 /// A message as it came.
-pub(crate) struct Received {
-    pub(crate) subject: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) payload: Bytes,
-    pub(crate) position: String,
-    pub(crate) deliveries: u64,
+struct Received {
+    original: Original,
     sequence: u64,
     /// Of all of it, headers and subject included.
     size: usize,
     acker: Acker,
     is_settled: AtomicBool,
-    origin: Origin,
+    origin: Arc<Origin>,
 }
 
 impl fmt::Debug for Received {
     // Bodies hold personal data and stay out of the logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.subject, self.position)
+        write!(f, "{} at {}", self.original.subject, self.original.position)
     }
 }
 
 /// Reads a message; one that is malformed is refused, and becomes a dead letter in the background.
-pub(crate) fn read<T: Body>(message: jetstream::Message, origin: &Origin) -> Option<Delivery<T>> {
+pub(crate) fn read<T: Body>(
+    message: jetstream::Message,
+    origin: &Arc<Origin>,
+) -> Option<Delivery<T>> {
     let message = Arc::new(Received::of(message, origin));
     match message.read() {
         Ok((channel, tenant, metadata, body)) => Some(Delivery {
@@ -194,7 +192,7 @@ pub(crate) fn read<T: Body>(message: jetstream::Message, origin: &Origin) -> Opt
 }
 
 impl Received {
-    fn of(message: jetstream::Message, origin: &Origin) -> Self {
+    fn of(message: jetstream::Message, origin: &Arc<Origin>) -> Self {
         let (deliveries, sequence, position) =
             message.info().map_or((1, 0, String::new()), |info| {
                 (
@@ -207,20 +205,22 @@ impl Received {
         Self {
             size: message.length,
             acker,
-            subject: message.subject.to_string(),
-            headers: message.headers.unwrap_or_default(),
-            payload: message.payload,
+            original: Original {
+                subject: message.subject.to_string(),
+                headers: message.headers.unwrap_or_default(),
+                payload: message.payload,
+                position,
+                deliveries,
+            },
             sequence,
-            position,
-            deliveries,
             is_settled: AtomicBool::new(false),
-            origin: origin.clone(),
+            origin: Arc::clone(origin),
         }
     }
 
     fn read<T: Body>(&self) -> Result<(Channel, TenantId, Metadata, T), Vec<FieldError>> {
         let fault = |detail: String| vec![FieldError::of_message(detail)];
-        let (channel, tenant) = Channel::parse(&self.subject)
+        let (channel, tenant) = Channel::parse(&self.original.subject)
             .ok_or_else(|| fault("the subject names no message of this pipeline".to_owned()))?;
         let metadata = Metadata::parse(channel, |name| self.header(name))
             .map_err(|error| fault(error.to_string()))?;
@@ -230,15 +230,18 @@ impl Received {
             metadata: &metadata,
         };
         // A body that makes its decoder panic must not end the daemon.
-        let body = catch_unwind(AssertUnwindSafe(|| T::read(&self.payload, envelope)))
-            .unwrap_or_else(|_| Err(fault("the body cannot be read".to_owned())))?;
+        let body = catch_unwind(AssertUnwindSafe(|| {
+            T::read(&self.original.payload, envelope)
+        }))
+        .unwrap_or_else(|_| Err(fault("the body cannot be read".to_owned())))?;
         Ok((channel, tenant, metadata, body))
     }
 
     fn header(&self, name: &'static str) -> Option<&str> {
-        let found = self.headers.get(name).or_else(|| {
+        let found = self.original.headers.get(name).or_else(|| {
             // The server keeps the case of names; the CloudEvents binding has them case-insensitive.
-            self.headers
+            self.original
+                .headers
                 .iter()
                 .find(|(key, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name))
                 .and_then(|(_, values)| values.first())
@@ -251,7 +254,7 @@ impl Received {
             timeout(BEST_EFFORT, self.acker.ack_with(kind)).await,
             Ok(Ok(()))
         ) {
-            debug!("an ack of {} could not be sent", self.position);
+            debug!("an ack of {} could not be sent", self.original.position);
         }
     }
 
@@ -284,10 +287,10 @@ impl Received {
             if let Some((to, reply)) = reply {
                 bus.reply([(&to, reply)]).await;
             }
-            match bus.store_dead_letter(&self, reason, &cause).await {
+            match bus.store_dead_letter(&self.original, reason, &cause).await {
                 Ok(()) => {
                     self.settle(AckKind::Term).await;
-                    reason.given_up(&self.position, &cause);
+                    reason.given_up(&self.original.position, &cause);
                 }
                 Err(error) => self.keep(&error),
             }
@@ -297,6 +300,9 @@ impl Received {
 
     /// It comes again after the ack wait.
     fn keep(&self, error: &Error) {
-        warn!("cannot store a dead letter of {}: {error}", self.position);
+        warn!(
+            "cannot store a dead letter of {}: {error}",
+            self.original.position
+        );
     }
 }

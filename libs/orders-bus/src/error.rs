@@ -1,5 +1,7 @@
 use std::error::Error as StdError;
 
+use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
+
 use crate::Difference;
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -67,4 +69,9 @@ impl Error {
             cause: cause.into(),
         }
     }
+}
+
+/// Whether the server has no such stream.
+pub(crate) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }

@@ -10,7 +10,7 @@ use orders_contracts::{
     streams::{Consumer, Stream},
 };
 
-use crate::{Bus, Error, Operator, topology::is_not_found};
+use crate::{Bus, Error, Operator, error::is_not_found};
 
 /// The server that the bus is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,11 +12,14 @@
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
 //! an error of a pull never ends a consumer; a panic while a batch is handled never ends the daemon.
 
+mod budget;
 mod consumer;
 mod dead_letters;
 mod delivery;
+mod difference;
 mod error;
 mod feed;
+mod handler;
 mod history;
 mod inspect;
 mod publish;
@@ -27,22 +30,23 @@ use std::{ops::Deref, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
 use backon::{ExponentialBackoff, ExponentialBuilder};
-pub use consumer::{BatchConsumer, Failure, Handler};
+pub use consumer::BatchConsumer;
 pub use dead_letters::{
     DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
 };
 pub use delivery::{Delivery, release_all};
+pub use difference::Difference;
 pub use error::Error;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
+pub use handler::{Failure, Handler};
 pub use inspect::{ConsumerState, Server, StreamState};
 pub use publish::{ACK_DEADLINE, Message, PUBLISH_DEADLINE};
 pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
-pub use topology::Difference;
 use tracing::{info, warn};
 
-/// How long a readiness probe or the final flush may take.
+/// How long a readiness probe may take.
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 
 /// A connection to NATS. Cheap to clone; it reconnects for ever.
@@ -156,10 +160,10 @@ impl Bus {
         }
     }
 
-    /// Sends buffered messages, above all acks; call it last. Waits at most a second.
-    pub async fn close(&self) {
+    /// Sends buffered messages, above all acks, within `limit`; call it last.
+    pub async fn close(&self, limit: Duration) {
         if self.is_connected()
-            && tokio::time::timeout(ROUND_TRIP, self.client.flush())
+            && tokio::time::timeout(limit, self.client.flush())
                 .await
                 .is_err()
         {

@@ -1,33 +1,13 @@
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 
 use async_nats::jetstream::{
-    ErrorCode,
     consumer::{self, AckPolicy, pull},
-    context::GetStreamErrorKind,
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use orders_contracts::streams::{Consumer, Retention, Stream};
 use tracing::{info, warn};
 
-use crate::{Bus, Error, Operator};
-
-/// How the server differs from a declaration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
-    /// It has no such stream or consumer.
-    Missing,
-    /// These fields differ; each is named with the server's value and the declared one.
-    Fields(String),
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("is missing"),
-            Self::Fields(fields) => write!(f, "differs in {fields}"),
-        }
-    }
-}
+use crate::{Bus, Difference, Error, Operator, error::is_not_found};
 
 impl Bus {
     /// Makes the server's streams match their declarations, with `replicas` copies each.
@@ -268,10 +248,6 @@ fn consumer_config(consumer: &Consumer) -> pull::Config {
             .map_or_else(String::new, |channel| channel.of_all_tenants().to_string()),
         ..pull::Config::default()
     }
-}
-
-pub(crate) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
-    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// The fields in which the server differs from the declaration.

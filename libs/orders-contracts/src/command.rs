@@ -9,9 +9,9 @@ use crate::{
 /// The most lines one order can have.
 pub const MAX_ITEMS: usize = 1_000;
 
-/// What [`Node::string`] takes, for the schemas: no control characters.
+/// The texts that [`Node::string`] accepts, for the schemas: no control characters.
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// Printable, with a letter or a digit behind the last folder.
+/// Printable, with a letter or a digit after the last folder.
 const FILE_NAME: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[\p{L}\p{N}][^/\\\u0000-\u001f\u007f-\u009f]*$";
 
@@ -249,7 +249,7 @@ fn read_attachment(node: &Node<'_>) -> Option<Attachment> {
     })
 }
 
-/// A media type as RFC 9110 section 8.3.1 writes it; it is told back to the client as a header value.
+/// Reads a media type (RFC 9110 section 8.3.1), which clients get back as a header value.
 fn read_media_type(node: &Node<'_>) -> Option<String> {
     let text = node.string(255)?;
     let is_token = |part: &str| {
@@ -273,8 +273,8 @@ fn read_media_type(node: &Node<'_>) -> Option<String> {
     }
 }
 
-/// The last segment of a client's file name with only `[A-Za-z0-9._-]` and letters of any script kept as they are;
-/// everything else becomes `_`. `None` when nothing usable is left.
+/// The last segment of a client's file name. It keeps `.`, `_`, `-` and the letters and digits of any script; other
+/// characters become `_`. `None` if no letter or digit is left.
 fn safe_last_segment(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let safe: String = last

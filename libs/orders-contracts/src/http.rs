@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{OrderId, OrderRow, Timestamp};
+use crate::{OrderId, OrderRow, Status, Timestamp};
 
 /// The id of an order that is stored: the answer to `POST /api/orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +43,60 @@ pub enum TotalRelation {
     Gte,
 }
 
-/// Every error of the API: what NestJS sends (`statusCode`, `message`, `error`) and RFC 9457 problem details in one.
+/// The state of an order after a request: the answer to a cancel, and to a request that waits for the writer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(description = "The state of an order after the request.")]
+pub struct OrderState {
+    /// The order's id.
+    pub order_id: OrderId,
+    /// `CANCELLED`; or `ACCEPTED` when the request is stored and will be carried out later.
+    pub status: &'static str,
+}
+
+impl OrderState {
+    /// A request that is stored and will be carried out later.
+    pub fn accepted(order_id: OrderId) -> Self {
+        let status = "ACCEPTED";
+        Self { order_id, status }
+    }
+
+    /// An order that is cancelled.
+    pub fn cancelled(order_id: OrderId) -> Self {
+        let status = Status::Cancelled.as_str();
+        Self { order_id, status }
+    }
+}
+
+/// Where and how to upload a file: the answer to `POST /api/uploads/presign`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Presigned", description = "Where and how to upload a file.")]
+pub struct PresignedUpload {
+    /// Where to PUT the file.
+    pub url: String,
+    /// The key by which an order's attachment refers to the file.
+    pub storage_key: String,
+    /// How long the URL is valid.
+    pub expires_in_seconds: u32,
+    /// The headers to send with the file.
+    pub headers: BTreeMap<&'static str, String>,
+}
+
+/// A file that was received whole: the answer to the upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Received", description = "A file that was received whole.")]
+pub struct ReceivedUpload {
+    /// Always true.
+    pub ok: bool,
+    /// The key from the path.
+    pub storage_key: String,
+    /// The number of bytes received.
+    pub size: u64,
+}
+
+/// The body of every error: what NestJS sends (`statusCode`, `message`, `error`) and RFC 9457 problem details in one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Problem")]
@@ -52,7 +107,7 @@ pub struct ProblemDetails {
     pub message: Vec<String>,
     /// The name of the HTTP status.
     pub error: String,
-    /// What kind of problem it is, a URI; `about:blank` when the status says it all.
+    /// The kind of problem, a URI; `about:blank` when the status says it all.
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words, always the same for a `type`.

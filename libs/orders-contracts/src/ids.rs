@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not an id of the wanted kind. Its display is the rule that was broken, for the user to read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A text that is not a value of the wanted type. Displays the rule that it breaks, for the user to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidId(pub &'static str);
+pub struct Unparsable(pub &'static str);
 
 /// Whether `text` is one subject token of `[A-Za-z0-9_-]{1,max}`: safe in subjects, filters, rooms and paths.
 fn is_token(text: &str, max: usize) -> bool {
@@ -32,16 +32,16 @@ macro_rules! text_id {
         }
 
         impl TryFrom<String> for $name {
-            type Error = InvalidId;
-            fn try_from(text: String) -> Result<Self, InvalidId> {
+            type Error = Unparsable;
+            fn try_from(text: String) -> Result<Self, Unparsable> {
                 Self::check(&text)?;
                 Ok(Self(text))
             }
         }
 
         impl FromStr for $name {
-            type Err = InvalidId;
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
+            type Err = Unparsable;
+            fn from_str(text: &str) -> Result<Self, Unparsable> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -64,7 +64,7 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// A tenant: `[A-Za-z0-9_-]{1,64}`, the only client text that becomes part of subjects and rooms.
+    /// A tenant's id: `[A-Za-z0-9_-]{1,64}`, the only text of a client that becomes part of subjects and rooms.
     TenantId,
     json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
 );
@@ -78,49 +78,51 @@ text_id!(
 text_id!(
     /// The public id of an order: `ord_` and 26 characters of lower-case base32.
     ///
-    /// It is derived from (tenant, request id), so the same request has the same order id before, during and after
-    /// any outage, without a look-up.
+    /// It is derived from tenant and request id, so the same request has the same order id before, during and after
+    /// any outage, without a lookup.
     OrderId,
     json_schema!({ "type": "string", "pattern": "^ord_[a-z2-7]{26}$" })
 );
 
 text_id!(
-    /// One attempt at a command: `[A-Za-z0-9_-]{1,64}`; the edge makes a UUIDv7 for each HTTP request.
+    /// The id of one attempt at a command: `[A-Za-z0-9_-]{1,64}`; the edge makes a UUIDv7 for each HTTP request.
     CommandId,
     json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
 );
 
 text_id!(
-    /// Where the answer to a command goes: a core NATS subject under the edges' own inbox prefix.
+    /// The subject of the replies to a command: a core NATS subject under the edges' own inbox prefix.
     ///
-    /// A header can name nothing else, so no client can make a daemon publish to a subject of its choice.
+    /// A header can name no other subject, so no client can make a daemon publish to a subject of its choice.
     ReplyTo,
     json_schema!({ "type": "string", "pattern": "^_INBOX_edge\\.[A-Za-z0-9_-]{1,64}\\.[A-Za-z0-9_-]{1,64}$" })
 );
 
 impl TenantId {
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         is_token(text, 64)
             .then_some(())
-            .ok_or(InvalidId("must match /^[A-Za-z0-9_-]{1,64}$/"))
+            .ok_or(Unparsable("must match /^[A-Za-z0-9_-]{1,64}$/"))
     }
 }
 
 impl RequestId {
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         match text.chars().count() {
-            0 => Err(InvalidId("should not be empty")),
+            0 => Err(Unparsable("should not be empty")),
             1..=255 => Ok(()),
-            _ => Err(InvalidId("must be shorter than or equal to 255 characters")),
+            _ => Err(Unparsable(
+                "must be shorter than or equal to 255 characters",
+            )),
         }
     }
 }
 
 impl CommandId {
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         is_token(text, 64)
             .then_some(())
-            .ok_or(InvalidId("must match /^[A-Za-z0-9_-]{1,64}$/"))
+            .ok_or(Unparsable("must match /^[A-Za-z0-9_-]{1,64}$/"))
     }
 
     /// A fresh, time-ordered id.
@@ -130,25 +132,25 @@ impl CommandId {
 }
 
 impl OrderId {
-    /// Names the UUIDv5 space of order ids; changing it would change every id.
+    /// The UUIDv5 namespace of order ids; changing it would change every id.
     const NAMESPACE: Uuid = Uuid::from_u128(0x6f72_6465_7273_4070_8970_656c_696e_6531);
 
     /// The id of the order that `request` of `tenant` creates.
     pub fn derive(tenant: &TenantId, request: &RequestId) -> Self {
-        // A tenant id holds no '/', so the pair cannot be split in two ways.
+        // A tenant id has no '/', so different pairs have different names.
         let name = format!("{tenant}/{request}");
         let uuid = Uuid::new_v5(&Self::NAMESPACE, name.as_bytes());
         let text = data_encoding::BASE32_NOPAD.encode(uuid.as_bytes());
         Self(format!("ord_{}", text.to_ascii_lowercase()))
     }
 
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         text.strip_prefix("ord_")
             .is_some_and(|rest| {
                 rest.len() == 26 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
             })
             .then_some(())
-            .ok_or(InvalidId("must be an order id"))
+            .ok_or(Unparsable("must be an order id"))
     }
 }
 
@@ -156,23 +158,23 @@ impl ReplyTo {
     /// The prefix of every edge's reply subjects.
     pub const PREFIX: &str = "_INBOX_edge";
 
-    /// Where the edge instance `edge` awaits the answer to `command`.
+    /// The subject at which the edge instance `edge` awaits the replies to `command`.
     pub fn new(edge: Uuid, command: &CommandId) -> Self {
         Self(format!("{}.{}.{command}", Self::PREFIX, edge.simple()))
     }
 
-    /// The edge instance that awaits the answer, and the command that it is about.
+    /// The edge instance that awaits the reply, and the command that the reply is about.
     pub fn parts(&self) -> (&str, CommandId) {
         let (edge, command) = self.0.rsplit_once('.').unwrap_or_default();
         (edge, CommandId(command.to_owned()))
     }
 
-    /// The filter by which the edge instance `edge` reads all its answers.
+    /// The filter for all replies to the edge instance `edge`.
     pub fn filter(edge: Uuid) -> String {
         format!("{}.{}.*", Self::PREFIX, edge.simple())
     }
 
-    fn check(text: &str) -> Result<(), InvalidId> {
+    fn check(text: &str) -> Result<(), Unparsable> {
         let mut tokens = text.split('.');
         let valid = tokens.next() == Some(Self::PREFIX)
             && tokens.next().is_some_and(|token| is_token(token, 64))
@@ -180,7 +182,7 @@ impl ReplyTo {
             && tokens.next().is_none();
         valid
             .then_some(())
-            .ok_or(InvalidId("must be a reply subject of an edge"))
+            .ok_or(Unparsable("must be a reply subject of an edge"))
     }
 }
 

@@ -9,17 +9,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
 
-use crate::{InvalidId, Money};
+use crate::{Money, Unparsable};
 
-/// Reports stop here: a body of a thousand broken items needs no thousand lines.
+/// The most faults of a report: a body of a thousand broken items does not need a thousand lines.
 const MAX_ERRORS: usize = 50;
 
-/// One fault of an input: where it is and which rule it breaks.
+/// A fault of an input: its place, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// The fault as NestJS words it, with the dotted path: `items.0.qty must be an integer number`.
     pub message: String,
-    /// Where it is, as a JSON pointer in a URI fragment (RFC 6901 section 6): `#/items/0/qty`.
+    /// Its place, as a JSON pointer in a URI fragment (RFC 6901 section 6): `#/items/0/qty`.
     pub pointer: String,
     /// The rule alone: `must be an integer number`.
     pub detail: String,
@@ -31,7 +31,7 @@ impl FieldError {
         Path(path.iter().map(|&segment| segment.to_owned()).collect()).error(detail)
     }
 
-    /// A fault of the message as a whole, of its headers or its subject.
+    /// A fault of a whole message, of its headers or its subject.
     pub fn of_message(detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self {
@@ -41,13 +41,13 @@ impl FieldError {
         }
     }
 
-    /// A member `name` at the top that nobody knows.
+    /// An unknown member `name` at the top.
     pub fn unknown(name: &str) -> Self {
         Path(Vec::new()).unknown(name)
     }
 }
 
-/// Every fault that was found in an input; never empty.
+/// The faults of an input; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))]
 pub struct Invalid(pub Vec<FieldError>);
@@ -115,9 +115,9 @@ impl Path {
     }
 }
 
-/// Runs `read` over the JSON object in `bytes` and returns its value, or every fault it met.
+/// Runs `read` over the JSON object in `bytes` and returns its value, or every fault that it found.
 ///
-/// Members that `read` did not take are faults too.
+/// Members that `read` does not take are faults too.
 pub(crate) fn read_object<T>(
     bytes: &[u8],
     read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
@@ -147,9 +147,9 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The member `name`, which may be missing: what is asked of the node decides whether that is a fault.
+    /// Takes the member `name`, which may be missing: the reading of the node decides whether that is a fault.
     pub(crate) fn take(&mut self, name: &'static str) -> Node<'a> {
-        // An explicit null counts as missing, as class-validator's IsOptional has it.
+        // An explicit null counts as missing, as in class-validator's IsOptional.
         let raw = self.members.remove(name).filter(|raw| raw.get() != "null");
         Node {
             raw,
@@ -165,7 +165,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One value of the input and where it stands.
+/// A value of the input, with its path.
 pub(crate) struct Node<'a> {
     raw: Option<&'a RawValue>,
     path: Path,
@@ -259,10 +259,10 @@ impl<'a> Node<'a> {
     }
 
     /// A string that is a valid `T`.
-    pub(crate) fn id<T: FromStr<Err = InvalidId>>(&self) -> Option<T> {
+    pub(crate) fn id<T: FromStr<Err = Unparsable>>(&self) -> Option<T> {
         match self.text()?.parse() {
             Ok(id) => Some(id),
-            Err(InvalidId(rule)) => self.refuse(rule),
+            Err(Unparsable(rule)) => self.refuse(rule),
         }
     }
 
@@ -320,7 +320,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Whether `text` is an e-mail address as people use them: one `@`, a domain with a dot, no comments.
+/// Whether `text` is an everyday e-mail address: one `@`, a domain with a dot, no comments.
 pub fn is_email(text: &str) -> bool {
     let options = email_address::Options::default()
         .with_required_tld()
@@ -329,7 +329,7 @@ pub fn is_email(text: &str) -> bool {
     text.len() <= 254 && email_address::EmailAddress::parse_with_options(text, options).is_ok()
 }
 
-/// JavaScript has no integers of its own: `2.0` is one, up to 2^53.
+/// JavaScript has no integer type: `2.0` is an integer, up to 2^53.
 fn integer_from_float(raw: &str) -> Option<u64> {
     const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
     let value = raw.parse::<f64>().ok()?;
@@ -345,12 +345,12 @@ fn report(errors: &RefCell<Vec<FieldError>>, error: FieldError) {
     }
 }
 
-/// A client's member name made fit to be told back: no control characters, no endless text.
+/// A client's member name made safe to show: no control characters, bounded length.
 fn printable(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-/// The members of an object with their raw text; a name that comes twice is an error, not a silent choice.
+/// The members of an object with their raw text; a duplicate name is an error.
 struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

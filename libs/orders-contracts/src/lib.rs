@@ -1,25 +1,32 @@
 //! The contracts of the orders pipeline: everything that crosses a process boundary, and nothing else.
 //!
-//! * [`CreateOrder`] and [`CancelOrder`] are commands; they come into being only through their `parse`, so a value
-//!   of theirs is always valid, at the edge as in the writer.
-//! * [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`] are what the streams carry; [`Reply`] is what the edge is told.
+//! * [`CreateOrder`] and [`CancelOrder`] are commands; only their `parse` makes them, so every value is valid, in the
+//!   edge as in the writer.
+//! * The streams carry [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`]; the edge receives [`Reply`].
 //! * [`Body`] reads the body of a message and checks it against its [`Envelope`].
-//! * [`OrderList`], [`OrderRow`], [`OrderRef`] and [`ProblemDetails`] are what the HTTP API answers.
+//! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderRef`], [`OrderState`] and
+//!   [`ProblemDetails`], and names its headers in [`http_header`].
+//! * Socket.IO clients receive [`socket`] events and resume from an [`Offset`].
 //! * [`Metadata`] is the header part of every message: CloudEvents 1.0 (binary mode) and W3C trace context.
-//! * [`Subject`] can be built from typed ids only; [`streams`] declares streams and durable consumers.
+//! * [`Subject`] is built from typed ids only; [`streams`] declares streams and durable consumers.
 //!
 //! No I/O, no async, no driver types.
 
 mod body;
 mod command;
 mod event;
+mod filter;
 mod http;
+pub mod http_header;
 mod ids;
 mod input;
 mod metadata;
 mod money;
+mod offset;
+pub mod query;
 mod reply;
 mod row;
+pub mod socket;
 pub mod streams;
 mod subject;
 mod timestamp;
@@ -28,11 +35,15 @@ mod trace;
 pub use body::{Body, Envelope, OrderCommand};
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
-pub use http::{Fault, OrderList, OrderRef, ProblemDetails, TotalRelation};
-pub use ids::{CommandId, InvalidId, OrderId, ReplyTo, RequestId, TenantId};
+pub use http::{
+    Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,
+    TotalRelation,
+};
+pub use ids::{CommandId, OrderId, ReplyTo, RequestId, TenantId, Unparsable};
 pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, MetadataError, header};
 pub use money::{InvalidMoney, Money};
+pub use offset::Offset;
 pub use reply::{Answer, Refusal, Reply};
 pub use row::{AttachmentRef, OrderRow, Status};
 pub use subject::{Channel, Subject};

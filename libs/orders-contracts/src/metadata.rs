@@ -1,36 +1,36 @@
 use crate::{Channel, OrderId, ReplyTo, Timestamp, TraceContext};
 
-/// The names of the headers that the pipeline writes and reads.
+/// The names of the headers of messages.
 pub mod header {
     /// CloudEvents: the version of the specification, `1.0`.
     pub const SPEC_VERSION: &str = "ce-specversion";
     /// CloudEvents: the message's id.
     pub const ID: &str = "ce-id";
-    /// CloudEvents: the kind of message, see [`Channel::message_type`](crate::Channel::message_type).
+    /// CloudEvents: the kind of the message, see [`Channel::message_type`](crate::Channel::message_type).
     pub const TYPE: &str = "ce-type";
-    /// CloudEvents: the daemon it comes from, such as `/orders/writer`.
+    /// CloudEvents: the daemon that published it, such as `/orders/writer`.
     pub const SOURCE: &str = "ce-source";
     /// CloudEvents: the order's id.
     pub const SUBJECT: &str = "ce-subject";
-    /// CloudEvents: when it happened.
+    /// CloudEvents: the time of the change.
     pub const TIME: &str = "ce-time";
     /// CloudEvents: the media type of the body.
     pub const DATA_CONTENT_TYPE: &str = "ce-datacontenttype";
     /// W3C trace context of this hop.
     pub const TRACEPARENT: &str = "traceparent";
-    /// Where the edge awaits the answer, see [`ReplyTo`](crate::ReplyTo).
+    /// The subject at which the edge awaits the reply, see [`ReplyTo`](crate::ReplyTo).
     pub const REPLY_TO: &str = "Orders-Reply-To";
-    /// Dead letters: why the message was given up, a stable word such as `invalid`.
+    /// Dead letters: the reason, a stable word such as `invalid`.
     pub const REASON: &str = "Orders-Reason";
-    /// Dead letters: what was wrong, for people.
+    /// Dead letters: the error, for people.
     pub const ERROR: &str = "Orders-Error";
-    /// Dead letters: the subject the message had.
+    /// Dead letters: the subject of the message.
     pub const ORIGINAL_SUBJECT: &str = "Orders-Original-Subject";
-    /// Dead letters: the stream the message was in and its sequence there, `ORDERS_COMMANDS:17`.
+    /// Dead letters: the stream of the message and its sequence there, `ORDERS_COMMANDS:17`.
     pub const ORIGINAL_POSITION: &str = "Orders-Original-Position";
-    /// Dead letters: how often the message had been delivered.
+    /// Dead letters: the number of deliveries of the message.
     pub const DELIVERIES: &str = "Orders-Deliveries";
-    /// Dead letters: what of the message is missing because it did not fit; without it the dead letter is complete.
+    /// Dead letters: the parts of the message that did not fit; absent from a complete dead letter.
     pub const TRUNCATED: &str = "Orders-Truncated";
 }
 
@@ -38,17 +38,17 @@ pub mod header {
 /// subject of the edge that waits for the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
-    /// `ce-id`: the command's id, or `<order id>:<version>` of an event. The same message published again has the same.
+    /// `ce-id`: the command's id, or `<order id>:<version>` of an event. A message that is published again keeps its id.
     pub id: String,
     /// `ce-source`: `/orders/<daemon>`.
     pub source: String,
-    /// `ce-subject`: the order it is about.
+    /// `ce-subject`: the order's id.
     pub order_id: OrderId,
-    /// `ce-time`: when it happened.
+    /// `ce-time`: the time of the change.
     pub time: Timestamp,
     /// `traceparent`: the hop that published it.
     pub trace: TraceContext,
-    /// Who waits for the outcome; travels from the command to the event.
+    /// The edge that waits for the outcome; travels from the command to the event.
     pub reply_to: Option<ReplyTo>,
 }
 
@@ -81,10 +81,10 @@ impl Metadata {
         headers
     }
 
-    /// Reads the headers of a message that came on `channel`; `get` looks one up by its name.
+    /// Reads the headers of a message on `channel`; `get` looks up a header by its name.
     ///
-    /// A missing or malformed trace or reply subject is no fault: the message starts a trace of its own, and nobody
-    /// is answered.
+    /// A missing or malformed trace or reply subject is not an error: the message starts a new trace, and no edge gets
+    /// a reply.
     pub fn parse<'a>(
         channel: Channel,
         get: impl Fn(&'static str) -> Option<&'a str>,
@@ -131,7 +131,7 @@ impl Metadata {
         })
     }
 
-    /// The reply subject alone, for answering a message whose other headers are broken.
+    /// Reads the reply subject alone, to reply to a message whose other headers are broken.
     pub fn reply_to_of<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Option<ReplyTo> {
         get(header::REPLY_TO)?.parse().ok()
     }

@@ -5,14 +5,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An exact, non-negative decimal amount in the currency of the tenant.
+/// An exact, non-negative decimal amount in the tenant's currency.
 ///
 /// In JSON it is a number, read from its digits and never through a float: 2 x 49.99 is 99.98. Its serde
-/// implementations work with `serde_json` on text or bytes only, because they need the digits as written.
+/// implementations work only with `serde_json` on text or bytes, because they need the digits as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money(Decimal);
 
-/// A number that is not an amount. Its display is the rule that was broken.
+/// A number that is not an amount. Displays the rule that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMoney {
     /// Not a number at all.
@@ -30,7 +30,7 @@ pub enum InvalidMoney {
 }
 
 impl Money {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(Decimal::ZERO);
     /// The most decimal places a price can have.
     pub const MAX_DECIMALS: u32 = 6;
@@ -64,7 +64,7 @@ impl Money {
             Err(_) if !number.starts_with(|c: char| c.is_ascii_digit()) => {
                 Err(InvalidMoney::NotANumber)
             }
-            // A number with more digits than a decimal holds, before or behind the point.
+            // A number with more digits than a decimal holds, before or after the point.
             Err(_) if number.contains("e-") || number.contains("E-") => {
                 Err(InvalidMoney::TooPrecise)
             }

@@ -1,9 +1,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{InvalidId, Money, OrderId, Timestamp};
+use crate::{Money, OrderId, Timestamp, Unparsable};
 
-/// Where an order stands. PENDING becomes PAID or CANCELLED, and both are final.
+/// The status of an order. PENDING becomes PAID or CANCELLED, and both are final.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -29,12 +29,12 @@ impl Status {
 }
 
 impl std::str::FromStr for Status {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
+    type Err = Unparsable;
+    fn from_str(text: &str) -> Result<Self, Unparsable> {
         [Self::Pending, Self::Paid, Self::Cancelled]
             .into_iter()
             .find(|status| status.as_str() == text)
-            .ok_or(InvalidId(
+            .ok_or(Unparsable(
                 "must be one of the following values: PENDING, PAID, CANCELLED",
             ))
     }

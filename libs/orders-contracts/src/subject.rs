@@ -1,15 +1,14 @@
 use std::fmt;
 
-use crate::{
-    TenantId,
-    streams::{ORDERS_DLQ, Stream},
-};
+use crate::TenantId;
 
-/// A NATS subject of this pipeline. It can be made only from typed parts, so client text never becomes a subject.
+const DEAD_LETTERS: &str = "orders.dlq.";
+
+/// A NATS subject of this pipeline. Only typed parts make one, so a client's text never becomes a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject(String);
+pub struct Subject(pub(crate) String);
 
-/// What a subject without its tenant names: one kind of message.
+/// One kind of message: a subject without its tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// `orders.cmd.{tenant}.create`
@@ -77,7 +76,7 @@ impl Channel {
         Subject(format!("{prefix}*{suffix}"))
     }
 
-    /// Which channel and tenant a subject names; `None` when it is none of ours.
+    /// The channel and the tenant that `subject` names; `None` if it is not a subject of this pipeline.
     pub fn parse(subject: &str) -> Option<(Self, TenantId)> {
         Self::ALL.into_iter().find_map(|channel| {
             let (prefix, suffix) = channel.affixes();
@@ -93,25 +92,23 @@ impl Subject {
         Self(format!("orders.feed.{tenant}.*"))
     }
 
-    /// Where `daemon` puts a message that it gave up on: `orders.dlq.{daemon}.{tenant}`.
+    /// The subject of a message that `daemon` gave up on: `orders.dlq.{daemon}.{tenant}`.
     ///
-    /// Without a valid tenant the last token is `~`, which no tenant id can be.
+    /// Without a valid tenant the last token is `~`, which is not a tenant id.
     pub fn dead_letter(daemon: &'static str, tenant: Option<&TenantId>) -> Self {
-        Self(format!(
-            "orders.dlq.{daemon}.{}",
-            tenant.map_or("~", TenantId::as_str)
-        ))
+        let tenant = tenant.map_or("~", TenantId::as_str);
+        Self(format!("{DEAD_LETTERS}{daemon}.{tenant}"))
     }
 
-    /// The daemon and the tenant that the subject of a dead letter names; `None` for the tenant where it has none, or for
-    /// both where it is no dead letter's.
+    /// The daemon and the tenant that a dead letter's subject names. The tenant is `None` if the subject has none; the
+    /// whole is `None` if the subject is not a dead letter's.
     pub fn parse_dead_letter(subject: &str) -> Option<(&str, Option<TenantId>)> {
-        let rest = subject.strip_prefix(ORDERS_DLQ.subjects.trim_end_matches('>'))?;
+        let rest = subject.strip_prefix(DEAD_LETTERS)?;
         let (daemon, tenant) = rest.split_once('.').unwrap_or((rest, ""));
         Some((daemon, tenant.parse().ok()))
     }
 
-    /// Where it is written down that an operator did `action` to a message: `orders.audit.{tenant}.{action}`.
+    /// The subject that records an operator's `action` on a message: `orders.audit.{tenant}.{action}`.
     ///
     /// Without a valid tenant its token is `~`.
     pub fn audit(action: &'static str, tenant: Option<&TenantId>) -> Self {
@@ -119,16 +116,6 @@ impl Subject {
             "orders.audit.{}.{action}",
             tenant.map_or("~", TenantId::as_str)
         ))
-    }
-
-    /// The filter for all that `stream` holds of one tenant, or of all.
-    pub fn filter(stream: &Stream, tenant: Option<&TenantId>) -> Self {
-        let prefix = stream.subjects.trim_end_matches('>');
-        Self(match tenant {
-            None => stream.subjects.to_owned(),
-            Some(tenant) if *stream == ORDERS_DLQ => format!("{prefix}*.{tenant}"),
-            Some(tenant) => format!("{prefix}{tenant}.*"),
-        })
     }
 
     /// The subject as text.
@@ -148,17 +135,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_and_dead_letters_name_the_tenant() {
-        let tenant: TenantId = "t-1".parse().unwrap();
-        for (stream, filter) in [
-            (crate::streams::ORDERS_EVENTS, "orders.evt.t-1.*"),
-            (crate::streams::PAYMENTS, "payments.evt.t-1.*"),
-            (ORDERS_DLQ, "orders.dlq.*.t-1"),
-        ] {
-            assert_eq!(Subject::filter(&stream, Some(&tenant)).as_str(), filter);
-            assert_eq!(Subject::filter(&stream, None).as_str(), stream.subjects);
-        }
-        for tenant in [Some(tenant), None] {
+    fn the_subject_of_a_dead_letter_names_daemon_and_tenant() {
+        for tenant in ["t-1".parse().ok(), None] {
             let subject = Subject::dead_letter("writer", tenant.as_ref());
             let parsed = Subject::parse_dead_letter(subject.as_str());
             assert_eq!(parsed, Some(("writer", tenant)));

@@ -4,9 +4,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::InvalidId;
+use crate::Unparsable;
 
-/// The years 0000 to 9999: what RFC 3339 can write. A text's offset may lead out of them.
+/// The years 0000 to 9999, which RFC 3339 can write. A text's offset may lead out of them.
 const WRITABLE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// A moment in UTC with millisecond precision, the precision of the store.
@@ -16,7 +16,7 @@ const WRITABLE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The clock's now.
+    /// The current time.
     pub fn now() -> Self {
         Self(Utc::now().timestamp_millis())
     }
@@ -51,14 +51,14 @@ impl fmt::Display for Timestamp {
 }
 
 impl FromStr for Timestamp {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
+    type Err = Unparsable;
+    fn from_str(text: &str) -> Result<Self, Unparsable> {
         let moment = DateTime::parse_from_rfc3339(text).ok();
         moment
             .map(|moment| moment.timestamp_millis())
             .filter(|millis| WRITABLE.contains(millis))
             .map(Self)
-            .ok_or(InvalidId("must be an RFC 3339 date and time"))
+            .ok_or(Unparsable("must be an RFC 3339 date and time"))
     }
 }
 

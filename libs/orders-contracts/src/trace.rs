@@ -2,9 +2,9 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-use crate::InvalidId;
+use crate::Unparsable;
 
-/// A W3C trace context (`traceparent`, version 00): which trace a message belongs to, and the span that sent it.
+/// A W3C trace context (`traceparent`, version 00): the trace that a message belongs to, and the span that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace: u128,
@@ -13,8 +13,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The start of a new trace. It is not sampled, because nobody here records it, and because nats-server takes apart all
-    /// headers of each message of one that is.
+    /// Starts a new trace. It is not sampled, because nobody records it, and because nats-server parses all headers of
+    /// every message of a sampled trace.
     pub fn root() -> Self {
         Self {
             trace: Uuid::new_v4().as_u128(),
@@ -53,17 +53,17 @@ impl fmt::Display for TraceContext {
 }
 
 impl FromStr for TraceContext {
-    type Err = InvalidId;
+    type Err = Unparsable;
 
     /// Reads a `traceparent`; as the standard asks, an unknown later version is read as version 00.
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = InvalidId("must be a W3C traceparent");
+    fn from_str(text: &str) -> Result<Self, Unparsable> {
+        let invalid = Unparsable("must be a W3C traceparent");
         let hex = |part: Option<&str>, digits: usize| {
             part.filter(|p| {
                 p.len() == digits && p.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             })
             .and_then(|p| u128::from_str_radix(p, 16).ok())
-            .ok_or_else(|| invalid.clone())
+            .ok_or(invalid)
         };
         let mut parts = text.split('-');
         let version = hex(parts.next(), 2)?;

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use orders_contracts::{AttachmentRef, OrderEvent, OrderId, OrderRow, TenantId};
+use orders_contracts::{AttachmentRef, OrderEvent, OrderId, OrderRow, Status, TenantId};
 
 use crate::Order;
 
@@ -44,6 +44,35 @@ pub fn newest<'a>(
             .or_insert(event);
     }
     newest
+}
+
+/// What an event changes in the row of an order that is listed already. Everything else in a row is as the order was
+/// created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// The version of the row from then on.
+    pub version: u32,
+    /// The status of the order from then on.
+    pub status: Status,
+}
+
+impl Change {
+    /// The change that `event` makes.
+    pub fn of(event: &OrderEvent) -> Self {
+        // Without `..`: a new field either changes or never does.
+        let OrderRow {
+            status,
+            order_id: _,
+            created_at: _,
+            buyer_email: _,
+            total: _,
+            attachment: _,
+        } = event.order;
+        Self {
+            version: event.version,
+            status,
+        }
+    }
 }
 
 /// A row as the read model has it.

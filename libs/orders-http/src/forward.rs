@@ -18,16 +18,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a connection to a service waits for its next request: less than the service itself waits, which would
-/// close it under a request.
+/// How long an idle connection to a service is kept. The service keeps it for longer, so it does not close the connection
+/// under a request.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a client may take nothing of what is sent to it.
+/// How long a client may take nothing of the data that is sent to it.
 const STALLED: Duration = Duration::from_secs(10);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The headers of one connection, which a proxy does not pass on (RFC 9110 section 7.6.1).
+/// The headers of one connection, which are not forwarded (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -38,7 +38,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Passes requests on to other services, byte for byte: plain requests as such, WebSockets as a tunnel.
+/// Forwards requests to other services, byte for byte, and WebSockets through a tunnel.
 ///
 /// It adds `X-Forwarded-For` and `X-Forwarded-Host`, and the `traceparent` of [`observe`](crate::observe).
 #[derive(Debug, Clone)]
@@ -47,22 +47,22 @@ pub struct Forward {
     shutdown: CancellationToken,
 }
 
-/// Why a request that was to be passed on has no answer.
+/// Why a forwarded request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unanswered {
-    /// Its path is no path.
+    /// The path of the request is not valid.
     #[error("the path is not valid")]
     Path,
     /// The other service does not answer.
     #[error("the service does not answer")]
     Silence,
-    /// This service is about to stop.
+    /// This service is shutting down.
     #[error("shutting down")]
     Shutdown,
 }
 
 impl Forward {
-    /// `shutdown` closes the tunnels and gives up what is not yet answered.
+    /// `shutdown` closes the tunnels and gives up on unanswered requests.
     #[must_use]
     pub fn new(shutdown: CancellationToken) -> Self {
         let mut connector = HttpConnector::new();
@@ -76,10 +76,10 @@ impl Forward {
         }
     }
 
-    /// Passes a request of `peer` on to `origin`, as in `http://localhost:3001`, and its answer back.
+    /// Forwards a request of `peer` to `origin`, such as `http://localhost:3001`, and the response back.
     ///
     /// # Errors
-    /// When there is no answer to pass back. An answer of whatever status is no error.
+    /// If the service does not answer. A response of any status is not an error.
     pub async fn send(
         &self,
         origin: &str,
@@ -147,7 +147,7 @@ async fn tunnel(client: OnUpgrade, server: OnUpgrade) {
         Ok(both) => both,
         Err(error) => return debug!("a tunnel was not opened: {error}"),
     };
-    // A client that has stopped reading would hold its tunnel for ever.
+    // A client that has stopped reading would keep its tunnel open for ever.
     let mut client = TimeoutStream::new(TokioIo::new(client));
     client.set_write_timeout(Some(STALLED));
     let (mut from_client, mut to_client) = split(Box::pin(client));
@@ -161,7 +161,7 @@ async fn tunnel(client: OnUpgrade, server: OnUpgrade) {
     }
 }
 
-/// The address of the client that a request of `peer` came from, through whatever proxies.
+/// The address of the client behind a request of `peer`, through any number of proxies.
 #[must_use]
 pub fn client_address(headers: &HeaderMap, peer: IpAddr) -> String {
     let addresses = forwarded_for(headers, peer);
@@ -169,7 +169,7 @@ pub fn client_address(headers: &HeaderMap, peer: IpAddr) -> String {
     first.trim().to_owned()
 }
 
-/// The addresses the request came through so far, the client's first.
+/// The addresses that the request came through, the client's first.
 fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> String {
     let values = headers
         .get_all(FORWARDED_FOR)

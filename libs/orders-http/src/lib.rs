@@ -1,4 +1,5 @@
-//! What the HTTP services share: [`Forward`] passes requests on to another service, [`observe`] tells of each request.
+//! Shared by the HTTP services: [`Forward`] forwards requests to another service, [`observe`] traces, logs and counts
+//! requests.
 
 mod forward;
 mod observe;

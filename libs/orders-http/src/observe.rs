@@ -10,7 +10,7 @@ use metrics::{counter, histogram};
 use orders_contracts::{TraceContext, header};
 use tracing::{Instrument, debug, debug_span};
 
-/// Continues the client's W3C trace or starts one, and tells of the request: a span, a line in the log, metrics.
+/// Continues the client's W3C trace or starts one, and records the request: a span, a log line, metrics.
 ///
 /// Handlers find the [`TraceContext`] in the request's extensions.
 pub async fn observe(mut request: Request, next: Next) -> Response {
@@ -56,7 +56,7 @@ fn trace(request: &Request) -> TraceContext {
     theirs.map_or_else(TraceContext::root, TraceContext::child)
 }
 
-/// A client may invent methods; metrics must not grow with them.
+/// A client may invent methods, which must not become labels of metrics.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,8 +1,6 @@
 //! The command line every daemon has.
 
-use std::ffi::OsString;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::{ffi::OsString, io::Write as _, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 
@@ -11,16 +9,14 @@ use crate::config::{self, Loaded, Settings};
 /// A flag that prints a text: its name, its help, and what makes the text.
 type Print = (&'static str, &'static str, fn() -> String);
 
-/// What a daemon says about itself; made by [`about!`](crate::about).
+/// A daemon's description of itself; made by [`about!`](crate::about).
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The one name of the daemon: package, binary, process, metrics label.
+    /// The name of the daemon: package, binary, process, metrics label.
     pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
     /// One line for `--help`.
     pub summary: &'static str,
-    #[doc(hidden)]
+    /// Flags that print a text; see [`About::print`].
     pub prints: Vec<Print>,
 }
 
@@ -39,46 +35,48 @@ macro_rules! about {
     () => {
         $crate::About {
             name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
             summary: env!("CARGO_PKG_DESCRIPTION"),
             prints: Vec::new(),
         }
     };
 }
 
-/// What the command line asks for.
+/// The request of a command line.
 #[derive(Debug)]
-pub(crate) enum Wanted<C> {
+pub(crate) enum Request<C> {
     /// Run with this configuration.
     Run(Loaded<C>),
-    /// Print this and exit well.
+    /// Print this and exit with success.
     Print(String),
 }
 
-/// Reads the command line and the configuration it leads to. The error is for people and may have several lines.
+/// Reads the command line and the configuration it names. The error is for people and may have several lines.
 pub(crate) fn parse<C: Settings>(
     about: &About,
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (String, String)>,
-) -> Result<Wanted<C>, String> {
+) -> Result<Request<C>, String> {
     let matches = match command::<C>(about).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => return Err(error.render().to_string()),
-        Err(help) => return Ok(Wanted::Print(help.render().to_string())),
+        Err(help) => return Ok(Request::Print(help.render().to_string())),
     };
     if let Some((_, _, text)) = about
         .prints
         .iter()
         .find(|(flag, ..)| matches.get_flag(flag))
     {
-        return Ok(Wanted::Print(text()));
+        return Ok(Request::Print(text()));
+    }
+    if matches.get_flag("settings") {
+        return Ok(Request::Print(config::markdown::<C>()));
     }
     let file = matches.get_one::<PathBuf>("config");
     let loaded =
         config::load::<C>(file.map(PathBuf::as_path), env).map_err(|error| error.to_string())?;
     Ok(match matches.get_flag("dump-config") {
-        true => Wanted::Print(config::dump(&loaded.config)),
-        false => Wanted::Run(loaded),
+        true => Request::Print(config::dump(&loaded.config)),
+        false => Request::Run(loaded),
     })
 }
 
@@ -94,18 +92,24 @@ fn command<C: Settings>(about: &About) -> Command {
         .value_name("FILE")
         .help("Read settings from a TOML file");
     Command::new(about.name)
-        .version(about.version)
+        .version(concat!(
+            env!("CARGO_PKG_VERSION"),
+            " (",
+            env!("ORDERS_COMMIT"),
+            ")"
+        ))
         .about(about.summary)
         .arg(file.value_parser(clap::value_parser!(PathBuf)))
         .arg(flag(
             "dump-config",
             "Print the settings in effect as TOML, without passwords, and exit",
         ))
+        .arg(flag("settings", "Print the table of settings as Markdown").hide(true))
         .args(about.prints.iter().map(|&(name, help, _)| flag(name, help)))
         .after_help(config::help::<C>())
 }
 
-/// Prints to stdout; a reader that has gone away is no error.
+/// Prints to stdout; a reader that went away is no error.
 pub(crate) fn print(text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let _ = write!(std::io::stdout(), "{text}{end}");

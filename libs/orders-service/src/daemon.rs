@@ -1,26 +1,35 @@
 //! The life of a daemon, from the command line to the exit code.
 
-use std::error::Error;
-use std::panic::AssertUnwindSafe;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{
+    error::Error,
+    panic::AssertUnwindSafe,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-use crate::cli::{self, Wanted};
-use crate::config::{Loaded, Settings};
-use crate::{About, Health, http, limits, telemetry};
-
-/// How long a shutdown may take. Process managers kill after 5 s.
-pub const GRACE: Duration = Duration::from_millis(3500);
+use crate::{
+    About, COMMIT, Health, VERSION,
+    cli::{self, Request},
+    config::{Loaded, Settings},
+    http, limits,
+    shutdown::{GRACE, PROBES},
+    telemetry,
+};
 
 /// The exit code for a wrong command line or configuration, `EX_USAGE` of sysexits.
 const USAGE: u8 = 64;
@@ -28,39 +37,39 @@ const USAGE: u8 = 64;
 /// Any error, for reporting only.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a task comes back with: nothing, or a `Result` without a value.
-pub trait Outcome: Send {
+/// The output of a task: nothing, or a `Result` without a value.
+pub trait TaskResult: Send {
     /// The error, if there is one.
     fn error(self) -> Option<BoxError>;
 }
 
-impl Outcome for () {
+impl TaskResult for () {
     fn error(self) -> Option<BoxError> {
         None
     }
 }
 
-impl<E: Into<BoxError> + Send> Outcome for Result<(), E> {
+impl<E: Into<BoxError> + Send> TaskResult for Result<(), E> {
     fn error(self) -> Option<BoxError> {
         self.err().map(Into::into)
     }
 }
 
-/// What a service is given to work with.
+/// A service's side of its daemon.
 #[derive(Debug, Clone)]
 pub struct Daemon {
     /// The name of the daemon, as in `writer`.
     pub name: &'static str,
     /// The port of the HTTP server; never 0, as the setting may be.
     pub port: u16,
-    /// The name of this process, as in `writer.2` when the process manager runs several, else the name of the daemon.
+    /// The name of this process: `writer.2` when the process manager runs several, else the name of the daemon.
     pub instance: String,
     /// Cancelled by the first signal, or when the daemon fails: take no new work, finish the work in hand.
     pub shutdown: CancellationToken,
-    /// Cancelled after `shutdown`, when the last API request has been answered or given up: what requests rely on may
-    /// stop now.
+    /// Cancelled after `shutdown`, when the last API request was answered or given up: whatever requests need may stop
+    /// now.
     pub drained: CancellationToken,
-    /// The readiness of this daemon.
+    /// Its readiness.
     pub health: Health,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
@@ -86,7 +95,7 @@ impl Daemon {
     /// Runs a task beside the service. The exit of the daemon waits for it; its error or panic takes the daemon down.
     pub fn spawn<F>(&self, name: &'static str, task: F)
     where
-        F: Future<Output: Outcome> + Send + 'static,
+        F: Future<Output: TaskResult> + Send + 'static,
     {
         let daemon = self.clone();
         self.tasks.spawn(async move {
@@ -118,20 +127,21 @@ impl Daemon {
 /// Runs a daemon: reads the command line and the configuration, listens, calls `run` and stops on SIGTERM or SIGINT.
 ///
 /// The daemon also stops when `run` returns. Exit codes: 0 after a clean stop, 1 after a failure or a stop that took
-/// longer than [`GRACE`], 64 for a wrong command line or configuration, 128 + n when a second signal n cut the stop short.
+/// longer than [`GRACE`], 64 for a wrong command line or configuration, 128 + n when a second signal n cut the stop
+/// short.
 pub fn main<C, F, T>(about: About, run: F) -> ExitCode
 where
     C: Settings,
     F: FnOnce(C, Daemon) -> T,
-    T: Future<Output: Outcome> + Send + 'static,
+    T: Future<Output: TaskResult> + Send + 'static,
 {
     let env = || {
         std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
     };
     let loaded = match cli::parse::<C>(&about, std::env::args_os(), env()) {
-        Ok(Wanted::Run(loaded)) => loaded,
-        Ok(Wanted::Print(text)) => {
+        Ok(Request::Run(loaded)) => loaded,
+        Ok(Request::Print(text)) => {
             cli::print(&text);
             return ExitCode::SUCCESS;
         }
@@ -140,15 +150,15 @@ where
             return USAGE.into();
         }
     };
-    telemetry::logs(loaded.config.log());
+    telemetry::logs(&loaded.config.common().log);
     limits::allow_many_files();
     let metrics = telemetry::metrics(&about);
     let instance = env()
         .find(|(key, value)| key == "PS" && !value.is_empty())
         .map_or_else(|| about.name.to_owned(), |(_, instance)| instance);
 
-    // A message passes through several daemons, and on each a second thread would only be woken to find nothing left to
-    // do: several daemons are several threads.
+    // A message passes through several daemons, so the machine has several threads; a second one in each would only be
+    // woken to find nothing left to do.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -165,7 +175,7 @@ where
             error!("{error}");
             ExitCode::FAILURE
         });
-    // What still runs was given its time; a blocking call must not hold up the exit.
+    // Whatever still runs had its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
     code
 }
@@ -181,17 +191,18 @@ async fn supervise<C, F, T>(
 where
     C: Settings,
     F: FnOnce(C, Daemon) -> T,
-    T: Future<Output: Outcome> + Send + 'static,
+    T: Future<Output: TaskResult> + Send + 'static,
 {
     let mut signals = Signals::new()?;
-    let port = config.port();
+    let port = config.common().port;
     let listener = http::bind(port)
         .await
         .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
     let daemon = Daemon::new(about.name, instance, listener.local_addr()?.port());
     let port = daemon.port;
     info!(
-        version = about.version,
+        version = VERSION,
+        commit = COMMIT,
         config = source,
         "{} listens on port {port}",
         daemon.instance
@@ -226,7 +237,8 @@ where
         tokio::select! {
             () = &mut finish => break,
             () = &mut deadline => {
-                warn!("not finished {GRACE:?} after the shutdown began, leaving {} tasks", daemon.tasks.len());
+                let left = daemon.tasks.len();
+                warn!("not finished {GRACE:?} after the shutdown began, leaving {left} tasks");
                 return Ok(ExitCode::FAILURE);
             }
             (name, number) = signals.next() => {
@@ -246,21 +258,19 @@ where
 }
 
 /// Ends the HTTP server and the tasks. A server with an API stops first, so that requests in hand still have the tasks
-/// they rely on; one without goes on telling that the daemon drains.
-async fn finish(daemon: &Daemon, server: tokio::task::JoinHandle<()>, stop: &CancellationToken) {
-    match daemon.api.get() {
-        Some(_) => stop.cancel(),
-        None => daemon.drained.cancel(),
-    }
-    let server = async {
+/// they need; one without stops last, and reports until then that the daemon drains.
+async fn finish(daemon: &Daemon, server: JoinHandle<()>, stop: &CancellationToken) {
+    if daemon.api.get().is_some() {
+        stop.cancel();
         let _ = server.await;
         daemon.drained.cancel();
-    };
-    let tasks = async {
+        daemon.tasks.wait().await;
+    } else {
+        daemon.drained.cancel();
         daemon.tasks.wait().await;
         stop.cancel();
-    };
-    tokio::join!(server, tasks);
+        let _ = timeout(PROBES, server).await;
+    }
 }
 
 /// Histograms keep raw samples until they are asked for or this runs.

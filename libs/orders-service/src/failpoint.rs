@@ -1,6 +1,6 @@
-//! Named places where a crash test stops a daemon.
+//! Named places at which a crash test stops a daemon.
 
-/// Stops here for good when `ORDERS_FAILPOINT` is `name`, so that a crash test can kill the daemon at a known place.
+/// Stops here for good when `ORDERS_FAILPOINT` is `name`, so that a crash test can kill the daemon there.
 ///
 /// Only in builds with debug assertions; a release build compiles it to nothing.
 pub async fn failpoint(name: &str) {

@@ -1,15 +1,22 @@
-//! Is the daemon alive, and is it ready for work?
+//! The readiness of a daemon.
 
-use std::fmt::{self, Display};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{
+    fmt::{self, Display},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use tokio_util::sync::CancellationToken;
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a probe may take.
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
@@ -32,7 +39,7 @@ impl Health {
         }))
     }
 
-    /// Adds a readiness probe, run for each question to `/readyz`; one second without an answer is a failure.
+    /// Adds a readiness probe, run for each request of `/readyz`; one second without an answer is a failure.
     pub fn probe<F, T, E>(&self, name: &'static str, check: F)
     where
         F: Fn() -> T + Send + Sync + 'static,
@@ -51,7 +58,7 @@ impl Health {
             .push((name, check));
     }
 
-    /// Says that the start-up is over; until then the daemon is not ready, whatever the probes say.
+    /// Ends the start-up; until then the daemon is not ready, whatever the probes say.
     pub fn ready(&self) {
         self.0.started.store(true, Ordering::Release);
     }
@@ -72,10 +79,10 @@ impl Health {
             .clone();
         probes.retain(|(name, _)| !exclude.iter().any(|excluded| excluded == name));
         let results = join_all(probes.into_iter().map(|(name, check)| async move {
-            let result = tokio::time::timeout(TIMEOUT, check()).await;
+            let result = tokio::time::timeout(PROBE_DEADLINE, check()).await;
             (
                 name,
-                result.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}"))),
+                result.unwrap_or_else(|_| Err(format!("no answer within {PROBE_DEADLINE:?}"))),
             )
         }));
         Report {
@@ -94,7 +101,7 @@ impl fmt::Debug for Health {
     }
 }
 
-/// What one question to `/readyz` found; displays as one line per finding.
+/// The answer to one request of `/readyz`; displays as one line for each probe.
 pub(crate) struct Report {
     started: bool,
     draining: bool,
@@ -179,7 +186,7 @@ mod tests {
         health.probe("mongo", std::future::pending::<Result<(), String>>);
         let asked = tokio::time::Instant::now();
         let report = health.report(&[]).await;
-        assert_eq!(asked.elapsed(), TIMEOUT);
+        assert_eq!(asked.elapsed(), PROBE_DEADLINE);
         assert_eq!(
             report.to_string(),
             "[-]mongo failed: no answer within 1s\nreadyz check failed\n"

@@ -1,39 +1,40 @@
 //! The HTTP server of a daemon: health and metrics always, an API once the service has mounted one.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, Query, Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use axum::serve::Listener;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Query, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+    serve::Listener,
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-use crate::Health;
+use crate::{Health, shutdown::REQUESTS};
 
-/// How long requests may take to finish after the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(2);
-/// How long a client may take for the head of its next request, and how long it may take nothing of the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The most bytes of a request's head; also how much is buffered of what comes and goes.
+/// How long a client may take to send the head of its next request, or leave an answer unread.
+const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head, and the size of a connection's buffers.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The routes of a service, absent until it has started far enough to answer.
@@ -49,8 +50,8 @@ pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// `/livez` says that the process turns and asks nothing else; `/readyz` asks the probes too, with `?verbose` for people
-/// and `?exclude=NAME`. `/healthz`, the old name, is an alias of `/livez`: what watches it may restart the daemon, and
+/// `/livez` answers while the process runs; `/readyz` runs the probes too, with `?verbose` for people and
+/// `?exclude=NAME`. `/healthz`, the old name, is an alias of `/livez`: whatever watches it may restart the daemon, and
 /// a restart does not help when a dependency is away.
 pub(crate) fn router(health: Health, metrics: PrometheusHandle, api: Api) -> Router {
     let live = get(|| async { "ok" });
@@ -107,7 +108,7 @@ async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> R
     }
 }
 
-/// Serves until `stop`, then finishes the requests in hand for at most [`DRAIN`]. Idle connections are closed at once.
+/// Serves until `stop`, then finishes the requests in hand within [`REQUESTS`]. Idle connections are closed at once.
 pub(crate) async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     while let Some((stream, peer)) = stop
@@ -118,27 +119,27 @@ pub(crate) async fn serve(mut listener: TcpListener, router: Router, stop: Cance
     }
     drop(listener);
     connections.close();
-    if timeout(DRAIN, connections.wait()).await.is_err() {
-        warn!("requests still open after {DRAIN:?}, dropping them");
+    if timeout(REQUESTS, connections.wait()).await.is_err() {
+        warn!("requests still open after {REQUESTS:?}, dropping them");
     }
 }
 
 /// Serves one connection. `axum::serve` would wait for ever for a client that stops half-way.
 async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    // To hyper, a connection on which nothing was asked yet is busy: it would hold up the stop.
-    let asked = timeout(PATIENCE, stream.readable());
+    // hyper counts a connection without a request yet as busy, so it would hold up the stop.
+    let asked = timeout(CLIENT_DEADLINE, stream.readable());
     if !matches!(stop.run_until_cancelled(asked).await, Some(Ok(Ok(())))) {
         return;
     }
     if let Err(error) = stream.set_nodelay(true) {
         debug!("no TCP_NODELAY: {error}");
     }
-    // A write fails only when the kernel's buffer is full, which holds megabytes: the kernel itself has to lose patience.
-    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, PATIENCE.as_millis() as u32) {
+    // A write waits only once the kernel's buffer is full, which takes megabytes: the kernel needs a deadline too.
+    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, CLIENT_DEADLINE.as_millis() as u32) {
         debug!("no TCP_USER_TIMEOUT: {error}");
     }
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(PATIENCE));
+    stream.set_write_timeout(Some(CLIENT_DEADLINE));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -146,7 +147,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: Can
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(CLIENT_DEADLINE)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();

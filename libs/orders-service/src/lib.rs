@@ -4,12 +4,11 @@
 //! receives the loaded configuration and a [`Daemon`]. Invariants:
 //!
 //! * the port is bound and `/livez`, `/readyz`, `/healthz`, `/metrics` answer before `run` starts;
-//! * the first SIGTERM or SIGINT cancels [`Daemon::shutdown`], the process is gone [`GRACE`] later at the latest,
+//! * the first SIGTERM or SIGINT cancels [`Daemon::shutdown`], and the process exits within [`shutdown::GRACE`];
 //!   a second signal ends it at once;
 //! * a spawned task that fails or panics takes the whole daemon down with exit code 1;
 //! * no service reads the environment itself.
 
-mod backoff;
 mod cli;
 pub mod config;
 mod daemon;
@@ -19,13 +18,20 @@ mod http;
 mod limits;
 mod poison;
 mod retry;
+pub mod shutdown;
 mod telemetry;
 
-pub use backoff::Backoff;
-pub use cli::About;
-pub use config::{Invalid, Settings, redact};
-pub use daemon::{BoxError, Daemon, GRACE, Outcome, main};
-pub use failpoint::failpoint;
-pub use health::Health;
-pub use poison::poison;
-pub use retry::{always, retry};
+pub use self::{
+    cli::About,
+    config::{Invalid, Settings, redact},
+    daemon::{BoxError, Daemon, TaskResult, main},
+    failpoint::failpoint,
+    health::Health,
+    poison::poison,
+    retry::{always, retry},
+};
+
+/// The version of the pipeline, which all its packages share.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit this was built from, abbreviated; `unknown` for a build outside a Git checkout.
+const COMMIT: &str = env!("ORDERS_COMMIT");

@@ -1,9 +1,11 @@
+//! Limits of the operating system.
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
-/// Lets this process have as many files open as it may at all: each client is one, or two.
+/// Raises the soft limit on open files to the hard one: each client is a file, or two.
 ///
-/// The soft limit, often 1,024, is there for programs that use `select`.
+/// The soft limit, often 1,024, exists for programs that use `select`.
 pub(crate) fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit {

@@ -1,11 +1,11 @@
-//! Messages that kill whoever handles them.
+//! Messages that kill the daemon that handles them, for tests.
 
 /// Panics here when `ORDERS_POISON` is `panic:ID` with this `id`, and aborts the process when it is `abort:ID`.
 ///
 /// Only in builds with debug assertions; a release build compiles it to nothing.
 ///
 /// # Panics
-/// When told so.
+/// When the variable says so.
 pub fn poison(id: &str) {
     #[cfg(debug_assertions)]
     if let Ok(poison) = std::env::var("ORDERS_POISON")

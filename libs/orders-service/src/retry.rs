@@ -1,43 +1,45 @@
 //! Trying again until something works.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
+use backon::{ExponentialBuilder, Retryable};
 use tracing::{info, warn};
 
-use crate::Backoff;
+/// Pauses between half and all of 100 ms, doubling up to 5 s, without end: jitter adds up to the same again.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_millis(2500))
+    .with_jitter()
+    .without_max_times();
 
 /// Makes `attempt` until it succeeds, or fails with an error that `is_transient` says will never go away.
 ///
-/// It has no limit: daemons wait for what is away. Drop it to give up, at a shutdown for example.
+/// There is no limit: daemons wait for what is away. To give up, at a shutdown for example, drop the future.
 pub async fn retry<T, E, F>(
     what: &str,
     is_transient: impl Fn(&E) -> bool,
-    mut attempt: impl FnMut() -> F,
+    attempt: impl FnMut() -> F,
 ) -> Result<T, E>
 where
     E: Display,
     F: Future<Output = Result<T, E>>,
 {
-    let mut backoff = Backoff::new();
     let mut failures = 0_u32;
-    loop {
-        match attempt().await {
-            Err(error) if is_transient(&error) => {
-                failures += 1;
-                // The first one is news; after that a sign of life now and then is enough.
-                if failures == 1 || failures.is_multiple_of(10) {
-                    warn!(failures, "cannot {what}: {error}; trying on");
-                }
-                tokio::time::sleep(backoff.pause()).await;
+    let result = attempt
+        .retry(BACKOFF)
+        .when(is_transient)
+        .notify(|error, _| {
+            failures += 1;
+            // The first failure is news; after that a sign of life now and then is enough.
+            if failures == 1 || failures.is_multiple_of(10) {
+                warn!(failures, "cannot {what}: {error}; retrying");
             }
-            result => {
-                if failures > 0 && result.is_ok() {
-                    info!("could {what} after {failures} failures");
-                }
-                return result;
-            }
-        }
+        })
+        .await;
+    if failures > 0 && result.is_ok() {
+        info!("{what}: succeeded after {failures} failures");
     }
+    result
 }
 
 /// For [`retry`]: every error may go away.
@@ -47,9 +49,26 @@ pub fn always<E>(_: &E) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
+    use std::{collections::HashSet, future::ready};
+
+    use backon::BackoffBuilder as _;
 
     use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_seconds_with_jitter() {
+        let mut pauses = BACKOFF.build();
+        for expected in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            let pause = pauses.next().expect("there is no last one").as_millis();
+            assert!(
+                (expected / 2..=expected).contains(&pause),
+                "{pause} ms is not within half of {expected} ms"
+            );
+        }
+        let first: HashSet<_> = (0..20).map(|_| BACKOFF.build().next()).collect();
+        assert!(first.len() > 1, "no jitter in {first:?}");
+        assert!(BACKOFF.build().nth(1000).is_some());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_goes_on_until_it_works_or_never_will() {

@@ -1,16 +1,19 @@
 //! Logs to stdout and metrics for Prometheus.
 
-use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::IsTerminal as _;
-use std::panic::PanicHookInfo;
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::IsTerminal as _,
+    panic::PanicHookInfo,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::error;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, prelude::*};
 
-use crate::About;
-use crate::config::{Format, Log};
+use crate::{
+    About, COMMIT, VERSION,
+    config::{Format, Logging},
+};
 
 /// Upper bounds in seconds for every histogram whose name ends in `_seconds`.
 const BUCKETS: [f64; 14] = [
@@ -18,8 +21,8 @@ const BUCKETS: [f64; 14] = [
 ];
 
 /// Sends logs, and panics as logs, to stdout. Only the first call in a process counts.
-pub(crate) fn logs(config: &Log) {
-    // `Log::filter` was checked when the configuration was loaded.
+pub(crate) fn logs(config: &Logging) {
+    // `Logging::filter` was checked when the configuration was loaded.
     let filter = EnvFilter::new(&config.filter);
     // Without this a closed stderr would turn a failed log write into a panic.
     let lines = tracing_subscriber::fmt::layer().log_internal_errors(false);
@@ -60,7 +63,10 @@ pub(crate) fn metrics(about: &About) -> PrometheusHandle {
         .build_recorder();
     let handle = recorder.handle();
     let _ = metrics::set_global_recorder(recorder);
-    metrics::describe_gauge!("orders_build_info", "always 1, the version is a label");
-    metrics::gauge!("orders_build_info", "version" => about.version).set(1.0);
+    metrics::describe_gauge!(
+        "orders_build_info",
+        "always 1; version and commit are labels"
+    );
+    metrics::gauge!("orders_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
     handle
 }

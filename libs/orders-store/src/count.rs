@@ -3,17 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use orders_contracts::Timestamp;
+use orders_contracts::{Timestamp, query::ListFilter};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
 
-use crate::{
-    Error,
-    list::{ListFilter, Total},
-};
+use crate::{Error, list::Total};
 
 /// Up to so many rows are counted for each list.
 pub(crate) const EXACT: u64 = 10_000;

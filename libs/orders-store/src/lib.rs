@@ -34,7 +34,8 @@ use mongodb::{
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use error::{Cause, Error};
 pub use index::IndexDifference;
-pub use list::{ListFilter, ListOrders, ListPlace, OrderPage, Total};
+pub use list::{OrderPage, Total};
+pub use orders_contracts::query::{ListFilter, ListOrders, ListPlace};
 pub use read_model::ReadModel;
 pub use scan::{Found, Orphan};
 pub use write_model::{PendingPlace, WriteModel};

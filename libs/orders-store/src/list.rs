@@ -1,7 +1,10 @@
 //! A list of orders: which rows it has, a place in it, and its total.
 
 use mongodb::bson::{DateTime, Document, doc};
-use orders_contracts::{OrderId, OrderRow, Status, TenantId, Timestamp};
+use orders_contracts::{
+    OrderRow, Timestamp,
+    query::{ListFilter, ListOrders, ListPlace},
+};
 
 use crate::index::Index;
 
@@ -35,43 +38,6 @@ pub(crate) const INDEXES: [Index; 3] = [BY_STATUS, BY_BUYER, BY_TIME];
 /// A page is deep if it ends behind so many rows.
 const DEEP: u64 = 1_000;
 
-/// Which rows a list has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ListFilter {
-    /// Whose orders.
-    pub tenant: TenantId,
-    /// Only those in this status.
-    pub status: Option<Status>,
-    /// Only those of exactly this buyer.
-    pub buyer_email: Option<String>,
-    /// Only those created at this moment or later.
-    pub from: Option<Timestamp>,
-    /// Only those created before this moment.
-    pub until: Option<Timestamp>,
-}
-
-/// A place in a list: behind this row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListPlace {
-    /// When its order was created.
-    pub created_at: Timestamp,
-    /// Its order, which tells it from others of the same moment.
-    pub order_id: OrderId,
-}
-
-/// Which part of a list to read, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListOrders {
-    /// Which rows the list has.
-    pub filter: ListFilter,
-    /// Which page, from 1. It costs what all the pages before it cost.
-    pub page: u64,
-    /// Begin behind this place instead of at the page, at the cost of the first one.
-    pub after: Option<ListPlace>,
-    /// The rows of a page.
-    pub limit: u64,
-}
-
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderPage {
@@ -99,76 +65,61 @@ pub enum Total {
     AtLeast(u64),
 }
 
-impl ListFilter {
-    /// All rows of a tenant.
-    pub fn of(tenant: TenantId) -> Self {
-        Self {
-            tenant,
-            status: None,
-            buyer_email: None,
-            from: None,
-            until: None,
-        }
+/// The rows of `list` behind `after`. Every value has a type of its own, so nothing a client sends can become an operator.
+pub(crate) fn document(list: &ListFilter, after: Option<&ListPlace>) -> Document {
+    let mut filter = doc! { "tenantId": list.tenant.as_str() };
+    if let Some(status) = list.status {
+        filter.insert("status", status.as_str());
     }
-
-    /// Every value has a type of its own here, so nothing a client sends can become an operator.
-    pub(crate) fn document(&self, after: Option<&ListPlace>) -> Document {
-        let mut filter = doc! { "tenantId": self.tenant.as_str() };
-        if let Some(status) = self.status {
-            filter.insert("status", status.as_str());
-        }
-        if let Some(email) = &self.buyer_email {
-            filter.insert("buyerEmail", email);
-        }
-        let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
-        let mut created = Document::new();
-        if let Some(from) = self.from {
-            created.insert("$gte", date(from));
-        }
-        // One upper bound, so that the scan of the index begins at it.
-        match (self.until, after) {
-            (Some(until), Some(place)) if until <= place.created_at => {
-                created.insert("$lt", date(until));
-            }
-            (_, Some(place)) => {
-                let moment = date(place.created_at);
-                created.insert("$lte", moment);
-                let earlier = doc! { "createdAt": { "$lt": moment } };
-                let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
-                filter.insert("$or", [earlier, lower]);
-            }
-            (Some(until), None) => {
-                created.insert("$lt", date(until));
-            }
-            (None, None) => {}
-        }
-        if !created.is_empty() {
-            filter.insert("createdAt", created);
-        }
-        filter
+    if let Some(email) = &list.buyer_email {
+        filter.insert("buyerEmail", email);
     }
-
-    /// The index that has the filter in front of the sort.
-    pub(crate) fn index(&self) -> &'static Index {
-        match (&self.buyer_email, self.status) {
-            (Some(_), _) => &BY_BUYER,
-            (None, Some(_)) => &BY_STATUS,
-            (None, None) => &BY_TIME,
+    let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
+    let mut created = Document::new();
+    if let Some(from) = list.from {
+        created.insert("$gte", date(from));
+    }
+    // One upper bound, so that the scan of the index begins at it.
+    match (list.until, after) {
+        (Some(until), Some(place)) if until <= place.created_at => {
+            created.insert("$lt", date(until));
         }
+        (_, Some(place)) => {
+            let moment = date(place.created_at);
+            created.insert("$lte", moment);
+            let earlier = doc! { "createdAt": { "$lt": moment } };
+            let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
+            filter.insert("$or", [earlier, lower]);
+        }
+        (Some(until), None) => {
+            created.insert("$lt", date(until));
+        }
+        (None, None) => {}
+    }
+    if !created.is_empty() {
+        filter.insert("createdAt", created);
+    }
+    filter
+}
+
+/// The index that has the filter in front of the sort.
+pub(crate) fn index_of(filter: &ListFilter) -> &'static Index {
+    match (&filter.buyer_email, filter.status) {
+        (Some(_), _) => &BY_BUYER,
+        (None, Some(_)) => &BY_STATUS,
+        (None, None) => &BY_TIME,
     }
 }
 
-impl ListOrders {
-    /// The rows before the page; `None` for a page behind the last row that any collection can have, whose position
-    /// the server could not count to.
-    pub(crate) fn skip(&self) -> Option<u64> {
-        let skip = self.page.saturating_sub(1).checked_mul(self.limit)?;
-        let end = skip.checked_add(self.limit)?;
-        i64::try_from(end).is_ok().then_some(skip)
-    }
+/// The rows before the page; `None` for a page behind the last row that any collection can have, whose position the
+/// server could not count to.
+pub(crate) fn skip(query: &ListOrders) -> Option<u64> {
+    let skip = query.page.saturating_sub(1).checked_mul(query.limit)?;
+    let end = skip.checked_add(query.limit)?;
+    i64::try_from(end).is_ok().then_some(skip)
+}
 
-    /// Whether the server has to read many rows before the page.
-    pub(crate) fn is_deep(&self) -> bool {
-        self.after.is_none() && self.page.saturating_mul(self.limit) > DEEP
-    }
+/// Whether the server has to read many rows before the page.
+pub(crate) fn is_deep(query: &ListOrders) -> bool {
+    query.after.is_none() && query.page.saturating_mul(query.limit) > DEEP
 }

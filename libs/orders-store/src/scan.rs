@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use mongodb::{
     Collection,
-    bson::{Bson, Document, RawDocumentBuf, doc},
+    bson::{Bson, Document, RawDocumentBuf, doc, serialize_to_bson},
     options::Hint,
 };
 use orders_contracts::TenantId;
@@ -92,9 +92,15 @@ impl ReadModel {
         let rows = orders
             .iter()
             .map(|order| RowDocument::from(&order.latest_event()));
-        // "Not newer" is also true of a version that is no number.
-        let not_newer = |version| doc! { "$not": { "$gt": version } };
-        self.overwrite(rows.collect(), not_newer).await
+        let mut statements = Vec::with_capacity(orders.len());
+        for row in rows {
+            // "Not newer" is also true of a version that is no number.
+            let not_newer = doc! { "$not": { "$gt": row.version } };
+            let stored = doc! { "_id": row.id.as_str(), "version": not_newer };
+            let row = serialize_to_bson(&row).map_err(Error::refused)?;
+            statements.push(doc! { "q": stored, "u": row });
+        }
+        write_all(&self.rows, "update", "updates", statements).await
     }
 
     /// Removes those of `orphans` that are still at the version they were found at; how many that were.

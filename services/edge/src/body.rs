@@ -1,4 +1,4 @@
-//! Request bodies: JSON within a limit, and what becomes of a body that nobody reads.
+//! Request bodies: JSON within a limit, and the draining of unread bodies.
 
 use std::{
     pin::Pin,
@@ -19,15 +19,15 @@ use tokio::{runtime::Handle, time::timeout};
 
 use crate::problem::{Kind, Problem};
 
-/// NATS takes messages up to 1 MiB with their headers.
+/// NATS takes messages of up to 1 MiB, headers included.
 const JSON_LIMIT: usize = 512 * 1024;
 /// How long a client may take to send a JSON body.
 const JSON_DEADLINE: Duration = Duration::from_secs(10);
-/// How much of an unread body is received and dropped, and for how long.
+/// How much of an unread body is drained, and for how long.
 const DISCARD_LIMIT: usize = 64 << 20;
 const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A body that calls itself JSON.
+/// A body that is labelled as JSON.
 pub(crate) struct JsonBody(pub(crate) Bytes);
 
 impl<S: Sync> FromRequest<S> for JsonBody {
@@ -75,10 +75,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     is_json && is_utf8 && is_plain
 }
 
-/// Receives and drops what handlers leave unread of a body, beside the answer.
+/// Drains the part of a body that handlers leave unread, while the response is sent.
 ///
-/// Else the connection would be reset below a client that sends all of its body before it reads, and the client would
-/// never see why it was refused.
+/// Otherwise the connection would be reset under a client that sends its whole body before it reads, and the client
+/// would never see why it was refused.
 pub(crate) async fn discard_unread(request: Request, next: Next) -> Response {
     let waits_for_go = request.headers().contains_key(header::EXPECT);
     if waits_for_go || request.body().is_end_stream() {
@@ -88,7 +88,7 @@ pub(crate) async fn discard_unread(request: Request, next: Next) -> Response {
         .await
 }
 
-/// A body that is received to its end even if it is dropped before; empty when it was.
+/// A body that is drained when it is dropped before its end.
 struct Discarding(Option<Body>);
 
 impl HttpBody for Discarding {

@@ -1,41 +1,42 @@
-//! Publishes commands and waits for what becomes of them.
+//! Sends commands to the writer and waits for their outcomes.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use futures_util::{Stream, StreamExt};
 use metrics::counter;
 use orders_bus::{Bus, Error, Message};
 use orders_contracts::{
-    Answer, Channel, CommandId, Metadata, OrderId, Reply, ReplyTo, TenantId, Timestamp,
-    TraceContext,
+    Answer, Channel, CommandId, Metadata, OrderId, OrderRow, Reply, ReplyTo, Status, TenantId,
+    Timestamp, TraceContext,
 };
+use orders_service::shutdown;
+use orders_store::ReadModel;
 use serde::Serialize;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
+    breaker::WriterBreaker,
+    inbox::{Inbox, Replies},
+    listed::is_listed,
     problem::Problem,
-    waiters::{Waiter, Waiters},
 };
 
-/// Where so many commands wait for their outcomes, the processors are most likely the limit.
-const MANY: usize = 32;
-/// How far apart commands are published then: together they cost the bus and the writer fewer wake-ups.
-const GATHERING: Duration = Duration::from_millis(10);
-
-/// How long after a shutdown began a command that is being published may still be acknowledged.
-const LAST_ACKS: Duration = Duration::from_secs(1);
-
-/// The way to the writer and back.
+/// Sends commands and receives what the daemons reply.
 pub(crate) struct Commands {
     bus: Bus,
-    /// Names this process in the subjects of its answers.
+    rows: ReadModel,
+    /// Names this process in the subjects of the replies to it.
     edge: Uuid,
-    waiters: Waiters,
+    in_flight: Semaphore,
+    inbox: Inbox,
+    writer: WriterBreaker,
     shutdown: CancellationToken,
-    started: Instant,
 }
 
 /// A command about one order.
@@ -47,56 +48,90 @@ pub(crate) struct Command<'a, T> {
     pub(crate) body: &'a T,
 }
 
-/// What is known of a command that is safe.
+/// The outcome of a command that is stored.
 pub(crate) enum Outcome {
-    /// It is stored in its stream; the writer has not decided yet.
+    /// The writer has not decided yet.
     Accepted,
-    /// The writer decided; the waiter can tell when the list shows it.
-    Decided(Reply, Waiter),
+    /// The writer decided; and whether lists show it.
+    Decided(Reply, bool),
 }
 
 impl Commands {
     /// At most `limit` commands are in flight at once.
-    pub(crate) fn new(bus: Bus, limit: usize, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        rows: ReadModel,
+        limit: usize,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             bus,
+            rows,
             edge: Uuid::new_v4(),
-            waiters: Waiters::new(limit),
+            in_flight: Semaphore::new(limit.min(Semaphore::MAX_PERMITS)),
+            inbox: Inbox::default(),
+            writer: WriterBreaker::new(),
             shutdown,
-            started: Instant::now(),
         }
     }
 
-    /// Everything the daemons answer to this process.
+    /// Subscribes to the replies to this process.
     pub(crate) async fn replies(&self) -> Result<impl Stream<Item = Vec<Answer>> + use<>, Error> {
         self.bus.replies(self.edge).await
     }
 
-    /// Hands out `replies` until they end, which they do only with the connection to NATS.
-    pub(crate) async fn hand_out(&self, replies: impl Stream<Item = Vec<Answer>>) {
+    /// Delivers `replies` until they end, which they do only when the connection to NATS is closed.
+    pub(crate) async fn deliver(&self, replies: impl Stream<Item = Vec<Answer>>) {
         let mut replies = pin!(replies);
         while let Some(answers) = replies.next().await {
             for Answer { command, reply } in answers {
-                self.waiters.deliver(&command, reply);
+                if !matches!(reply, Reply::Projected { .. }) {
+                    self.writer.hear();
+                }
+                self.inbox.deliver(&command, reply);
             }
         }
     }
 
-    /// Publishes `command` and waits for the writer's decision, within its deadline. An error means that the command may
-    /// be stored or not, and that the client may safely try again.
+    /// Sends `command`, and waits for the writer's decision and until lists show it, each within its deadline.
     ///
-    /// Beyond the limit it is refused at once: a command more would only make all of them wait longer.
+    /// After an error the command may be stored or not; the client may safely try again. A command beyond the limit is
+    /// refused at once, because it would only make all of them wait longer.
     pub(crate) async fn send<T: Serialize>(
         &self,
         command: Command<'_, T>,
     ) -> Result<Outcome, Problem> {
-        let id = CommandId::fresh();
-        let Some(mut waiter) = self.waiters.register(&id) else {
+        let Ok(_permit) = self.in_flight.try_acquire() else {
             counter!("orders_commands_shed_total").increment(1);
             let detail = "Too many requests are in flight; this one was not accepted, try again";
             return Err(Problem::unavailable(detail));
         };
-        let deadline = Instant::now() + waiter.patience();
+        let id = CommandId::fresh();
+        let mut replies = self.inbox.expect(id.clone());
+        let Some(reply) = self.decision(id, &command, &mut replies).await? else {
+            return Ok(Outcome::Accepted);
+        };
+        let (rows, tenant, id) = (&self.rows, command.tenant, command.order_id);
+        let is_cancelled = |row: &OrderRow| row.status == Status::Cancelled;
+        let listed = match &reply {
+            Reply::Created | Reply::Cancelled => replies.are_listed().await,
+            Reply::Replayed { .. } => is_listed(rows, tenant, id, |_| true).await,
+            Reply::AlreadyCancelled => is_listed(rows, tenant, id, is_cancelled).await,
+            _ => false,
+        };
+        Ok(Outcome::Decided(reply, listed))
+    }
+
+    /// Publishes `command` and waits for the writer's decision; `None` if the command is stored and the decision does
+    /// not come in time.
+    async fn decision<T: Serialize>(
+        &self,
+        id: CommandId,
+        command: &Command<'_, T>,
+        replies: &mut Replies<'_>,
+    ) -> Result<Option<Reply>, Problem> {
+        let wait = self.writer.wait();
+        let deadline = Instant::now() + wait.limit;
         let metadata = Metadata {
             id: id.to_string(),
             source: "/orders/edge".to_owned(),
@@ -106,42 +141,34 @@ impl Commands {
             reply_to: Some(ReplyTo::new(self.edge, &id)),
         };
         let message = Message::new(command.channel, command.tenant, metadata, command.body);
-
-        // The writer can be faster than the ack of JetStream, and its word says even more.
+        // The writer can be faster than the ack of JetStream, and its decision says more.
         tokio::select! {
             biased;
-            decision = waiter.decision() => return Ok(Outcome::Decided(decision, waiter)),
+            reply = replies.decision() => return Ok(Some(reply)),
             stored = self.bus.publish(message) => stored.map_err(not_stored)?,
             () = self.too_late() => return Err(Problem::unavailable("Shutting down, try again")),
         }
         tokio::select! {
             biased;
-            decision = waiter.decision() => Ok(Outcome::Decided(decision, waiter)),
+            reply = replies.decision() => Ok(Some(reply)),
             () = sleep_until(deadline) => {
-                waiter.give_up();
-                Ok(Outcome::Accepted)
+                self.writer.give_up(wait);
+                Ok(None)
             }
-            () = self.shutdown.cancelled() => Ok(Outcome::Accepted),
+            () = self.shutdown.cancelled() => Ok(None),
         }
-    }
-
-    /// Waits for the next moment at which commands are published together.
-    async fn gather(&self) {
-        let passed = self.started.elapsed().as_millis() / GATHERING.as_millis();
-        let next = u32::try_from(passed + 1).unwrap_or(u32::MAX);
-        sleep_until(self.started + GATHERING * next).await;
     }
 
     /// Resolves when a shutdown leaves no time to wait for an ack.
     async fn too_late(&self) {
         self.shutdown.cancelled().await;
-        sleep(LAST_ACKS).await;
+        sleep(shutdown::LAST_ACKS).await;
     }
 }
 
 fn not_stored(error: Error) -> Problem {
     if matches!(error, Error::Disconnected) {
-        // The bus has told the log, once.
+        // The bus has logged it, once.
         debug!("a command was not published: {error}");
         return Problem::unavailable("The request was not accepted, try again");
     }

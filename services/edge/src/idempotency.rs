@@ -1,18 +1,16 @@
 //! The header `Idempotency-Key`, which may stand in for `requestId`.
 
 use axum::http::HeaderMap;
-use orders_contracts::RequestId;
+use orders_contracts::{RequestId, http_header::IDEMPOTENCY_KEY};
 
 use crate::problem::Problem;
 
-pub(crate) const HEADER: &str = "idempotency-key";
-
-/// What [`key`] takes, for the documentation.
+/// The values that [`key`] accepts, for the documentation.
 pub(crate) const PATTERN: &str = r#"^([!#-+\--~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#;
 
 /// The key, if the client sent one.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
-    let mut values = headers.get_all(HEADER).iter();
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
@@ -31,10 +29,10 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
     })
 }
 
-/// A string as RFC 8941 quotes it, `"8e03978e"`, or, as most clients have it, without quotes.
+/// Reads a string as RFC 8941 quotes it, `"8e03978e"`, or without quotes, as most clients send it.
 fn parse(value: &str) -> Option<String> {
     let Some(quoted) = value.strip_prefix('"') else {
-        // A comma is where a proxy has joined two of these headers.
+        // A comma means that a proxy joined two of these headers.
         let is_one = value
             .bytes()
             .all(|b| b.is_ascii_graphic() && b != b'"' && b != b',');
@@ -61,7 +59,7 @@ mod tests {
     fn read(values: &[&str]) -> Result<Option<String>, Problem> {
         let headers = values.iter().map(|value| {
             (
-                HeaderName::from_static(HEADER),
+                HeaderName::from_static(IDEMPOTENCY_KEY),
                 HeaderValue::from_str(value).unwrap(),
             )
         });

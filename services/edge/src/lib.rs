@@ -1,45 +1,45 @@
 //! The edge: the HTTP API of the pipeline.
 //!
-//! It checks requests, publishes commands, waits for the writer's decision and the projector's word, and reads
-//! `orders_read`. It stores nothing. `/ws` goes to the realtime daemons, untouched.
+//! It checks requests, publishes commands, waits until the writer decides and lists show the decision, and reads
+//! `orders_read`. It stores nothing. It forwards `/ws` to the realtime daemons unchanged.
 //!
-//! Every error has the same body, made in `problem` and nowhere else; no request waits without a bound.
+//! `problem` makes the body of every error; no request waits without a bound.
 
 mod body;
+mod breaker;
 mod commands;
 mod config;
+mod deadlines;
 mod docs;
 mod idempotency;
+mod inbox;
+mod listed;
 mod openapi;
 mod problem;
-mod proxy;
-mod query;
+mod realtimes;
 mod routes;
-mod waiters;
+mod segment;
+mod state;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::from_fn,
     routing::any,
 };
 use orders_bus::{Bus, Error as BusError};
-use orders_contracts::streams;
+use orders_contracts::{http_header, streams};
 use orders_http::observe;
-use orders_service::{BoxError, Daemon, retry};
-use orders_store::{ReadModel, Store};
+use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_store::Store;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, CorsLayer},
 };
 
-use crate::{
-    commands::Commands,
-    proxy::Proxy,
-    routes::orders::{MISMATCH, PROJECTED, REPLAYED},
-};
+use crate::{commands::Commands, realtimes::Realtimes, state::AppState};
 pub use crate::{
     config::{Config, Idempotency, OnMismatch, Origins},
     openapi::openapi,
@@ -47,15 +47,17 @@ pub use crate::{
 
 /// Runs the edge until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "edge")
+    let bus = Bus::connect(&config.nats.url, "edge")
         .await?
-        .auto_migrate(config.auto_migrate);
-    let store = Store::connect(&config.mongo_url, "edge").await?;
+        .auto_migrate(config.nats.auto_migrate);
+    let store = Store::connect(&config.mongo.url, "edge").await?;
     daemon.health.probe("nats", bus.readiness());
 
-    let edge = Arc::new(Edge {
-        commands: Commands::new(bus.clone(), config.max_in_flight, daemon.shutdown.clone()),
-        rows: store.read_model(),
+    let rows = store.read_model();
+    let shutdown = daemon.shutdown.clone();
+    let edge = Arc::new(AppState {
+        commands: Commands::new(bus.clone(), rows.clone(), config.max_in_flight, shutdown),
+        rows,
         public_url: public_url(&config, daemon.port),
         on_mismatch: config.idempotency.on_mismatch,
     });
@@ -64,19 +66,19 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         let (edge, drained) = (Arc::clone(&edge), daemon.drained.clone());
         async move {
             match drained
-                .run_until_cancelled(edge.commands.hand_out(replies))
+                .run_until_cancelled(edge.commands.deliver(replies))
                 .await
             {
                 None => Ok(()),
-                Some(()) => Err("nats has ended the subscription"),
+                Some(()) => Err("NATS ended the subscription to replies"),
             }
         }
     });
-    let proxy = Arc::new(Proxy::new(&config.realtime_urls, daemon.shutdown.clone()));
-    daemon.mount(router(edge, proxy, &config.cors_origin));
+    let realtimes = Realtimes::new(&config.realtime_urls, daemon.shutdown.clone());
+    daemon.mount(router(edge, Arc::new(realtimes), &config.cors_origin));
 
     let declare = retry("declare streams", BusError::may_pass, async || {
-        bus.declare(&[streams::ORDERS_COMMANDS], config.streams.replicas)
+        bus.declare(&[streams::ORDERS_COMMANDS], config.nats.streams.replicas)
             .await
     });
     if let Some(declared) = daemon.shutdown.run_until_cancelled(declare).await {
@@ -85,17 +87,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         daemon.shutdown.cancelled().await;
     }
     daemon.drained.cancelled().await;
-    bus.close().await;
+    bus.close(shutdown::FLUSH).await;
     Ok(())
-}
-
-/// What the handlers work with.
-pub(crate) struct Edge {
-    commands: Commands,
-    rows: ReadModel,
-    /// Where clients reach the edge, without a slash at its end.
-    public_url: String,
-    on_mismatch: OnMismatch,
 }
 
 fn public_url(config: &Config, port: u16) -> String {
@@ -105,7 +98,7 @@ fn public_url(config: &Config, port: u16) -> String {
     }
 }
 
-fn router(edge: Arc<Edge>, proxy: Arc<Proxy>, origins: &Origins) -> Router {
+fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, origins: &Origins) -> Router {
     let api = routes::table()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
@@ -118,14 +111,14 @@ fn router(edge: Arc<Edge>, proxy: Arc<Proxy>, origins: &Origins) -> Router {
         .layer(cors(origins))
         .with_state(edge);
     // The realtime daemons decide which pages may connect.
-    let forward = any(proxy::forward);
-    let realtime = Router::new()
-        .route("/ws", forward.clone())
-        .route("/ws/", forward.clone())
-        .route("/ws/{*rest}", forward)
+    let forward = ["/ws", "/ws/", "/ws/{*rest}"]
+        .into_iter()
+        .fold(Router::new(), |router, path| {
+            router.route(path, any(realtimes::forward))
+        })
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .with_state(proxy);
-    api.merge(realtime)
+        .with_state(realtimes);
+    api.merge(forward)
         .layer(from_fn(problem::negotiate))
         .layer(from_fn(body::discard_unread))
         .layer(from_fn(observe))
@@ -142,12 +135,12 @@ fn cors(origins: &Origins) -> CorsLayer {
         .allow_origin(origins)
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT])
-        // Whatever a page of an allowed origin wants to send, as the seed has it.
+        // A page of an allowed origin may send any header, as in the seed.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
-            REPLAYED,
-            MISMATCH,
-            PROJECTED,
+            HeaderName::from_static(http_header::REPLAYED),
+            HeaderName::from_static(http_header::MISMATCH),
+            HeaderName::from_static(http_header::PROJECTED),
             header::LINK,
             header::LOCATION,
             header::RETRY_AFTER,

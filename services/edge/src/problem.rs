@@ -16,7 +16,7 @@ pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 /// When a client may try again after a 503, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// Why a request is not answered as asked. It never tells of internals.
+/// Why a request failed. It never reveals internals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     kind: Kind,
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn status(self) -> StatusCode {
+    fn status(self) -> StatusCode {
         match self {
             Self::Validation => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -56,8 +56,8 @@ impl Kind {
         }
     }
 
-    /// The type and its title; `about:blank` is a problem that its status alone explains.
-    pub(crate) fn type_and_title(self) -> (&'static str, &'static str) {
+    /// The type and its title; `about:blank` is the type of a problem that its status alone explains.
+    fn type_and_title(self) -> (&'static str, &'static str) {
         match self {
             Self::Validation => ("urn:orders:problem:validation", "The request is not valid"),
             Self::NotCancellable => (
@@ -70,7 +70,7 @@ impl Kind {
             ),
             Self::Unavailable => (
                 "urn:orders:problem:unavailable",
-                "The service is unavailable for a moment",
+                "The service is temporarily unavailable",
             ),
             _ => ("about:blank", self.reason()),
         }
@@ -127,14 +127,9 @@ impl From<Problem> for ProblemDetails {
     fn from(problem: Problem) -> Self {
         let (kind, title) = problem.kind.type_and_title();
         let status = problem.kind.status().as_u16();
-        let message = if problem.errors.is_empty() {
-            vec![problem.detail.clone()]
-        } else {
-            problem
-                .errors
-                .iter()
-                .map(|error| error.message.clone())
-                .collect()
+        let message = match problem.errors.as_slice() {
+            [] => vec![problem.detail.clone()],
+            errors => errors.iter().map(|error| error.message.clone()).collect(),
         };
         let fault = |error: FieldError| Fault {
             pointer: error.pointer,
@@ -166,7 +161,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Calls a problem `application/json`, as NestJS does, unless the client names `application/problem+json`.
+/// Labels a problem `application/json`, as NestJS does, unless the client names `application/problem+json`.
 pub(crate) async fn negotiate(request: Request, next: Next) -> Response {
     let wants_problem = names_problem(request.headers());
     let mut response = next.run(request).await;
@@ -189,17 +184,15 @@ fn names_problem(headers: &HeaderMap) -> bool {
         .any(|range| range.trim().eq_ignore_ascii_case(PROBLEM_JSON))
 }
 
-/// The answer to a path that is not served.
+/// The answer to an unknown path.
 pub(crate) async fn not_found(method: Method, uri: Uri) -> Problem {
     Problem::new(Kind::NotFound, format!("Cannot {method} {}", shown(&uri)))
 }
 
-/// The answer to a method that a path does not have; the router adds `Allow`.
+/// The answer to a method that the path does not have; the router adds `Allow`.
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        Kind::MethodNotAllowed,
-        format!("Cannot {method} {}", shown(&uri)),
-    )
+    let detail = format!("Cannot {method} {}", shown(&uri));
+    Problem::new(Kind::MethodNotAllowed, detail)
 }
 
 fn shown(uri: &Uri) -> String {
@@ -210,7 +203,7 @@ fn shown(uri: &Uri) -> String {
         .collect()
 }
 
-/// The answer when a handler panicked; the panic itself is in the log.
+/// The answer after a panic of a handler; the log has the panic itself.
 pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }

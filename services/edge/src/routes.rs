@@ -6,15 +6,14 @@ pub(crate) mod uploads;
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, Path},
-    http::{header, request::Parts},
+    http::header,
     routing::{MethodRouter, get, post, put},
 };
 
-use crate::{Edge, openapi, problem::Problem};
+use crate::{openapi, state::AppState};
 
 /// Every route that `openapi.json` describes.
-pub(crate) fn table() -> [(&'static str, MethodRouter<Arc<Edge>>); 6] {
+pub(crate) fn table() -> [(&'static str, MethodRouter<Arc<AppState>>); 6] {
     let document = openapi::openapi();
     let document = async || ([(header::CONTENT_TYPE, "application/json")], document);
     [
@@ -25,21 +24,4 @@ pub(crate) fn table() -> [(&'static str, MethodRouter<Arc<Edge>>); 6] {
         ("/mock-upload/{key}", put(uploads::receive)),
         ("/openapi.json", get(document)),
     ]
-}
-
-/// The one variable segment of a path. Routes match the path as it was sent, so `%2F` does not end a segment; it is
-/// decoded once.
-pub(crate) struct Segment(pub(crate) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Segment {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Path::from_request_parts(parts, state).await {
-            Ok(Path(segment)) => Ok(Self(segment)),
-            Err(_) => Err(Problem::bad_request(
-                "The path must be percent-encoded UTF-8",
-            )),
-        }
-    }
 }

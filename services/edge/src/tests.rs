@@ -18,24 +18,26 @@ use super::*;
 const NOWHERE: &str = "127.0.0.1:9";
 
 async fn edge() -> Router {
-    let config = Config::default();
+    edge_with(Config::default()).await
+}
+
+async fn edge_with(config: Config) -> Router {
     let shutdown = CancellationToken::new();
     let bus = Bus::connect(&format!("nats://{NOWHERE}"), "edge")
         .await
         .unwrap();
     let mongo_url = format!("mongodb://{NOWHERE}/?serverSelectionTimeoutMS=50");
-    let edge = Arc::new(Edge {
-        commands: Commands::new(bus, config.max_in_flight, shutdown.clone()),
-        rows: Store::connect(&mongo_url, "edge")
-            .await
-            .unwrap()
-            .read_model(),
+    let store = Store::connect(&mongo_url, "edge").await.unwrap();
+    let rows = store.read_model();
+    let edge = Arc::new(AppState {
+        commands: Commands::new(bus, rows.clone(), config.max_in_flight, shutdown.clone()),
+        rows,
         public_url: public_url(&config, 3001),
         on_mismatch: config.idempotency.on_mismatch,
     });
     let realtime = Origins::try_from(format!("http://{NOWHERE}")).unwrap();
-    let proxy = Arc::new(Proxy::new(&realtime, shutdown));
-    router(edge, proxy, &config.cors_origin)
+    let realtimes = Arc::new(Realtimes::new(&realtime, shutdown));
+    router(edge, realtimes, &config.cors_origin)
 }
 
 struct Answer {
@@ -53,6 +55,16 @@ impl Answer {
 }
 
 async fn ask(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    ask_of(edge().await, method, path, headers, body).await
+}
+
+async fn ask_of(
+    edge: Router,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -60,7 +72,7 @@ async fn ask(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into
     let mut request = request.body(body.into()).unwrap();
     let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(peer));
-    let response = edge().await.oneshot(request).await.unwrap();
+    let response = edge.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -193,6 +205,31 @@ async fn without_nats_commands_are_503_at_once() {
         let answer = post(&path, body).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(answer.header("retry-after"), "1");
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_limit_commands_are_503_and_whoever_leaves_makes_room() {
+    let json = [("content-type", "application/json")];
+    for (max_in_flight, detail) in [
+        (0, "Too many requests are in flight"),
+        (1, "The request was not accepted"),
+    ] {
+        let edge = edge_with(Config {
+            max_in_flight,
+            ..Config::default()
+        })
+        .await;
+        for _ in 0..2 {
+            let order = order().to_string();
+            let answer = ask_of(edge.clone(), "POST", "/api/orders", &json, order).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(
+                answer.body["detail"].as_str().unwrap().starts_with(detail),
+                "{}",
+                answer.body
+            );
+        }
     }
 }
 

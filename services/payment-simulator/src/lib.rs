@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
 use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
-use orders_service::{BoxError, Daemon, failpoint, retry};
+use orders_service::{BoxError, Daemon, failpoint, retry, shutdown};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -27,20 +27,17 @@ const STREAMS: [streams::Stream; 3] = [
 /// The most batches of payments that are published at once; payments due meanwhile form the next batch.
 const MAX_IN_FLIGHT: usize = 4;
 
-/// How long payments that are being published may go on after the daemon was told to stop.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Runs the payment-simulator until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "payment-simulator")
+    let bus = Bus::connect(&config.nats.url, "payment-simulator")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     daemon.health.probe("nats", bus.readiness());
 
     let delay = config.payment.delay;
     let open = async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.streams.replicas)
+            bus.declare(&STREAMS, config.nats.streams.replicas)
         })
         .await?;
         let consumer = streams::payment_simulator(delay);
@@ -68,7 +65,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         receive,
         pay_when_due(&bus, delay, received, &daemon.shutdown)
     );
-    bus.close().await;
+    bus.close(shutdown::FLUSH).await;
     Ok(())
 }
 
@@ -99,7 +96,7 @@ async fn pay_when_due(
     }
     let finish = async { while in_flight.join_next().await.is_some() {} };
     // Orders that are not paid in time are delivered again.
-    let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, finish).await;
+    let _ = tokio::time::timeout(shutdown::WORK, finish).await;
     received.close();
     while let Some(batch) = received.recv().await {
         release_all(batch).await;

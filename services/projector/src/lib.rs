@@ -8,7 +8,7 @@ mod project;
 
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{OrderEvent, streams};
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, ReadModel, Store};
 
 pub use crate::config::Config;
@@ -22,19 +22,19 @@ const STREAMS: [streams::Stream; 3] = [
 
 /// Runs the projector until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "projector")
+    let bus = Bus::connect(&config.nats.url, "projector")
         .await?
-        .auto_migrate(config.auto_migrate);
-    let store = Store::connect(&config.mongo_url, "projector")
+        .auto_migrate(config.nats.auto_migrate);
+    let store = Store::connect(&config.mongo.url, "projector")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     let rows = store.read_model();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.streams.replicas)
+            bus.declare(&STREAMS, config.nats.streams.replicas)
         })
         .await?;
         retry("create indexes", StoreError::may_pass, || {
@@ -55,8 +55,10 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.ready();
 
     let projector = Projector { bus, rows };
-    events.for_each(&daemon.shutdown, &projector).await;
-    projector.bus.close().await;
+    events
+        .for_each(&daemon.shutdown, shutdown::WORK, &projector)
+        .await;
+    projector.bus.close(shutdown::FLUSH).await;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The projector turns events into the rows of the list and the feed. Run `projector --help` for its settings.
+//! The projector turns events into the rows of the list, and publishes the feed. Run `projector --help` for its settings.
 
 use std::process::ExitCode;
 

@@ -6,11 +6,10 @@ use tokio::sync::Semaphore;
 
 use crate::session::Archive;
 
-/// The most pages that are read at the same time, so that a crowd of clients that come back together does not drown
-/// NATS in questions.
+/// The most concurrent reads, so that a crowd of clients that reconnect together does not flood NATS with requests.
 const READERS: usize = 32;
 
-/// The feed, as NATS keeps it.
+/// The feed in NATS.
 #[derive(Clone)]
 pub(crate) struct StoredFeed {
     bus: Bus,

@@ -1,10 +1,10 @@
-//! The Engine.IO server, with the one thing that the library does not offer: hanging up on a client.
+//! The Engine.IO server. It exists because socketioxide has no `close_transport`, which makes a client reconnect.
 //!
-//! `SocketRef::disconnect` tells a client that the server wants it gone, and Socket.IO clients do not come back after
-//! that. One that has to resume must see its transport close instead. So WebSockets are attached here, each over a
-//! [`Line`] that can be cut, and a session on polling is ended the way its client would end it.
+//! socketioxide only has `SocketRef::disconnect`, after which Socket.IO clients do not reconnect. A client that has to
+//! resume must see its transport close. So WebSockets are attached here, each over a [`Transport`] that can be closed,
+//! and a session on polling is closed the way its client would close it.
 
-mod line;
+mod transport;
 
 use std::{
     collections::HashMap,
@@ -28,22 +28,22 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-use self::line::Line;
+use self::transport::Transport;
 
 /// The path of the server.
 pub(crate) const PATH: &str = "/ws";
-/// How long a client on polling may take to send what it has to say.
+/// How long a client on polling may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Cancelled when a WebSocket is over, or to end it.
-type Link = CancellationToken;
+/// Cancelled to close the transport of a WebSocket, and when the transport is closed.
+type Closing = CancellationToken;
 
-/// Serves Engine.IO sessions, and hangs up on them.
+/// Serves Engine.IO sessions, and closes their transports.
 #[derive(Clone)]
 pub(crate) struct Engine {
     service: SocketIoService<Router>,
-    /// The links of the sessions that began on polling; the others have theirs in their request.
-    upgraded: Arc<Mutex<HashMap<Sid, Link>>>,
+    /// The tokens of the sessions that began on polling; the other sessions have theirs in their request.
+    upgraded: Arc<Mutex<HashMap<Sid, Closing>>>,
 }
 
 impl Engine {
@@ -56,12 +56,12 @@ impl Engine {
 
     /// Answers one request.
     pub(crate) async fn serve(&self, mut request: Request) -> Response {
-        // Without it the service answers as ever, but leaves the WebSocket alone.
+        // Without it the service answers as usual, but leaves the WebSocket alone.
         let upgrade = hyper::upgrade::on(&mut request);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let answer = self.service.clone().oneshot(request);
         let Ok(response) = if method == Method::POST {
-            // The library would wait for ever for the rest of a body.
+            // socketioxide would wait for ever for the rest of a body.
             match timeout(BODY_DEADLINE, answer).await {
                 Ok(answer) => answer,
                 Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
@@ -75,11 +75,11 @@ impl Engine {
         response.map(Body::new)
     }
 
-    /// Closes the transport under `socket`, so that its client connects again.
-    pub(crate) fn hang_up(&self, socket: &SocketRef) {
-        let link = socket.req_parts().extensions.get::<Link>().cloned();
-        if let Some(link) = link.or_else(|| self.upgraded().get(&socket.id).cloned()) {
-            link.cancel();
+    /// Closes the transport of `socket`, so that its client reconnects.
+    pub(crate) fn close_transport(&self, socket: &SocketRef) {
+        let closing = socket.req_parts().extensions.get::<Closing>().cloned();
+        if let Some(closing) = closing.or_else(|| self.upgraded().get(&socket.id).cloned()) {
+            closing.cancel();
         }
         tokio::spawn(self.clone().end_polling(socket.id));
     }
@@ -89,20 +89,20 @@ impl Engine {
             return;
         };
         let sid = sid(&uri);
-        let link = match sid {
+        let closing = match sid {
             Some(sid) => self.upgraded().entry(sid).or_default().clone(),
-            None => Link::new(),
+            None => Closing::new(),
         };
-        let line = Line::new(TokioIo::new(connection), link.clone());
-        // The request was found valid before. All that a session needs of it are its URI and its link.
+        let transport = Transport::new(TokioIo::new(connection), closing.clone());
+        // The service has validated the request. All that a session needs of it are its URI and its token.
         let mut request = http::Request::new(());
         *request.uri_mut() = uri;
-        request.extensions_mut().insert(link.clone());
-        let _ = self.service.clone().call((line, request)).await;
+        request.extensions_mut().insert(closing.clone());
+        let _ = self.service.clone().call((transport, request)).await;
         if let Some(sid) = sid {
-            link.cancelled().await;
+            closing.cancelled().await;
             self.upgraded().remove(&sid);
-            // An upgrade that failed half-way would leave a session that is on no transport.
+            // An upgrade that failed half-way would leave a session without a transport.
             self.end_polling(sid).await;
         }
     }
@@ -116,13 +116,13 @@ impl Engine {
         let Ok(_) = self.service.oneshot(request).await;
     }
 
-    fn upgraded(&self) -> MutexGuard<'_, HashMap<Sid, Link>> {
+    fn upgraded(&self) -> MutexGuard<'_, HashMap<Sid, Closing>> {
         self.upgraded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A copy that owns its text. A clone shares the buffer that the whole request was read into, which would last as long
-/// as the session.
+/// Copies `uri` with its text. A clone would share the buffer of the whole request, and keep it for as long as the
+/// session lasts.
 fn own(uri: &Uri) -> Uri {
     let text = uri.to_string();
     text.parse().expect("the text of a URI is one")

@@ -17,25 +17,26 @@ use orders_service::{always, retry};
 use tracing::info;
 
 use crate::{
+    bounds,
     hub::Hub,
     metric_definitions::{DELAY, LAG},
 };
 
-/// How often the bounds of the feed are looked at, because a feed that was created anew, or has lost its end, is
-/// nothing that its consumer learns.
+/// How often the bounds of the feed are checked, because its consumer does not notice that the feed was recreated or
+/// lost its end.
 const CHECK: Duration = Duration::from_secs(5);
 
-/// Whether the feed is being read; for the readiness probe.
+/// Whether the feed is being read, for the readiness probe.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading(Arc<AtomicBool>);
 
 impl Reading {
-    /// An error while the feed is not being read.
+    /// Fails while the feed is not being read.
     pub(crate) async fn probe(self) -> Result<(), &'static str> {
         if self.0.load(Ordering::Relaxed) {
             Ok(())
         } else {
-            Err("not reading")
+            Err("not reading the feed")
         }
     }
 
@@ -44,13 +45,13 @@ impl Reading {
     }
 }
 
-/// Declares the feed and looks at its bounds.
+/// Declares the feed and reads its bounds.
 pub(crate) async fn open(bus: &Bus, replicas: usize) -> Result<FeedBounds, Error> {
     bus.declare(&[ORDERS_FEED], replicas).await?;
     bus.feed_bounds().await
 }
 
-/// Reads the feed for ever. When it breaks off, or is another, it is opened again.
+/// Reads the feed for ever, and reopens it when reading fails or another feed has taken its place.
 pub(crate) async fn read(bus: &Bus, replicas: usize, hub: &Hub, reading: &Reading) {
     loop {
         let opened = retry("open the feed", always, async || {
@@ -80,14 +81,14 @@ fn dispatch(hub: &Hub, message: FeedMessage) {
     hub.dispatch(message);
 }
 
-/// From time to time: whether the feed is still the one that is being read.
+/// Checks at intervals whether the feed is still the one that is being read.
 fn checks(bus: &Bus, hub: &Hub) -> impl Stream<Item = bool> {
     stream::unfold((), async |()| {
         tokio::time::sleep(CHECK).await;
         let head = hub.head();
         let goes_on = bus.feed_bounds().await.is_ok_and(|bounds| {
             gauge!(LAG).set(bounds.last.saturating_sub(head.sequence) as f64);
-            head.check(&bounds).is_ok()
+            bounds::check(head, &bounds).is_ok()
         });
         Some((goes_on, ()))
     })

@@ -1,35 +1,33 @@
 use axum::{extract::Query, http::Uri};
-use orders_contracts::{InvalidId, TenantId};
+use orders_contracts::{Offset, TenantId, Unparsable};
 use serde_json::Value;
 
-use crate::offset::{Malformed, Offset};
+/// Stands for a value that is not a string: neither an id nor an offset.
+const NOT_A_STRING: &str = "?";
 
-/// Stands for a value that is no text; neither an id nor an offset.
-const NO_TEXT: &str = "?";
-
-/// What a client asks for when it connects.
+/// A client's request to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Handshake {
-    /// Whose changes it wants.
+    /// The tenant whose changes the client wants.
     pub(crate) tenant: TenantId,
-    /// Where it left off; `None` when it is new.
-    pub(crate) resume: Option<Result<Offset, Malformed>>,
+    /// The offset that the client resumes from; `None` for a new client.
+    pub(crate) resume: Option<Result<Offset, Unparsable>>,
 }
 
-/// Why a client is refused; it reads this as the message of its `connect_error`.
+/// Why a client is refused: the message of its `connect_error`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// It named no tenant.
+pub(crate) enum ConnectError {
+    /// The client named no tenant.
     #[error("tenantId is required")]
     Required,
-    /// What it named cannot be a tenant.
+    /// The client named something that is not a tenant id.
     #[error("tenantId {0}")]
-    Invalid(InvalidId),
+    Invalid(Unparsable),
 }
 
 impl Handshake {
-    /// Reads `tenantId` and `serverOffset` from the client's `auth`, each else from the query of its first request.
-    pub(crate) fn read(auth: &Value, uri: &Uri) -> Result<Self, Refusal> {
+    /// Reads `tenantId` and `serverOffset` from the client's `auth`, or else from the query of its first request.
+    pub(crate) fn read(auth: &Value, uri: &Uri) -> Result<Self, ConnectError> {
         let query = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_or_else(|_| vec![], |query| query.0);
         let find = |name: &str| {
@@ -39,13 +37,13 @@ impl Handshake {
                     .iter()
                     .find(|(key, _)| key == name)
                     .map(|(_, text)| text.as_str()),
-                Some(_) => Some(NO_TEXT),
+                Some(_) => Some(NOT_A_STRING),
             };
             text.filter(|text| !text.is_empty())
         };
-        let tenant = find("tenantId").ok_or(Refusal::Required)?;
+        let tenant = find("tenantId").ok_or(ConnectError::Required)?;
         Ok(Self {
-            tenant: tenant.parse().map_err(Refusal::Invalid)?,
+            tenant: tenant.parse().map_err(ConnectError::Invalid)?,
             resume: find("serverOffset").map(str::parse),
         })
     }
@@ -66,7 +64,7 @@ mod tests {
 
     fn accepted(
         tenant: &str,
-        resume: Option<Result<Offset, Malformed>>,
+        resume: Option<Result<Offset, Unparsable>>,
     ) -> Result<Handshake, String> {
         Ok(Handshake {
             tenant: tenant.parse().unwrap(),
@@ -136,11 +134,7 @@ mod tests {
         }
         for bad in [json!(0), json!("x"), json!(["5.6"])] {
             let auth = json!({"tenantId": "a", "serverOffset": bad});
-            assert_eq!(
-                read(&auth, ""),
-                accepted("a", Some(Err(Malformed))),
-                "{bad}"
-            );
+            assert_eq!(read(&auth, ""), accepted("a", Some("x".parse())), "{bad}");
         }
     }
 }

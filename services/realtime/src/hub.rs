@@ -4,20 +4,20 @@ use std::{
 };
 
 use orders_bus::{FeedBounds, FeedMessage};
-use orders_contracts::TenantId;
+use orders_contracts::{Offset, TenantId};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::warn;
 
-use crate::offset::Offset;
+use crate::bounds;
 
-/// The most entries that wait for one socket, while it catches up or reads slowly. One that falls further behind is
-/// disconnected, and resumes by its offset.
+/// The most entries that wait for one socket while it catches up or reads slowly. A socket that falls further behind is
+/// disconnected, and its client resumes from its offset.
 const MAILBOX: usize = 4_096;
 
-/// Hands the entries of the feed to the rooms of their tenants, and knows how far it has got.
+/// Hands the entries of the feed to the rooms of their tenants, and knows the head: the last entry that was read.
 ///
-/// Whoever enters a room learns the head at that moment and finds each later entry of the tenant in its mailbox, so
-/// what it replays up to the head and what it finds there join without a gap.
+/// A session that enters a room learns the head at that moment and finds each later entry of the tenant in its mailbox,
+/// so its replay up to the head and its mailbox join without a gap.
 #[derive(Debug)]
 pub(crate) struct Hub(Mutex<State>);
 
@@ -28,7 +28,8 @@ struct State {
     next_id: u64,
 }
 
-/// What comes for one socket. It ends when the socket has to be disconnected: it is too slow, or the feed is another.
+/// The entries for one socket. It ends when the socket has to be disconnected: the socket is too slow, or another feed
+/// has taken the place of this one.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     hub: Arc<Hub>,
@@ -47,12 +48,12 @@ impl Hub {
         }))
     }
 
-    /// How far the feed was read.
+    /// The end of what was read of the feed.
     pub(crate) fn head(&self) -> Offset {
         self.state().head
     }
 
-    /// Enters the room of `tenant`: everything after the returned head comes by the mailbox.
+    /// Enters the room of `tenant`: every entry after the returned head comes to the mailbox.
     pub(crate) fn enter(self: &Arc<Self>, tenant: &TenantId) -> (Offset, Mailbox) {
         let (sender, entries) = mpsc::channel(MAILBOX);
         let mut state = self.state();
@@ -72,7 +73,7 @@ impl Hub {
         (state.head, mailbox)
     }
 
-    /// Takes the next entry of the feed; one that was taken before is ignored.
+    /// Takes the next entry of the feed; ignores an entry that it took before.
     pub(crate) fn dispatch(&self, message: FeedMessage) {
         let mut state = self.state();
         if message.sequence <= state.head.sequence {
@@ -88,18 +89,19 @@ impl Hub {
         }
     }
 
-    /// Where to go on reading a feed with these bounds. When it cannot follow what was read so far, all mailboxes end.
+    /// The sequence after which to read a feed with these bounds. If the feed does not continue what was read so far, all
+    /// mailboxes end.
     pub(crate) fn follow(&self, bounds: &FeedBounds) -> u64 {
         let mut state = self.state();
-        if let Err(reset) = state.head.check(bounds) {
+        if let Err(reset) = bounds::check(state.head, bounds) {
             let sockets: usize = state.rooms.values().map(HashMap::len).sum();
             warn!(
-                "the feed does not go on from {} ({}); disconnecting {sockets} sockets, which will learn it",
+                "the feed does not continue from {} ({}); disconnecting {sockets} sockets, which will be reset",
                 state.head,
                 reset.as_str()
             );
             state.rooms.clear();
-            state.head = Offset::head(bounds);
+            state.head = bounds::head(bounds);
         }
         state.head.sequence
     }
@@ -125,7 +127,7 @@ impl Mailbox {
         self.entries.recv().await
     }
 
-    /// Whether no more will come, though some may still be there.
+    /// Whether no more entries will come, though some may be left.
     pub(crate) fn has_ended(&self) -> bool {
         self.entries.is_closed()
     }

@@ -1,21 +1,21 @@
 //! realtime: bridges the feed to the Socket.IO rooms of the tenants.
 //!
-//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each socket; each socket has a
-//! [`session`] that replays what its client missed, then empties the mailbox. Invariants:
+//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each socket. Each socket has a
+//! [`session`] that replays the entries its client missed, then empties the mailbox. Invariants:
 //!
-//! * a client gets each entry of its tenant once and in order, however often it comes back;
-//! * an entry that a socket does not take ends its connection: nothing is skipped, the client resumes by its offset;
-//! * a client is never told to go for good, except when it names no valid tenant: else its transport closes, and it
-//!   connects again by itself.
+//! * a client gets each entry of its tenant once and in order, however often it reconnects;
+//! * an entry that a socket does not take ends its connection: nothing is skipped, the client resumes from its offset;
+//! * only a client without a valid tenant is refused for good; for any other the transport closes, and the client
+//!   reconnects by itself.
 
 mod archive;
+mod bounds;
 mod config;
 mod engine;
 mod feed;
 mod handshake;
 mod hub;
 mod metric_definitions;
-mod offset;
 mod origin;
 mod session;
 mod sockets;
@@ -23,24 +23,22 @@ mod sockets;
 use std::{sync::Arc, time::Duration};
 
 use orders_bus::{Bus, Error as BusError};
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use tokio_util::task::TaskTracker;
 
 pub use crate::config::Config;
-use crate::{
-    archive::StoredFeed, feed::Reading, hub::Hub, offset::Offset, origin::Origins, sockets::Sockets,
-};
+use crate::{archive::StoredFeed, feed::Reading, hub::Hub, origin::Origins, sockets::Sockets};
 
 /// How long the sockets may take to close on a shutdown.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Runs realtime until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     metric_definitions::describe();
     let origins = Origins::parse(&config.cors_origin)?;
-    let bus = Bus::connect(&config.nats_url, "realtime")
+    let bus = Bus::connect(&config.nats.url, "realtime")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     let reading = Reading::default();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("feed", {
@@ -48,14 +46,14 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         move || reading.clone().probe()
     });
 
-    let replicas = config.streams.replicas;
+    let replicas = config.nats.streams.replicas;
     let open = retry("open the feed", BusError::may_pass, async || {
         feed::open(&bus, replicas).await
     });
     let Some(bounds) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());
     };
-    let hub = Arc::new(Hub::new(Offset::head(&bounds?)));
+    let hub = Arc::new(Hub::new(bounds::head(&bounds?)));
     let sessions = TaskTracker::new();
     let sockets = Sockets {
         hub: Arc::clone(&hub),
@@ -63,14 +61,14 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         shutdown: daemon.shutdown.clone(),
         sessions: sessions.clone(),
     };
-    // Until here all requests get 503, after which Socket.IO clients try again; a refusal would be final.
+    // Until now every request got 503, after which Socket.IO clients retry; a refusal would be final.
     daemon.mount(sockets.router(&origins));
     daemon.health.ready();
 
     let read = feed::read(&bus, replicas, &hub, &reading);
     daemon.shutdown.run_until_cancelled(read).await;
     sessions.close();
-    let _ = tokio::time::timeout(CLOSING, sessions.wait()).await;
-    bus.close().await;
+    let _ = tokio::time::timeout(CLOSING_DEADLINE, sessions.wait()).await;
+    bus.close(shutdown::FLUSH).await;
     Ok(())
 }

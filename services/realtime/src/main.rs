@@ -1,4 +1,4 @@
-//! realtime tells browsers, over Socket.IO, what changes in the list. Run `realtime --help` for its settings.
+//! realtime announces changes of the list to browsers, over Socket.IO. Run `realtime --help` for its settings.
 
 use std::process::ExitCode;
 

@@ -6,25 +6,25 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 pub(crate) const CONNECTIONS: &str = "orders_socket_connections";
 /// Events handed to sockets, by `event`.
 pub(crate) const EMITS: &str = "orders_socket_emits_total";
-/// Sockets that are gone, by `reason`.
+/// Sockets that disconnected, by `reason`.
 pub(crate) const DISCONNECTS: &str = "orders_socket_disconnects_total";
-/// Sockets that came back with an offset, by `outcome`: `resumed`, or why the feed could not honour it.
+/// Sockets that reconnected with an offset, by `outcome`: `resumed`, or why the feed could not honour the offset.
 pub(crate) const RESUMES: &str = "orders_socket_resumes_total";
-/// Entries that the feed holds and that were not read yet.
+/// Entries of the feed that are not read yet.
 pub(crate) const LAG: &str = "orders_feed_lag_entries";
-/// From the change of an order until its entry was read.
+/// From the change of an order until its entry is read.
 pub(crate) const DELAY: &str = "orders_feed_delay_seconds";
 
 /// Explains the metrics to the recorder.
 pub(crate) fn describe() {
     describe_gauge!(CONNECTIONS, "sockets that are in a room now");
     describe_counter!(EMITS, "events handed to sockets");
-    describe_counter!(DISCONNECTS, "sockets that are gone");
-    describe_counter!(RESUMES, "sockets that came back with an offset");
-    describe_gauge!(LAG, "entries of the feed that were not read yet");
+    describe_counter!(DISCONNECTS, "sockets that disconnected");
+    describe_counter!(RESUMES, "sockets that reconnected with an offset");
+    describe_gauge!(LAG, "entries of the feed that are not read yet");
     describe_histogram!(
         DELAY,
         Unit::Seconds,
-        "from the change of an order until its entry was read"
+        "from the change of an order until its entry is read"
     );
 }

@@ -8,9 +8,9 @@ use axum::{
 };
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-/// Where a proxy keeps the `Host` that the client asked for.
+/// The `Host` that the client asked a proxy for.
 const FORWARDED_HOST: &str = "x-forwarded-host";
-/// What Engine.IO answers with 403.
+/// The body of an Engine.IO server's 403.
 const FORBIDDEN: &str = r#"{"code":4,"message":"Forbidden"}"#;
 
 /// The origins whose pages may connect, besides those from the same host.
@@ -32,14 +32,14 @@ impl Origins {
             match (uri, HeaderValue::from_str(&origin)) {
                 (Some(_), Ok(value)) => Ok(value),
                 _ => Err(format!(
-                    "{origin:?} is no origin such as http://localhost:3000"
+                    "{origin:?} is not an origin such as http://localhost:3000"
                 )),
             }
         });
         Ok(Self(origins.collect::<Result<_, _>>()?))
     }
 
-    /// Lets the pages of these origins read what polling answers.
+    /// Lets the pages of these origins read the answers to polling.
     pub(crate) fn cors(&self) -> CorsLayer {
         CorsLayer::new()
             .allow_origin(self.0.to_vec())
@@ -48,7 +48,7 @@ impl Origins {
             .allow_credentials(true)
     }
 
-    /// Refuses requests from the pages of other origins. A client that is no browser names none.
+    /// Refuses requests from the pages of other origins. A client that is not a browser names none.
     pub(crate) async fn guard(
         State(origins): State<Self>,
         request: Request,

@@ -1,44 +1,44 @@
-//! The life of one socket: greet, replay what it missed, then live.
+//! The life of one socket: greet it, replay the entries that it missed, then pass on new ones.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use metrics::counter;
 use orders_bus::{Error, FeedBounds, FeedMessage, FeedPage};
-use orders_contracts::TenantId;
+use orders_contracts::{Offset, TenantId, Unparsable, socket::ResetReason};
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
+    bounds,
     handshake::Handshake,
     hub::{Hub, Mailbox},
     metric_definitions::RESUMES,
-    offset::{Malformed, Offset, Reset},
 };
 
 /// How long a socket whose buffer is full may take to make room for one event.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The first pause before a full buffer is tried again; it doubles.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// The first pause before a full buffer is tried again; each next pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause before a full buffer is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
-/// The first pause before an interrupted replay goes on; it doubles.
+/// The first pause before an interrupted replay continues; each next pause is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// The longest pause before an interrupted replay goes on.
+/// The longest pause before an interrupted replay continues.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// What a client is told.
+/// An event for a client, with the offset after it.
 #[derive(Debug, Clone)]
-pub(crate) enum Event {
-    /// It is in the room of its tenant; what follows comes after the offset.
+pub(crate) enum SocketEvent {
+    /// The client is in the room of its tenant.
     Connected(TenantId, Offset),
     /// An order changed.
     Changed(Arc<FeedMessage>, Offset),
-    /// Its offset cannot be honoured: it has to load its list anew, and what follows comes after the new offset.
-    Reset(Reset, Offset),
+    /// The feed cannot honour the client's offset: the client has to reload its list.
+    Reset(ResetReason, Offset),
 }
 
-/// Why an event was not taken.
+/// Why a socket did not take an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The buffer of the socket is full.
@@ -47,26 +47,26 @@ pub(crate) enum Refused {
     Gone,
 }
 
-/// Why a session ended by itself. All but [`Gone`](Self::Gone) leave a connection to be closed.
+/// Why a session ended. All but [`Gone`](Self::Gone) leave a connection to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The socket is gone.
     Gone,
-    /// Its buffer stayed full.
+    /// The buffer of the socket stayed full.
     Slow,
-    /// It fell too far behind, or the feed is another.
+    /// The session fell too far behind, or another feed has taken the place of this one.
     Behind,
 }
 
 /// Takes the events of one socket, without waiting.
 pub(crate) trait Client {
     /// Puts `event` into the socket's buffer.
-    fn emit(&self, event: &Event) -> Result<(), Refused>;
+    fn emit(&self, event: &SocketEvent) -> Result<(), Refused>;
 }
 
-/// Where missed entries are read again.
+/// The source of missed entries.
 pub(crate) trait Archive {
-    /// What the feed holds now.
+    /// The bounds of the feed now.
     fn bounds(&self) -> impl Future<Output = Result<FeedBounds, Error>> + Send;
 
     /// The tenant's next entries after the sequence `after` up to `up_to`.
@@ -83,20 +83,20 @@ pub(crate) struct Session<C, A> {
     client: C,
     archive: A,
     tenant: TenantId,
-    /// What the feed was read up to when the socket entered the room.
+    /// The head of the feed when the socket entered the room.
     head: Offset,
     mailbox: Mailbox,
-    /// The sequence up to which the client has all entries.
+    /// The last sequence up to which the client has all entries.
     last: u64,
 }
 
 /// Why a replay stopped before its end.
 enum Interrupted {
-    /// The client cannot be served any longer.
+    /// The session cannot continue.
     End(End),
     /// The feed cannot honour the client's offset.
-    Reset(Reset),
-    /// The feed could not be read; it may be tried again.
+    Reset(ResetReason),
+    /// The feed could not be read; the replay may be retried.
     Error(Error),
 }
 
@@ -113,7 +113,7 @@ impl From<Error> for Interrupted {
 }
 
 impl<C: Client, A: Archive> Session<C, A> {
-    /// Enters the room of the tenant and serves the client until that cannot go on.
+    /// Enters the room of the tenant and serves the client until the session ends.
     pub(crate) async fn run(hub: &Arc<Hub>, archive: A, client: C, handshake: Handshake) -> End {
         let (head, mailbox) = hub.enter(&handshake.tenant);
         let mut session = Self {
@@ -130,7 +130,7 @@ impl<C: Client, A: Archive> Session<C, A> {
 
     async fn serve(
         &mut self,
-        resume: Option<Result<Offset, Malformed>>,
+        resume: Option<Result<Offset, Unparsable>>,
     ) -> Result<Infallible, End> {
         let resumed = match resume {
             None => {
@@ -144,16 +144,16 @@ impl<C: Client, A: Archive> Session<C, A> {
             }
             Some(other) => {
                 self.connected(self.head).await?;
-                Err(other.map_or(Reset::Malformed, |_| Reset::OtherFeed))
+                Err(other.map_or(ResetReason::Malformed, |_| ResetReason::OtherFeed))
             }
         };
         if resume.is_some() {
-            let outcome = resumed.map_or_else(Reset::as_str, |()| "resumed");
+            let outcome = resumed.map_or_else(ResetReason::as_str, |()| "resumed");
             counter!(RESUMES, "outcome" => outcome).increment(1);
         }
         if let Err(reset) = resumed {
             self.last = self.head.sequence;
-            self.send(Event::Reset(reset, self.head)).await?;
+            self.send(SocketEvent::Reset(reset, self.head)).await?;
         }
         while let Some(message) = self.mailbox.next().await {
             self.changed(message).await?;
@@ -161,15 +161,17 @@ impl<C: Client, A: Archive> Session<C, A> {
         Err(End::Behind)
     }
 
-    /// Replays up to the head. While NATS is away it waits.
-    async fn catch_up(&mut self) -> Result<Result<(), Reset>, End> {
+    /// Replays up to the head, and waits while NATS is away.
+    async fn catch_up(&mut self) -> Result<Result<(), ResetReason>, End> {
         let mut pause = FIRST_RETRY;
         loop {
             match self.replay().await {
                 Ok(()) => return Ok(Ok(())),
                 Err(Interrupted::Reset(reset)) => return Ok(Err(reset)),
                 Err(Interrupted::End(end)) => return Err(end),
-                Err(Interrupted::Error(error)) => debug!("a replay is interrupted: {error}"),
+                Err(Interrupted::Error(error)) => {
+                    debug!("a replay was interrupted: {error}; retrying")
+                }
             }
             tokio::time::sleep(pause).await;
             pause = LONGEST_RETRY.min(pause * 2);
@@ -182,13 +184,13 @@ impl<C: Client, A: Archive> Session<C, A> {
     async fn replay(&mut self) -> Result<(), Interrupted> {
         let head = self.head.sequence;
         if self.last > head {
-            // Another instance has told the client more than this one has read yet.
+            // Another instance has told the client of entries that this one has not read yet.
             return self.check(self.head.at(self.last)).await;
         }
         while self.last < head {
             let from = self.head.at(self.last);
             let page = self.archive.page(&self.tenant, from.sequence, head).await?;
-            // Not earlier: the feed may drop entries until the page is read.
+            // Not earlier, because the feed may drop entries while the page is read.
             self.check(from).await?;
             for message in page.entries {
                 self.changed(Arc::new(message)).await?;
@@ -200,32 +202,32 @@ impl<C: Client, A: Archive> Session<C, A> {
 
     async fn check(&self, from: Offset) -> Result<(), Interrupted> {
         let bounds = self.archive.bounds().await?;
-        match from.check(&bounds) {
-            // The hub is about to notice; by then the client's offset is one of another feed.
-            Err(Reset::OtherFeed) => Err(Interrupted::End(End::Behind)),
+        match bounds::check(from, &bounds) {
+            // The hub is about to notice; the client reconnects, and its offset is then one of another feed.
+            Err(ResetReason::OtherFeed) => Err(Interrupted::End(End::Behind)),
             checked => checked.map_err(Interrupted::Reset),
         }
     }
 
     async fn connected(&self, offset: Offset) -> Result<(), End> {
-        self.send(Event::Connected(self.tenant.clone(), offset))
+        self.send(SocketEvent::Connected(self.tenant.clone(), offset))
             .await
     }
 
-    /// Tells of a change, once.
+    /// Announces a change, once.
     async fn changed(&mut self, message: Arc<FeedMessage>) -> Result<(), End> {
         let sequence = message.sequence;
         if sequence > self.last {
-            self.send(Event::Changed(message, self.head.at(sequence)))
+            self.send(SocketEvent::Changed(message, self.head.at(sequence)))
                 .await?;
             self.last = sequence;
         }
         Ok(())
     }
 
-    /// Waits for room in the socket's buffer. The engine does not tell when there is some.
-    async fn send(&self, event: Event) -> Result<(), End> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for room in the socket's buffer, by polling, because the engine does not say when there is room.
+    async fn send(&self, event: SocketEvent) -> Result<(), End> {
+        let deadline = Instant::now() + DRAIN_DEADLINE;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.client.emit(&event) {

@@ -1,4 +1,4 @@
-//! What the Socket.IO server does with its sockets.
+//! The Socket.IO server: admits clients and writes events to their sockets.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -9,7 +9,10 @@ use axum::{
     routing::any,
 };
 use metrics::{counter, gauge};
-use orders_contracts::{Channel, OrderId, Status, TenantId};
+use orders_contracts::{
+    Channel, Offset,
+    socket::{self, Connected, FeedReset, OrderChange, Position},
+};
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
@@ -25,27 +28,26 @@ use tracing::debug;
 use crate::{
     archive::StoredFeed,
     engine::{Engine, PATH},
-    handshake::{Handshake, Refusal},
+    handshake::{ConnectError, Handshake},
     hub::Hub,
     metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS},
-    offset::{Offset, Reset},
     origin::Origins,
-    session::{Client, End, Event, Refused, Session},
+    session::{Client, End, Refused, Session, SocketEvent},
 };
 
 /// The largest message of a client, on either transport.
 const MAX_MESSAGE: usize = 64 << 10;
-/// How much is read of a WebSocket at once. Clients send little but pongs, and each socket has a buffer of this size.
+/// The read buffer of each WebSocket. Clients send little but pongs.
 const READ_BUFFER: usize = 1 << 10;
 /// The most events in the buffer of a socket.
 ///
-/// All of them fit into one answer to a poll, which must not change: what is left over of an answer is lost when the
-/// client goes over to a WebSocket at that moment.
+/// All of them must fit into one answer to a poll: what is left over is lost if the client upgrades to a WebSocket at
+/// that moment.
 const MAX_BUFFERED: usize = 128;
 /// How long a client may take to say which tenant it belongs to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a socket is served with.
+/// Everything that serves sockets.
 #[derive(Clone)]
 pub(crate) struct Sockets {
     pub(crate) hub: Arc<Hub>,
@@ -78,13 +80,13 @@ impl Sockets {
         let shutdown = self.shutdown.clone();
         let admit = async move |socket: SocketRef, TryData(auth): TryData<Value>| {
             if shutdown.is_cancelled() {
-                // A client comes back when its transport closes, but not after a refusal.
+                // A client reconnects when its transport closes, but not after a refusal.
                 pending::<()>().await;
             }
             let auth = auth.unwrap_or_default();
             let handshake = Handshake::read(&auth, &socket.req_parts().uri)?;
             socket.extensions.insert(handshake);
-            Ok::<_, Refusal>(())
+            Ok::<_, ConnectError>(())
         };
         let serve = async move |socket: SocketRef, Extension(handshake): Extension<Handshake>| {
             let sessions = self.sessions.clone();
@@ -122,11 +124,11 @@ impl Sockets {
             reason = left.recv() => reason.map_or("gone", name),
             () = self.shutdown.cancelled() => "shutdown",
         };
-        // Where the client has closed its transport already, this does nothing.
-        engine.hang_up(&socket);
+        // This does nothing if the client has already closed its transport.
+        engine.close_transport(&socket);
         gauge!(CONNECTIONS).decrement(1);
         counter!(DISCONNECTS, "reason" => reason).increment(1);
-        debug!(socket.id = %socket.id, "socket {} is gone: {reason}", socket.id);
+        debug!(socket.id = %socket.id, "socket {} disconnected: {reason}", socket.id);
     }
 }
 
@@ -159,65 +161,42 @@ const fn name(reason: DisconnectReason) -> &'static str {
     }
 }
 
-/// Writes events as clients read them.
+/// Writes events to a socket.
 struct Outlet(SocketRef);
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Connected<'a> {
-    ok: bool,
-    tenant_id: &'a TenantId,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Change<'a> {
-    order_id: &'a OrderId,
-    status: Status,
-}
-
-#[derive(Serialize)]
-struct Unresumable {
-    reason: Reset,
-}
-
-/// The last argument of every event: what the client sends as `serverOffset` when it comes back.
-#[derive(Serialize)]
-struct Place {
-    offset: Offset,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u32>,
-}
-
 impl Client for Outlet {
-    fn emit(&self, event: &Event) -> Result<(), Refused> {
+    fn emit(&self, event: &SocketEvent) -> Result<(), Refused> {
         let Self(socket) = self;
-        let place = |&offset, version| Place { offset, version };
         let (name, emitted) = match event {
-            Event::Connected(tenant_id, offset) => {
-                let greeting = Connected {
+            SocketEvent::Connected(tenant_id, offset) => {
+                let connected = Connected {
                     ok: true,
                     tenant_id,
                 };
-                emit(socket, "connected", &(greeting, place(offset, None)))
+                let arguments = (connected, position(*offset, None));
+                emit(socket, socket::CONNECTED, &arguments)
             }
-            Event::Changed(message, offset) => {
+            SocketEvent::Changed(message, offset) => {
                 let entry = &message.entry;
-                let change = Change {
+                let change = OrderChange {
                     order_id: &entry.order_id,
                     status: entry.status,
                 };
                 let name = match message.channel {
-                    Channel::FeedCreated => "order.created",
-                    _ => "order.updated",
+                    Channel::FeedCreated => socket::ORDER_CREATED,
+                    _ => socket::ORDER_UPDATED,
                 };
-                emit(socket, name, &(change, place(offset, Some(entry.version))))
+                let arguments = (change, position(*offset, Some(entry.version)));
+                emit(socket, name, &arguments)
             }
-            &Event::Reset(reason, ref offset) => emit(
-                socket,
-                "feed.reset",
-                &(Unresumable { reason }, place(offset, None)),
-            ),
+            SocketEvent::Reset(reason, offset) => {
+                let reset = FeedReset { reason: *reason };
+                emit(
+                    socket,
+                    socket::FEED_RESET,
+                    &(reset, position(*offset, None)),
+                )
+            }
         };
         match emitted {
             Ok(()) => {
@@ -228,6 +207,10 @@ impl Client for Outlet {
             Err(_) => Err(Refused::Gone),
         }
     }
+}
+
+const fn position(offset: Offset, version: Option<u32>) -> Position {
+    Position { offset, version }
 }
 
 fn emit<T: Serialize>(

@@ -3,13 +3,10 @@
 use std::sync::LazyLock;
 
 use axum::{
-    extract::Path,
     http::header,
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
-
-use crate::pages;
 
 /// A file that pages refer to.
 pub(crate) struct Asset {
@@ -67,21 +64,16 @@ impl Asset {
     }
 }
 
-/// `GET /assets/{name}`
-pub(crate) async fn serve(Path(name): Path<String>) -> Response {
+/// The answer to `GET /assets/{name}`, if there is such an asset.
+pub(crate) fn find(name: &str) -> Option<Response> {
     let path = format!("/assets/{name}");
-    let assets = [&ASSETS.style, &ASSETS.icon]
+    let mut assets = [&ASSETS.style, &ASSETS.icon]
         .into_iter()
         .chain(&ASSETS.client);
-    match assets.into_iter().find(|asset| asset.path == path) {
-        Some(asset) => {
-            let headers = [
-                (header::CONTENT_TYPE, asset.media_type),
-                (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-            ];
-            (headers, asset.content).into_response()
-        }
-        // An older page after an update: it gets the new name when it is loaded again.
-        None => pages::not_found().await,
-    }
+    let asset = assets.find(|asset| asset.path == path)?;
+    let headers = [
+        (header::CONTENT_TYPE, asset.media_type),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Some((headers, asset.content).into_response())
 }

@@ -1,47 +1,33 @@
 use axum::http::Uri;
-use orders_service::{Invalid, Settings, config::Log};
+use orders_service::{Invalid, Settings, config::Common};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The settings of the front end.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
-    /// The port of the pages, health and metrics.
-    pub port: u16,
-    /// The edge that `/api` and `/ws` are passed to.
+    /// What every daemon has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// The URL of the edge, to which `/api` and `/ws` are forwarded.
     pub edge_url: String,
-    /// The origin that presigned URLs lead to: the one place besides this that pages may send to.
+    /// The origin of presigned URLs: pages may send files there, and nowhere else outside this origin.
     pub upload_origin: String,
-    /// What is logged, and how.
-    pub log: Log,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            port: 3000,
+            common: Common::on_port(3000),
             edge_url: "http://localhost:3001".to_owned(),
             upload_origin: "http://localhost:3001".to_owned(),
-            log: Log::default(),
         }
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        ("edge_url", "the edge that /api and /ws are passed to"),
-        (
-            "upload_origin",
-            "where presigned URLs lead, which pages may send files to",
-        ),
-    ];
-
-    fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn log(&self) -> &Log {
-        &self.log
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -58,7 +44,7 @@ impl Settings for Config {
     }
 }
 
-/// Whether `text` is a scheme, a host and perhaps a port, and nothing that could say more in a header.
+/// Whether `text` is a scheme, a host and perhaps a port, without a character that means something in a CSP header.
 fn is_origin(text: &str) -> bool {
     let Ok(url) = text.parse::<Uri>() else {
         return false;
@@ -73,14 +59,6 @@ fn is_origin(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_setting_is_explained() {
-        assert_eq!(
-            orders_service::config::undocumented::<Config>(),
-            Vec::<String>::new()
-        );
-    }
 
     #[test]
     fn urls_are_origins() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, header};
 use orders_contracts::{
     OrderId, OrderList, OrderRef, OrderRow, ProblemDetails, TenantId, TraceContext,
-    header::TRACEPARENT,
+    header::TRACEPARENT, http_header,
 };
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Serialize;
@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// Less than the edge itself waits for the next request on a connection.
 const IDLE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const MISMATCH: HeaderName = HeaderName::from_static("x-idempotency-mismatch");
+const MISMATCH: HeaderName = HeaderName::from_static(http_header::MISMATCH);
 
 /// A client of the edge's API.
 pub(crate) struct Edge {

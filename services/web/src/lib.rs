@@ -7,17 +7,18 @@
 mod assets;
 mod config;
 mod edge;
+mod forward;
 mod pages;
-mod pass;
 mod tenant;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Path,
     http::HeaderValue,
     middleware::{from_fn, from_fn_with_state},
-    response::{IntoResponse, Redirect},
+    response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
 use orders_http::{Forward, observe};
@@ -73,7 +74,7 @@ fn router(web: Arc<Web>) -> Router {
             "/orders/{orderId}/cancel",
             post(pages::order::cancel).get(pages::order::after_cancel),
         )
-        .route("/assets/{name}", get(assets::serve))
+        .route("/assets/{name}", get(asset))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(pages::panicked))
@@ -81,12 +82,20 @@ fn router(web: Arc<Web>) -> Router {
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(Arc::clone(&web), pages::secure));
     let edge = Router::new()
-        .route("/api", any(pass::api))
-        .route("/api/{*rest}", any(pass::api))
-        .route("/ws", any(pass::to_edge))
-        .route("/ws/", any(pass::to_edge))
-        .route("/ws/{*rest}", any(pass::to_edge));
+        .route("/api", any(forward::api))
+        .route("/api/{*rest}", any(forward::api))
+        .route("/ws", any(forward::to_edge))
+        .route("/ws/", any(forward::to_edge))
+        .route("/ws/{*rest}", any(forward::to_edge));
     pages.merge(edge).layer(from_fn(observe)).with_state(web)
+}
+
+async fn asset(Path(name): Path<String>) -> Response {
+    match assets::find(&name) {
+        Some(asset) => asset,
+        // An older page after an update: once loaded again, it has the new name.
+        None => pages::not_found().await,
+    }
 }
 
 #[cfg(test)]

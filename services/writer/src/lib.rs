@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message};
 use orders_contracts::{OrderCommand, OrderEvent, OrderId, OrderPaid, Timestamp, streams};
 use orders_domain::Order;
-use orders_service::{BoxError, Daemon, retry};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
@@ -31,19 +31,19 @@ const STREAMS: [streams::Stream; 5] = [
 
 /// Runs the writer until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats_url, "writer")
+    let bus = Bus::connect(&config.nats.url, "writer")
         .await?
-        .auto_migrate(config.auto_migrate);
-    let store = Store::connect(&config.mongo_url, "writer")
+        .auto_migrate(config.nats.auto_migrate);
+    let store = Store::connect(&config.mongo.url, "writer")
         .await?
-        .auto_migrate(config.auto_migrate);
+        .auto_migrate(config.nats.auto_migrate);
     let orders = store.write_model();
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.streams.replicas)
+            bus.declare(&STREAMS, config.nats.streams.replicas)
         })
         .await?;
         retry("create indexes", StoreError::may_pass, || {
@@ -66,14 +66,14 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let (commands, payments) = opened?;
     daemon.health.ready();
 
-    let shutdown = &daemon.shutdown;
+    let stop = &daemon.shutdown;
     let writer = Writer { bus, orders };
     tokio::join!(
-        commands.for_each(shutdown, &writer),
-        payments.for_each(shutdown, &writer),
-        shutdown.run_until_cancelled(writer.heal(&config.heal)),
+        commands.for_each(stop, shutdown::WORK, &writer),
+        payments.for_each(stop, shutdown::WORK, &writer),
+        stop.run_until_cancelled(writer.heal(&config.heal)),
     );
-    writer.bus.close().await;
+    writer.bus.close(shutdown::FLUSH).await;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The writer turns commands and payments into stored orders and events. Run `writer --help` for its settings.
+//! The writer carries out commands and payments: it stores orders and publishes events. Run `writer --help` for its settings.
 
 use std::process::ExitCode;
 

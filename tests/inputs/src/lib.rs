@@ -1,14 +1,8 @@
-//! Every decoder of outside input, and what must hold whatever comes in: no panic, and what was read is written and
-//! read again as the same.
+//! The properties of every decoder of outside input: it never panics, and a value that is written and read again is the
+//! same value.
 //!
-//! `cargo xtask fuzz` feeds these functions for minutes; the test below feeds them `corpora`, what the fuzzer kept.
-
-// The parsers of two services, as they are: nobody depends on a service.
-#[path = "../../../services/realtime/src/offset.rs"]
-#[allow(dead_code, reason = "parsing is what is tested here")]
-mod offset;
-#[path = "../../../services/edge/src/query.rs"]
-mod query;
+//! `cargo xtask fuzz` feeds these functions for minutes; the test below feeds them `corpora`, the inputs that the fuzzer
+//! kept.
 
 use std::{
     fmt::{Debug, Display},
@@ -16,18 +10,16 @@ use std::{
 };
 
 use orders_contracts::{
-    Answer, CancelOrder, Channel, CommandId, CreateOrder, FeedEntry, Invalid, Metadata, OrderEvent,
-    OrderId, OrderPaid, PresignUpload, ReplyTo, RequestId, Status, TenantId, Timestamp,
-    TraceContext, is_email,
+    Answer, CancelOrder, Channel, CommandId, CreateOrder, FeedEntry, Invalid, Metadata, Offset,
+    OrderEvent, OrderId, OrderPaid, PresignUpload, ReplyTo, RequestId, Status, TenantId, Timestamp,
+    TraceContext, is_email, query,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::offset::Offset;
-
-/// What is fed to a decoder.
+/// A function that feeds a decoder.
 pub type Target = fn(&[u8]);
 
-/// Every target under its name, which its corpus has too.
+/// Every target by its name, which is also the name of its corpus.
 pub const TARGETS: [(&str, Target); 6] = [
     ("create_command", create_command),
     ("cancel_command", cancel_command),
@@ -74,7 +66,7 @@ pub fn cancel_command(body: &[u8]) {
     }
 }
 
-/// What streams carry: lines of headers, an empty line, a body.
+/// The messages of streams: lines of headers, an empty line, a body.
 pub fn event(message: &[u8]) {
     let end = message.windows(2).position(|bytes| bytes == b"\n\n");
     let (headers, body) = end.map_or((message, message), |at| {
@@ -117,7 +109,7 @@ pub fn list_query(query: &[u8]) {
     }
 }
 
-/// Subjects, ids and the like.
+/// Subjects, ids and other short texts.
 pub fn subject(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else {
         return;
@@ -145,7 +137,7 @@ pub fn subject(text: &[u8]) {
     read_again_if_read::<Timestamp>(text);
 }
 
-/// A Socket.IO client's place in the feed.
+/// A Socket.IO client's position in the feed.
 pub fn offset(text: &[u8]) {
     if let Ok(text) = str::from_utf8(text) {
         verbatim::<Offset>(text);
@@ -162,7 +154,7 @@ fn tenant(id: &TenantId) {
     );
 }
 
-/// What a client is told of a refusal is never nothing, and never endless.
+/// A client is told of at least one fault, and of a bounded number.
 fn faults(Invalid(errors): &Invalid) {
     assert!((1..=64).contains(&errors.len()), "{errors:?}");
     assert!(
@@ -191,7 +183,7 @@ fn written_and_read<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &
     }
 }
 
-/// A text that is a `T` is what a `T` shows.
+/// A text that parses as a `T` is the text that the `T` displays.
 fn verbatim<T: FromStr + Display>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         assert_eq!(value.to_string(), text);

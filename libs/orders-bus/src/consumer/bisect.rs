@@ -6,8 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::{Failure, Handler};
-use crate::{Delivery, Reason, dead_letters::one_line, delivery::release_all};
+use crate::{Delivery, Failure, Handler, Reason, dead_letters::one_line, delivery::release_all};
 
 /// From this delivery on, a message that makes its handler panic while it is alone is given up.
 const LAST_PANIC: u64 = 3;

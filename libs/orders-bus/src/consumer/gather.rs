@@ -94,3 +94,24 @@ fn waited(schedstat: Option<&File>) -> Duration {
     let nanos = text.split_whitespace().nth(1).and_then(|n| n.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_gather_while_others_follow_and_no_longer_than_they_may() {
+        let start = Instant::now();
+        let mut gather = Gather::new(start);
+        assert_eq!(gather.until(start, 0), None, "nothing waits");
+        gather.came(start);
+        assert_eq!(gather.until(start, 1), Some(start + GAP));
+        assert_eq!(gather.until(start, ENOUGH), None, "enough wait");
+        assert_eq!(gather.until(start + GAP, 1), None, "none followed");
+        let late = start + LONGEST - GAP / 2;
+        gather.came(late);
+        assert_eq!(gather.until(late, 2), Some(start + LONGEST));
+        gather.taken();
+        assert_eq!(gather.until(late, 0), None);
+    }
+}

@@ -12,8 +12,7 @@ use orders_contracts::streams::Consumer;
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, warn};
 
-use super::budget::Room;
-use crate::{ACK_DEADLINE, BACKOFF, Backoff, Bus, Error};
+use crate::{ACK_DEADLINE, BACKOFF, Backoff, Bus, Error, budget::Room};
 
 /// How long one request stands.
 const REQUEST_EXPIRES: std::time::Duration = std::time::Duration::from_secs(10);

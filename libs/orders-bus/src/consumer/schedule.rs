@@ -1,17 +1,22 @@
 //! The order of work: what is new in batches, what may kill its daemon alone.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, time::Duration};
 
-/// Decides what is handled next, and beside what. Pure: it knows neither messages nor time.
+use tokio::time::Instant;
+
+/// How long a suspect waits for its turn.
+const SUSPENSE: Duration = Duration::from_millis(500);
+
+/// Decides what is handled next, and beside what. Pure: it knows nothing of messages, and is told the time.
 ///
 /// Messages that were delivered often are suspects: one of them may have killed each daemon that handled it. A suspect
-/// is handled alone, in the order of arrival. Just before, the daemon shows progress on it and on nothing else, so if
-/// it kills the daemon, the server delivers it again *after* everything that waited beside it: by then the others are
-/// done.
+/// is handled alone, [`SUSPENSE`] after it came. Just before, the daemon shows progress on it and on nothing else, so
+/// if it kills the daemon, the server delivers it again a while *after* everything that waited beside it. By the time
+/// of its next turn the others are done.
 #[derive(Debug)]
 pub(super) struct Schedule<T> {
     fresh: Vec<T>,
-    suspects: VecDeque<T>,
+    suspects: VecDeque<(Instant, T)>,
     alone_from: u64,
     beside: usize,
 }
@@ -37,22 +42,25 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Adds a message that was delivered `deliveries` times.
-    pub(super) fn push(&mut self, message: T, deliveries: u64) {
+    /// Adds a message that was delivered `deliveries` times, the last time `now`.
+    pub(super) fn push(&mut self, message: T, deliveries: u64, now: Instant) {
         if deliveries < self.alone_from {
             self.fresh.push(message);
         } else {
-            self.suspects.push_back(message);
+            self.suspects.push_back((now + SUSPENSE, message));
         }
     }
 
-    /// What to handle next, while `in_hand` messages are being handled.
+    /// What to handle `now`, while `in_hand` messages are being handled.
     ///
-    /// New messages wait for the suspects: each of those takes as long as one round trip to the database.
-    pub(super) fn next(&mut self, in_hand: usize) -> Option<Next<T>> {
-        if !self.suspects.is_empty() {
+    /// New messages wait for suspects whose turn it is: each of those takes as long as one round trip to the database.
+    pub(super) fn next(&mut self, now: Instant, in_hand: usize) -> Option<Next<T>> {
+        if self.turn().is_some_and(|turn| turn <= now) {
             return match in_hand {
-                0 => self.suspects.pop_front().map(Next::Alone),
+                0 => self
+                    .suspects
+                    .pop_front()
+                    .map(|(_, suspect)| Next::Alone(suspect)),
                 _ => None,
             };
         }
@@ -60,15 +68,22 @@ impl<T> Schedule<T> {
         is_ready.then(|| Next::Batch(mem::take(&mut self.fresh)))
     }
 
+    /// When it is the turn of the next suspect.
+    pub(super) fn turn(&self) -> Option<Instant> {
+        self.suspects.front().map(|(turn, _)| *turn)
+    }
+
     /// Everything that waits.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.suspects.iter().chain(&self.fresh)
+        let suspects = self.suspects.iter().map(|(_, suspect)| suspect);
+        suspects.chain(&self.fresh)
     }
 
     /// Takes out everything that waits.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         mem::take(&mut self.suspects)
             .into_iter()
+            .map(|(_, suspect)| suspect)
             .chain(mem::take(&mut self.fresh))
     }
 
@@ -110,12 +125,14 @@ mod tests {
         fn every_message_is_handled_once_and_suspects_alone(steps in steps()) {
             let mut schedule = Schedule::new(ALONE_FROM, BESIDE);
             let mut in_hand: VecDeque<Vec<(usize, u64)>> = VecDeque::new();
+            let mut now = Instant::now();
             let (mut came, mut handled) = (0, Vec::new());
             let finish = std::iter::repeat_n(Step::Done, 2_000);
             for step in steps.into_iter().chain(finish) {
+                now += SUSPENSE / 4;
                 match step {
                     Step::Come(deliveries) => for deliveries in deliveries {
-                        schedule.push((came, deliveries), deliveries);
+                        schedule.push((came, deliveries), deliveries, now);
                         came += 1;
                     },
                     Step::Done => handled.extend(in_hand.pop_front().into_iter().flatten()),
@@ -124,7 +141,7 @@ mod tests {
                 loop {
                     // A suspect takes all the room there is, so that nothing runs beside it.
                     let weight = in_hand.iter().map(|batch| if is_suspect(batch) { BESIDE } else { batch.len() }).sum();
-                    match schedule.next(weight) {
+                    match schedule.next(now, weight) {
                         Some(Next::Batch(batch)) => {
                             prop_assert!(weight < BESIDE && !batch.is_empty());
                             prop_assert!(batch.iter().all(|(_, deliveries)| *deliveries < ALONE_FROM));
@@ -138,8 +155,9 @@ mod tests {
                         None => break,
                     }
                 }
-                // Whatever waits, something is in hand.
-                prop_assert!(schedule.is_empty() || !in_hand.is_empty());
+                // Whatever waits, something is in hand, unless it is a suspect before its turn.
+                let is_early = schedule.turn().is_some_and(|turn| turn > now);
+                prop_assert!(schedule.is_empty() || !in_hand.is_empty() || is_early);
             }
             prop_assert!(schedule.is_empty());
             let suspects: Vec<_> = handled.iter().filter(|(_, d)| *d >= ALONE_FROM).collect();

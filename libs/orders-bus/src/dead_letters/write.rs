@@ -1,10 +1,11 @@
 //! Giving a message up: its dead letter.
 
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use orders_contracts::{Channel, Subject, header};
 use tracing::error;
 
-use crate::{Bus, Error, delivery::Received, publish::acknowledged};
+use crate::{Bus, Error, publish::acknowledged};
 
 /// The most bytes of a message's own headers that its dead letter keeps.
 const ORIGINAL_HEADERS: usize = 8 << 10;
@@ -58,11 +59,20 @@ impl Reason {
     }
 }
 
+/// A message as it came, as far as its dead letter keeps it.
+pub(crate) struct Original {
+    pub(crate) subject: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    pub(crate) position: String,
+    pub(crate) deliveries: u64,
+}
+
 impl Bus {
     /// Stores the dead letter of `message`, once for each reason, whoever gives it up.
     pub(crate) async fn store_dead_letter(
         &self,
-        message: &Received,
+        message: &Original,
         reason: Reason,
         cause: &str,
     ) -> Result<(), Error> {

@@ -8,22 +8,22 @@ use tokio::{
 
 use super::*;
 
-/// A proxy in front of one server; where it listens, and the switch that stops it.
+/// A proxy in front of one server: its address, and the token that stops it.
 async fn serve(server: SocketAddr) -> (SocketAddr, CancellationToken) {
     let shutdown = CancellationToken::new();
-    let forward = Forward::new(shutdown.clone());
-    let pass_on = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
-        let answer = forward
+    let forwarder = Forward::new(shutdown.clone());
+    let forward = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
+        let answer = forwarder
             .send(&format!("http://{server}"), peer.ip(), request)
             .await;
         answer.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
     };
-    let router = Router::new().route("/ws/", any(pass_on));
+    let router = Router::new().route("/ws/", any(forward));
     (listen(router).await, shutdown)
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_told_of() {
+async fn a_server_that_is_away_is_reported() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -68,7 +68,7 @@ fn the_clients_address_comes_first() {
 }
 
 #[tokio::test]
-async fn polling_passes_both_ways() {
+async fn polling_is_forwarded_both_ways() {
     let echo = any(async |request: Request| {
         let (parts, body) = request.into_parts();
         let shown = ["x-forwarded-for", "x-forwarded-host", "x-secret", "cookie"].map(|name| {

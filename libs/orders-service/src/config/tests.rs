@@ -1,29 +1,36 @@
+use std::path::Path;
+
 use super::*;
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Payment {
+    /// How long a payment takes, from `createdAt`
+    /// on.
     delay: String,
     approve: bool,
+    /// A share.
     share: f64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Config {
-    port: u16,
-    nats_url: String,
+    #[serde(flatten)]
+    common: Common,
+    #[serde(flatten)]
+    nats: Nats,
+    /// Where clients come in.
     public_url: Option<String>,
+    /// The pages that may call.
     cors_origin: String,
+    /// Payments.
     payment: Payment,
-    log: Log,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            port: 3001,
-            nats_url: "nats://localhost:4222".to_owned(),
+            common: Common::on_port(3001),
+            nats: Nats::default(),
             public_url: None,
             cors_origin: "http://localhost:3000".to_owned(),
             payment: Payment {
@@ -31,23 +38,13 @@ impl Default for Config {
                 approve: true,
                 share: 0.5,
             },
-            log: Log::default(),
         }
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        ("payment.delay", "time until a payment settles"),
-        ("payment.gone", "no such key"),
-    ];
-
-    fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn log(&self) -> &Log {
-        &self.log
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -97,8 +94,8 @@ fn later_layers_win() {
         &[("PORT", "2"), ("ORDERS_PAYMENT__APPROVE", "false")],
     )
     .unwrap();
-    assert_eq!(loaded.config.port, 2);
-    assert_eq!(loaded.config.nats_url, "nats://file");
+    assert_eq!(loaded.config.common.port, 2);
+    assert_eq!(loaded.config.nats.url, "nats://file");
     assert_eq!(
         loaded.config.payment,
         Payment {
@@ -114,7 +111,7 @@ fn later_layers_win() {
 #[test]
 fn the_environment_of_others_and_empty_variables_are_ignored() {
     let env = [
-        ("ORDERS_STREAMS__REPLICAS", "x"),
+        ("ORDERS_REALTIME_URLS", "x"),
         ("ORDERS_PORT", "x"),
         ("PORT", ""),
         ("ORDERS_PAYMENT", "x"),
@@ -129,7 +126,7 @@ fn text_stays_text_however_it_looks() {
             .unwrap()
             .config;
         assert_eq!(config.public_url.as_deref(), Some(text));
-        assert_eq!(config.nats_url, text);
+        assert_eq!(config.nats.url, text);
     }
     assert_eq!(
         from(None, &[("ORDERS_PAYMENT__SHARE", "1")])
@@ -156,6 +153,10 @@ fn a_wrong_value_is_named_as_it_was_written() {
         nested,
         "ORDERS_PAYMENT__APPROVE: invalid type: found string \"maybe\", expected a boolean"
     );
+    assert_eq!(
+        wrong(Some("[streams]\nreplicas = \"x\""), &[("PORT", "1")]),
+        "streams.replicas in FILE: invalid type: found string \"x\", expected usize"
+    );
     let format = wrong(None, &[("ORDERS_LOG__FORMAT", "xml")]);
     assert_eq!(
         format,
@@ -173,8 +174,18 @@ fn unknown_keys_in_a_file_and_bad_files_are_errors() {
     let unknown = wrong(Some("[payment]\ndelai = \"5s\""), &[]);
     assert_eq!(
         unknown,
-        "payment.delai in FILE: unknown key, expected one of: delay, approve, share"
+        "payment.delai in FILE: unknown key, expected one of: approve, delay, share"
     );
+    let group = wrong(Some("payment = 5"), &[]);
+    assert!(
+        group.starts_with("payment in FILE: invalid type"),
+        "{group}"
+    );
+    for top in ["[stream]\nreplicas = 3", "prot = 1", "[port]\nx = 5"] {
+        let top = wrong(Some(top), &[]);
+        let expected = "expected one of: auto_migrate, cors_origin, log, nats_url, payment, port,";
+        assert!(top.contains(expected), "{top}");
+    }
     assert!(wrong(Some("port = 1\nport 2"), &[]).starts_with("FILE:2: "));
     let missing = load::<Config>(Some(Path::new("/no/such/file.toml")), [])
         .unwrap_err()
@@ -200,13 +211,16 @@ fn rust_log_wins() {
     )
     .unwrap()
     .config;
-    assert_eq!(config.log.filter, "debug");
+    assert_eq!(config.common.log.filter, "debug");
 }
 
 #[test]
 fn a_dump_is_a_file_without_passwords() {
     let config = Config {
-        nats_url: "nats://user:secret@localhost:4222".to_owned(),
+        nats: Nats {
+            url: "nats://user:secret@localhost:4222".to_owned(),
+            ..Nats::default()
+        },
         ..Config::default()
     };
     let dumped = dump(&config);
@@ -221,38 +235,22 @@ fn a_dump_is_a_file_without_passwords() {
 }
 
 #[test]
-fn help_has_each_key_its_meaning_and_its_default() {
+fn help_has_each_key_its_doc_comment_and_its_default() {
     let help = help::<Config>();
-    assert!(
-        help.contains("  ORDERS_PAYMENT__DELAY    time until a payment settles [default: 5s]\n"),
-        "{help}"
-    );
-    assert!(help.contains("  PORT                     port of the HTTP server, 0 for any free one [default: 3001]\n"), "{help}");
-    assert!(help.contains("[default: unset]"), "{help}");
-    assert_eq!(
-        undocumented::<Config>(),
-        [
-            "payment.approve",
-            "payment.share",
-            "public_url",
-            "payment.gone"
-        ]
-    );
-}
-
-#[test]
-fn credentials_are_hidden_and_nothing_else() {
-    for (text, redacted) in [
-        (
-            "mongodb://u:p@h1:1,h2:2/db?x=a@b",
-            "mongodb://u:***@h1:1,h2:2/db?x=a@b",
-        ),
-        ("mongodb://u:p@ss@h", "mongodb://u:***@h"),
-        ("nats://token@h:4222", "nats://***@h:4222"),
-        ("nats://a:b@h,nats://c:d@h", "nats://a:***@h,nats://c:***@h"),
-        ("http://localhost:3000/@me", "http://localhost:3000/@me"),
-        ("mail me@example.com", "mail me@example.com"),
+    for line in [
+        "ORDERS_PAYMENT__DELAY     How long a payment takes, from createdAt on [default: 5s]",
+        "PORT                      The port of the HTTP server; 0 takes any free one [default: 3001]",
+        "ORDERS_STREAMS__REPLICAS  The number of NATS servers that keep a copy of each stream [default: 1]",
+        "ORDERS_PUBLIC_URL         Where clients come in [default: unset]",
+        "ORDERS_PAYMENT__APPROVE   (undocumented) [default: true]",
     ] {
-        assert_eq!(redact(text), redacted);
+        assert!(
+            help.contains(&format!("  {line}\n")),
+            "no {line:?} in {help}"
+        );
     }
+    assert_eq!(help.matches("(undocumented)").count(), 1, "{help}");
+    let table = markdown::<Config>();
+    let row = "| `PORT` | `3001` | The port of the HTTP server; 0 takes any free one |\n";
+    assert!(table.contains(row), "{table}");
 }

@@ -1,6 +1,6 @@
 //! Orders: create, cancel, list, show.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension, Json,
@@ -9,43 +9,25 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use orders_contracts::{
-    CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, Refusal, Reply,
-    Status, TenantId, TotalRelation, TraceContext,
+    CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, OrderState, Refusal,
+    Reply, TenantId, TotalRelation, TraceContext, http_header, query,
 };
-use orders_store::{Error as StoreError, ReadModel, Total};
-use schemars::JsonSchema;
-use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use orders_store::{Error as StoreError, Total};
 use tracing::{debug, error, warn};
 
 use crate::{
-    Edge,
     body::JsonBody,
     commands::{Command, Outcome},
     config::OnMismatch,
     idempotency,
     problem::{Kind, Problem},
-    query,
-    routes::Segment,
-    waiters::LISTED_DEADLINE,
+    segment::Segment,
+    state::AppState,
 };
-
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("x-idempotent-replayed");
-pub(crate) const MISMATCH: HeaderName = HeaderName::from_static("x-idempotency-mismatch");
-pub(crate) const PROJECTED: HeaderName = HeaderName::from_static("x-projected");
-
-/// An order and what became of the request.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OrderState {
-    order_id: OrderId,
-    /// `CANCELLED`; or `ACCEPTED` when the request is stored and will be carried out later.
-    status: &'static str,
-}
 
 /// `POST /api/orders`
 pub(crate) async fn create(
-    State(edge): State<Arc<Edge>>,
+    State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
@@ -60,18 +42,12 @@ pub(crate) async fn create(
         trace,
         body: &order,
     };
-    let location = location(&order.tenant_id, &order_id);
+    let location = location(command.tenant, command.order_id);
     match edge.commands.send(command).await? {
         Outcome::Accepted => Ok((location, accepted(order_id)).into_response()),
-        Outcome::Decided(Reply::Created, waiter) => {
-            let headers = [(PROJECTED, flag(waiter.projected().await))];
-            Ok((
-                StatusCode::CREATED,
-                location,
-                headers,
-                Json(OrderRef { order_id }),
-            )
-                .into_response())
+        Outcome::Decided(Reply::Created, listed) => {
+            let answer = (location, projected(listed), Json(OrderRef { order_id }));
+            Ok((StatusCode::CREATED, answer).into_response())
         }
         Outcome::Decided(Reply::Replayed { same_body: false }, _)
             if edge.on_mismatch == OnMismatch::Reject =>
@@ -79,60 +55,48 @@ pub(crate) async fn create(
             let detail = "requestId was used before for an order with another body";
             Err(Problem::new(Kind::IdempotencyMismatch, detail))
         }
-        Outcome::Decided(Reply::Replayed { same_body }, _) => {
-            let listed = is_listed(&edge.rows, &order.tenant_id, &order_id, 1).await;
-            let headers = [(REPLAYED, flag(true)), (PROJECTED, flag(listed))];
-            let mismatch = (!same_body).then(|| AppendHeaders([(MISMATCH, flag(true))]));
-            Ok((headers, mismatch, Json(OrderRef { order_id })).into_response())
+        Outcome::Decided(Reply::Replayed { same_body }, listed) => {
+            let replayed = [flag(http_header::REPLAYED, true)];
+            let mismatch = (!same_body).then(|| AppendHeaders([flag(http_header::MISMATCH, true)]));
+            let answer = Json(OrderRef { order_id });
+            Ok((replayed, mismatch, projected(listed), answer).into_response())
         }
-        Outcome::Decided(other, _) => Err(refused(&order_id, other)),
+        Outcome::Decided(reply, _) => Err(refused(&order_id, reply)),
     }
 }
 
 /// `POST /api/orders/{orderId}/cancel`
 pub(crate) async fn cancel(
-    State(edge): State<Arc<Edge>>,
+    State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
     Segment(order_id): Segment,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let tenant_id = CancelOrder::parse_tenant(&body)?;
-    let order_id = parse_order_id(&order_id)?;
     let cancel = CancelOrder {
-        tenant_id,
-        order_id,
+        tenant_id: CancelOrder::parse_tenant(&body)?,
+        order_id: parse_order_id(&order_id)?,
     };
-    let CancelOrder {
-        tenant_id,
-        order_id,
-    } = &cancel;
     let command = Command {
         channel: Channel::CancelOrder,
-        tenant: tenant_id,
-        order_id,
+        tenant: &cancel.tenant_id,
+        order_id: &cancel.order_id,
         trace,
         body: &cancel,
     };
-    let listed = match edge.commands.send(command).await? {
-        Outcome::Accepted => {
-            return Ok((location(tenant_id, order_id), accepted(order_id.clone())).into_response());
+    let location = location(command.tenant, command.order_id);
+    match edge.commands.send(command).await? {
+        Outcome::Accepted => Ok((location, accepted(cancel.order_id)).into_response()),
+        Outcome::Decided(Reply::Cancelled | Reply::AlreadyCancelled, listed) => {
+            let state = OrderState::cancelled(cancel.order_id);
+            Ok((projected(listed), Json(state)).into_response())
         }
-        Outcome::Decided(Reply::Cancelled, waiter) => waiter.projected().await,
-        Outcome::Decided(Reply::AlreadyCancelled, _) => {
-            is_listed(&edge.rows, tenant_id, order_id, 2).await
-        }
-        Outcome::Decided(other, _) => return Err(refused(order_id, other)),
-    };
-    let state = OrderState {
-        order_id: cancel.order_id,
-        status: Status::Cancelled.as_str(),
-    };
-    Ok(([(PROJECTED, flag(listed))], Json(state)).into_response())
+        Outcome::Decided(reply, _) => Err(refused(&cancel.order_id, reply)),
+    }
 }
 
 /// `GET /api/orders`
 pub(crate) async fn list(
-    State(edge): State<Arc<Edge>>,
+    State(edge): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
@@ -160,7 +124,7 @@ pub(crate) async fn list(
 
 /// `GET /api/orders/{orderId}`
 pub(crate) async fn show(
-    State(edge): State<Arc<Edge>>,
+    State(edge): State<Arc<AppState>>,
     Segment(order_id): Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Json<OrderRow>, Problem> {
@@ -177,37 +141,22 @@ pub(crate) async fn show(
     }
 }
 
-/// Whether the list comes to show the order at `version` within [`LISTED_DEADLINE`].
-async fn is_listed(rows: &ReadModel, tenant: &TenantId, id: &OrderId, version: u32) -> bool {
-    let polling = async {
-        let mut pause = Duration::from_millis(5);
-        while !matches!(rows.get(tenant, id).await, Ok(Some((shown, _))) if shown >= version) {
-            sleep(pause).await;
-            pause *= 2;
-        }
-    };
-    timeout(LISTED_DEADLINE, polling).await.is_ok()
-}
-
 fn accepted(order_id: OrderId) -> impl IntoResponse {
-    (
-        StatusCode::ACCEPTED,
-        Json(OrderState {
-            order_id,
-            status: "ACCEPTED",
-        }),
-    )
+    (StatusCode::ACCEPTED, Json(OrderState::accepted(order_id)))
 }
 
 fn location(tenant: &TenantId, order_id: &OrderId) -> [(HeaderName, String); 1] {
-    [(
-        header::LOCATION,
-        format!("/api/orders/{order_id}?tenantId={tenant}"),
-    )]
+    let path = format!("/api/orders/{order_id}?tenantId={tenant}");
+    [(header::LOCATION, path)]
 }
 
-fn flag(value: bool) -> HeaderValue {
-    HeaderValue::from_static(if value { "true" } else { "false" })
+fn projected(is_listed: bool) -> [(HeaderName, HeaderValue); 1] {
+    [flag(http_header::PROJECTED, is_listed)]
+}
+
+fn flag(name: &'static str, value: bool) -> (HeaderName, HeaderValue) {
+    let value = HeaderValue::from_static(if value { "true" } else { "false" });
+    (HeaderName::from_static(name), value)
 }
 
 /// A malformed id is the id of no order.

@@ -9,18 +9,16 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use futures_util::StreamExt;
-use orders_contracts::PresignUpload;
+use orders_contracts::{PresignUpload, PresignedUpload, ReceivedUpload};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use schemars::JsonSchema;
-use serde::Serialize;
 use tracing::info;
 use uuid::Uuid;
 
-use crate::{Edge, body::JsonBody, problem::Problem, routes::Segment};
+use crate::{body::JsonBody, problem::Problem, segment::Segment, state::AppState};
 
 const EXPIRES_IN_SECONDS: u32 = 120;
 
-/// What JavaScript's `encodeURIComponent` encodes.
+/// The characters that JavaScript's `encodeURIComponent` encodes.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -32,44 +30,18 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// Where and how to upload a file.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Presigned {
-    /// Where to PUT the file.
-    url: String,
-    /// The key by which an order's attachment refers to the file.
-    storage_key: String,
-    /// How long the URL is valid.
-    expires_in_seconds: u32,
-    /// The headers to send with the file.
-    headers: BTreeMap<&'static str, String>,
-}
-
-/// What became of an uploaded file.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Received {
-    /// Always true.
-    ok: bool,
-    /// The key from the path.
-    storage_key: String,
-    /// How many bytes came.
-    size: u64,
-}
-
 /// `POST /api/uploads/presign`
 pub(crate) async fn presign(
-    State(edge): State<Arc<Edge>>,
+    State(edge): State<Arc<AppState>>,
     JsonBody(body): JsonBody,
-) -> Result<(StatusCode, Json<Presigned>), Problem> {
+) -> Result<(StatusCode, Json<PresignedUpload>), Problem> {
     let upload = PresignUpload::parse(&body)?;
     let unique = &Uuid::new_v4().simple().to_string()[..8];
     let storage_key = format!(
         "tenants/{}/orders/{unique}/{}",
         upload.tenant_id, upload.filename
     );
-    let presigned = Presigned {
+    let presigned = PresignedUpload {
         url: format!(
             "{}/mock-upload/{}",
             edge.public_url,
@@ -82,12 +54,12 @@ pub(crate) async fn presign(
     Ok((StatusCode::CREATED, Json(presigned)))
 }
 
-/// `PUT /mock-upload/{key}`: counts the bytes and keeps none.
+/// `PUT /mock-upload/{key}`: counts the bytes and discards them.
 pub(crate) async fn receive(
     Segment(storage_key): Segment,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Received>, Problem> {
+) -> Result<Json<ReceivedUpload>, Problem> {
     let mut size = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
@@ -101,9 +73,9 @@ pub(crate) async fn receive(
         upload.key = storage_key,
         upload.content_type = content_type,
         upload.size = size,
-        "received {size} bytes and kept none"
+        "received and discarded {size} bytes"
     );
-    Ok(Json(Received {
+    Ok(Json(ReceivedUpload {
         ok: true,
         storage_key,
         size,

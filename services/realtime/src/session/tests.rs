@@ -32,34 +32,36 @@ pub(crate) fn message(sequence: u64, tenant: &str) -> FeedMessage {
     }
 }
 
-/// Keeps what it is sent, unless told to refuse it.
+/// Keeps the events that it is sent, unless told to refuse them.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Recorded>>);
 
 #[derive(Default)]
 struct Recorded {
-    events: Vec<Event>,
+    events: Vec<SocketEvent>,
     /// Whether the next attempts find the buffer full.
     full: VecDeque<bool>,
-    /// What every attempt after them finds.
+    /// The outcome of every attempt after them.
     refused: Option<Refused>,
 }
 
 impl Recorder {
-    /// What was sent, as `connected 3`, `4`, `reset expired 9`.
+    /// The events, as `connected 3`, `4`, `reset expired 9`.
     fn told(&self) -> Vec<String> {
         let recorded = self.0.lock().unwrap();
         let told = recorded.events.iter().map(|event| match event {
-            Event::Connected(tenant, offset) => {
+            SocketEvent::Connected(tenant, offset) => {
                 assert_eq!(tenant.as_str(), "a");
                 format!("connected {}", offset.sequence)
             }
-            Event::Changed(message, offset) => {
+            SocketEvent::Changed(message, offset) => {
                 assert_eq!(*offset, at(message.sequence));
                 assert_eq!(message.tenant.as_str(), "a");
                 message.sequence.to_string()
             }
-            Event::Reset(reset, offset) => format!("reset {} {}", reset.as_str(), offset.sequence),
+            SocketEvent::Reset(reset, offset) => {
+                format!("reset {} {}", reset.as_str(), offset.sequence)
+            }
         });
         told.collect()
     }
@@ -70,7 +72,7 @@ impl Recorder {
 }
 
 impl Client for Recorder {
-    fn emit(&self, event: &Event) -> Result<(), Refused> {
+    fn emit(&self, event: &SocketEvent) -> Result<(), Refused> {
         let mut recorded = self.0.lock().unwrap();
         if recorded.full.pop_front() == Some(true) {
             return Err(Refused::Full);
@@ -93,9 +95,9 @@ struct Recording {
     tenants: Vec<&'static str>,
     /// Whether the next pages cannot be read.
     failures: VecDeque<bool>,
-    /// How many questions for the bounds fail from now on.
+    /// How many requests for the bounds fail from now on.
     outage: usize,
-    /// What becomes of the bounds when a page was read.
+    /// The bounds after a page was read, if they change.
     afterwards: Option<FeedBounds>,
 }
 
@@ -168,12 +170,12 @@ fn at(sequence: u64) -> Offset {
     }
 }
 
-/// Runs the session of a client that comes when the feed was read up to `head`, while the rest of the feed is read.
+/// Runs the session of a client that connects when the feed was read up to `head`, while the rest of the feed is read.
 /// Ends when nothing happens any more.
 async fn session(
     tape: &Tape,
     head: u64,
-    resume: Option<Result<Offset, Malformed>>,
+    resume: Option<Result<Offset, Unparsable>>,
     client: &Recorder,
 ) -> Option<End> {
     let hub = Arc::new(Hub::new(at(head)));
@@ -194,8 +196,8 @@ async fn session(
     }
 }
 
-/// What a client is told that comes with `resume` when 6 of 8 entries were read.
-async fn told(tape: &Tape, resume: Option<Result<Offset, Malformed>>) -> Vec<String> {
+/// The events for a client that connects with `resume` when 6 of 8 entries were read.
+async fn told(tape: &Tape, resume: Option<Result<Offset, Unparsable>>) -> Vec<String> {
     let client = Recorder::default();
     assert_eq!(session(tape, 6, resume, &client).await, None);
     client.told()
@@ -237,7 +239,7 @@ async fn an_offset_that_cannot_be_honoured_is_reset_to_the_head() {
         sequence: 3,
     };
     assert_eq!(
-        reset(Err(Malformed)).await,
+        reset("x".parse()).await,
         ["connected 6", "reset malformed 6", "8"]
     );
     assert_eq!(
@@ -304,7 +306,7 @@ async fn a_client_that_takes_nothing_is_given_up_after_a_while() {
     client.refuse(Refused::Full);
     let began = Instant::now();
     assert_eq!(session(&tape(), 6, None, &client).await, Some(End::Slow));
-    assert!((PATIENCE..PATIENCE + LONGEST_PAUSE * 2).contains(&began.elapsed()));
+    assert!((DRAIN_DEADLINE..DRAIN_DEADLINE + LONGEST_PAUSE * 2).contains(&began.elapsed()));
 }
 
 #[tokio::test(start_paused = true)]

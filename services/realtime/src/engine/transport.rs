@@ -11,17 +11,18 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-/// How long the peer may take none of what is written to it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the peer may take nothing of what is written to it.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A connection that ends when its link is cancelled, or when the peer takes nothing for [`PATIENCE`]; the link is
-/// cancelled when the connection is gone.
+/// A connection that closes when its token is cancelled, or when the peer takes nothing for [`WRITE_DEADLINE`]; the
+/// token is cancelled when the connection is gone.
 ///
-/// The library waits for ever for a peer that has stopped reading, even after the session was closed. On a line the
-/// session reads the end of the stream, what it still has to write may pass, and a write that would wait fails.
-pub(super) struct Line<T> {
+/// socketioxide waits for ever for a peer that has stopped reading, even after the session was closed. On a closed
+/// transport the session reads the end of the stream, it can still write as much as does not have to wait, and a write
+/// that would wait fails.
+pub(super) struct Transport<T> {
     io: T,
-    link: CancellationToken,
+    closing: CancellationToken,
     /// Reader and writer are two tasks: each is woken by a future of its own.
     reads_end: Pin<Box<WaitForCancellationFutureOwned>>,
     writes_end: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -29,19 +30,19 @@ pub(super) struct Line<T> {
     _gone: DropGuard,
 }
 
-impl<T> Line<T> {
-    pub(super) fn new(io: T, link: CancellationToken) -> Self {
+impl<T> Transport<T> {
+    pub(super) fn new(io: T, closing: CancellationToken) -> Self {
         Self {
             io,
-            reads_end: Box::pin(link.clone().cancelled_owned()),
-            writes_end: Box::pin(link.clone().cancelled_owned()),
+            reads_end: Box::pin(closing.clone().cancelled_owned()),
+            writes_end: Box::pin(closing.clone().cancelled_owned()),
             stalled: None,
-            _gone: link.clone().drop_guard(),
-            link,
+            _gone: closing.clone().drop_guard(),
+            closing,
         }
     }
 
-    /// What came of a write; one that waits may do so only for a while.
+    /// Fails a write that waits for too long, or at all once the transport is closed.
     fn bounded<R>(
         &mut self,
         write: Poll<io::Result<R>>,
@@ -54,15 +55,15 @@ impl<T> Line<T> {
         if self.writes_end.as_mut().poll(cx).is_pending() {
             let stalled = self
                 .stalled
-                .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                .get_or_insert_with(|| Box::pin(sleep(WRITE_DEADLINE)));
             ready!(stalled.as_mut().poll(cx));
-            self.link.cancel();
+            self.closing.cancel();
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -75,7 +76,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Transport<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -105,18 +106,18 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_ends_the_line() {
+    async fn a_peer_that_takes_nothing_closes_the_transport() {
         let (near, _far) = duplex(4);
-        let link = CancellationToken::new();
-        let (mut reader, mut writer) = split(Line::new(near, link.clone()));
+        let closing = CancellationToken::new();
+        let (mut reader, mut writer) = split(Transport::new(near, closing.clone()));
         let reading = tokio::spawn(async move { reader.read_u8().await });
         let began = Instant::now();
         assert_eq!(
             writer.write_all(b"12345").await.unwrap_err().kind(),
             io::ErrorKind::TimedOut
         );
-        assert_eq!(began.elapsed(), PATIENCE);
-        assert!(link.is_cancelled());
+        assert_eq!(began.elapsed(), WRITE_DEADLINE);
+        assert!(closing.is_cancelled());
         assert_eq!(
             reading.await.unwrap().unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
@@ -126,28 +127,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_does_not() {
         let (near, mut far) = duplex(1);
-        let link = CancellationToken::new();
-        let mut line = Line::new(near, link.clone());
+        let closing = CancellationToken::new();
+        let mut transport = Transport::new(near, closing.clone());
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(PATIENCE * 9 / 10).await;
+                tokio::time::sleep(WRITE_DEADLINE * 9 / 10).await;
                 far.read_u8().await.unwrap();
             }
         });
-        line.write_all(b"12345").await.unwrap();
-        assert!(!link.is_cancelled());
+        transport.write_all(b"12345").await.unwrap();
+        assert!(!closing.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cancelled_link_cuts_the_line_once_what_can_be_written_is() {
+    async fn a_cancelled_token_closes_the_transport_once_what_can_be_written_is() {
         let (near, mut far) = duplex(4);
-        let link = CancellationToken::new();
-        let mut line = Line::new(near, link.clone());
-        link.cancel();
+        let closing = CancellationToken::new();
+        let mut transport = Transport::new(near, closing.clone());
+        closing.cancel();
         let began = Instant::now();
-        assert_eq!(line.read(&mut [0]).await.unwrap(), 0);
-        line.write_all(b"1234").await.unwrap();
-        assert!(line.write_all(b"5").await.is_err());
+        assert_eq!(transport.read(&mut [0]).await.unwrap(), 0);
+        transport.write_all(b"1234").await.unwrap();
+        assert!(transport.write_all(b"5").await.is_err());
         assert_eq!(began.elapsed(), Duration::ZERO);
         let mut received = [0; 4];
         far.read_exact(&mut received).await.unwrap();
@@ -155,9 +156,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_link_tells_when_the_line_is_gone() {
-        let link = CancellationToken::new();
-        drop(Line::new(duplex(1).0, link.clone()));
-        assert!(link.is_cancelled());
+    async fn the_token_is_cancelled_when_the_transport_is_gone() {
+        let closing = CancellationToken::new();
+        drop(Transport::new(duplex(1).0, closing.clone()));
+        assert!(closing.is_cancelled());
     }
 }

@@ -2,18 +2,69 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-use orders_contracts::{FieldError, Invalid, TenantId, Timestamp, is_email};
-use orders_store::{ListFilter, ListOrders, ListPlace};
+use crate::{FieldError, Invalid, OrderId, Status, TenantId, Timestamp, is_email};
 
-pub(crate) const DEFAULT_LIMIT: u64 = 10;
-pub(crate) const MAX_LIMIT: u64 = 100;
-/// The largest integer that JSON clients can count to.
-pub(crate) const MAX_PAGE: u64 = (1 << 53) - 1;
+/// The rows of a page unless the client says otherwise.
+pub const DEFAULT_LIMIT: u64 = 10;
+/// The most rows of a page.
+pub const MAX_LIMIT: u64 = 100;
+/// The largest integer that JavaScript represents exactly.
+pub const MAX_PAGE: u64 = (1 << 53) - 1;
 const MAX_ERRORS: usize = 50;
 const DAY_IN_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
+/// The rows of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListFilter {
+    /// Whose orders.
+    pub tenant: TenantId,
+    /// Only orders in this status.
+    pub status: Option<Status>,
+    /// Only orders of exactly this buyer.
+    pub buyer_email: Option<String>,
+    /// Only orders created at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Only orders created before this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl ListFilter {
+    /// All rows of a tenant.
+    pub fn of(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            status: None,
+            buyer_email: None,
+            from: None,
+            until: None,
+        }
+    }
+}
+
+/// A place in a list: after this row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPlace {
+    /// When the order was created.
+    pub created_at: Timestamp,
+    /// The order's id, which tells it from others created at the same moment.
+    pub order_id: OrderId,
+}
+
+/// A part of a list, newest first: the query of `GET /api/orders`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListOrders {
+    /// The rows of the list.
+    pub filter: ListFilter,
+    /// The number of the page, from 1. It costs what all the pages before it cost.
+    pub page: u64,
+    /// Begins after this place instead of at the page, at the cost of the first page.
+    pub after: Option<ListPlace>,
+    /// The rows of a page.
+    pub limit: u64,
+}
+
 /// Reads the query of a list.
-pub(crate) fn list(query: &str) -> Result<ListOrders, Invalid> {
+pub fn list(query: &str) -> Result<ListOrders, Invalid> {
     let mut parameters = Parameters::of(query);
     let tenant = parameters.required("tenantId", parse);
     let status = parameters.optional("status", parse);
@@ -37,9 +88,9 @@ pub(crate) fn list(query: &str) -> Result<ListOrders, Invalid> {
     })
 }
 
-/// The value of `Link` for the page that `query` asked for, which `list` is read from (RFC 8288): the same list from its
-/// beginning, and from `next` on.
-pub(crate) fn links(query: &str, list: &ListOrders, next: Option<&ListPlace>) -> String {
+/// The `Link` header (RFC 8288) of the page that `query` asks for, read as `list`: the list's first page, and the page
+/// that begins after `next`.
+pub fn links(query: &str, list: &ListOrders, next: Option<&ListPlace>) -> String {
     let link = |relation: &str, place: &[(&str, String)]| {
         let asked = form_urlencoded::parse(query.as_bytes());
         let query = form_urlencoded::Serializer::new(String::new())
@@ -65,13 +116,13 @@ pub(crate) fn links(query: &str, list: &ListOrders, next: Option<&ListPlace>) ->
 }
 
 /// Reads the query of one order: its tenant.
-pub(crate) fn tenant(query: &str) -> Result<TenantId, Invalid> {
+pub fn tenant(query: &str) -> Result<TenantId, Invalid> {
     let mut parameters = Parameters::of(query);
     let tenant = parameters.required("tenantId", parse);
     parameters.finish(tenant)
 }
 
-/// The parameters not yet taken, and the faults so far.
+/// The parameters that are not taken yet, and the faults so far.
 struct Parameters {
     values: BTreeMap<String, Vec<String>>,
     errors: Vec<FieldError>,
@@ -119,7 +170,7 @@ impl Parameters {
             .ok()
     }
 
-    /// `value`, when nothing was wrong and no parameter is left.
+    /// `value`, if there was no fault and no parameter is left.
     fn finish<T>(mut self, value: Option<T>) -> Result<T, Invalid> {
         let surplus = self.values.keys().take(MAX_ERRORS).map(|name| {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -156,7 +207,7 @@ fn email(text: &str) -> Result<String, String> {
     }
 }
 
-/// What a cursor stands for: `<milliseconds since 1970>.<order id>`, for nobody but [`links`] to make.
+/// Reads a cursor: `<milliseconds since 1970>.<order id>`, which only [`links`] makes.
 fn place(text: &str) -> Result<ListPlace, String> {
     let read = || {
         let (millis, order_id) = text.split_once('.')?;
@@ -167,11 +218,11 @@ fn place(text: &str) -> Result<ListPlace, String> {
             order_id: order_id.parse().ok()?,
         })
     };
-    read().ok_or_else(|| "must be the cursor of a Link".to_owned())
+    read().ok_or_else(|| "must come from the Link header of an earlier page".to_owned())
 }
 
-/// The first moment that `text` means, and the one behind its last: a bare date is that whole day in UTC, a date with
-/// a time that millisecond.
+/// The first moment of `text`, and the one after its last: a bare date is a whole day in UTC, a date with a time is one
+/// millisecond.
 fn moments(text: &str) -> Result<(Timestamp, Timestamp), String> {
     let (instant, millis) = match text.len() {
         10 => (format!("{text}T00:00:00Z"), DAY_IN_MILLIS),
@@ -185,8 +236,6 @@ fn moments(text: &str) -> Result<(Timestamp, Timestamp), String> {
 
 #[cfg(test)]
 mod tests {
-    use orders_contracts::{OrderId, Status};
-
     use super::*;
 
     fn messages(query: &str) -> Vec<String> {
@@ -263,7 +312,7 @@ mod tests {
         ] {
             assert_eq!(
                 messages(&format!("tenantId=t&cursor={cursor}")),
-                ["cursor must be the cursor of a Link"],
+                ["cursor must come from the Link header of an earlier page"],
                 "{cursor}"
             );
         }

@@ -1,4 +1,4 @@
-//! Passes `/api` and `/ws` on to the edge, as the seed's front end does.
+//! Forwards `/api` and `/ws` to the edge, as the seed's front end does.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,19 +15,19 @@ use tokio::time::timeout;
 use crate::Web;
 
 /// The edge gives a body 10 s to arrive, and answers within about 6 s whatever is away behind it.
-const DEADLINE: Duration = Duration::from_secs(20);
+const EDGE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Passes a call of the API on and its answer back.
+/// Forwards a call of the API.
 pub(crate) async fn api(
     web: State<Arc<Web>>,
     peer: ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let answer = timeout(DEADLINE, to_edge(web, peer, request)).await;
+    let answer = timeout(EDGE_DEADLINE, to_edge(web, peer, request)).await;
     answer.unwrap_or_else(|_| problem(StatusCode::GATEWAY_TIMEOUT, "The API does not answer"))
 }
 
-/// Passes a request on and its answer back, which may take its time: Socket.IO polls for as long as nothing happens.
+/// Forwards a request without a deadline: a poll of Socket.IO lasts for as long as nothing happens.
 pub(crate) async fn to_edge(
     State(web): State<Arc<Web>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

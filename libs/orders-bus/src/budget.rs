@@ -15,9 +15,9 @@ pub(crate) struct Budget(watch::Sender<Room>);
 
 /// A number of messages and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Room {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Room {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The room that one message takes, until it is dropped.
@@ -41,7 +41,7 @@ impl Budget {
     }
 
     /// The room that is left; `None` where a message of the largest size may not fit.
-    pub(super) fn room(&self) -> Option<Room> {
+    pub(crate) fn room(&self) -> Option<Room> {
         let taken = *self.0.borrow();
         let room = Room {
             messages: MESSAGES.checked_sub(taken.messages)?,
@@ -51,7 +51,7 @@ impl Budget {
     }
 
     /// Resolves when there is room.
-    pub(super) async fn has_room(&self) {
+    pub(crate) async fn has_room(&self) {
         let mut taken = self.0.subscribe();
         while self.room().is_none() {
             // The sender is ours.

@@ -1,4 +1,4 @@
-//! Passes `/ws` to a realtime daemon.
+//! Forwards `/ws` to a realtime daemon.
 
 use std::{
     net::SocketAddr,
@@ -21,45 +21,45 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// The way to the realtime daemons.
-pub(crate) struct Proxy {
+/// The realtime daemons.
+pub(crate) struct Realtimes {
     forward: Forward,
-    realtimes: Vec<String>,
+    origins: Vec<String>,
     turn: AtomicUsize,
 }
 
-impl Proxy {
-    pub(crate) fn new(realtimes: &Origins, shutdown: CancellationToken) -> Self {
+impl Realtimes {
+    pub(crate) fn new(origins: &Origins, shutdown: CancellationToken) -> Self {
         Self {
             forward: Forward::new(shutdown),
-            realtimes: realtimes.iter().map(str::to_owned).collect(),
+            origins: origins.iter().map(str::to_owned).collect(),
             turn: AtomicUsize::new(0),
         }
     }
 
-    /// A session lives in one realtime daemon, so all its requests go by the client's address. A websocket without one
-    /// is a session of its own and goes to the next in turn.
+    /// Picks a daemon. A session lives in one daemon, so the client's address decides for all its requests. A WebSocket
+    /// without a session id is a whole session, and the daemons take turns.
     fn pick(&self, client: &str, is_bare_websocket: bool) -> &str {
         let number = if is_bare_websocket {
             self.turn.fetch_add(1, Ordering::Relaxed)
         } else {
             hash(client)
         };
-        &self.realtimes[number % self.realtimes.len()]
+        &self.origins[number % self.origins.len()]
     }
 }
 
-/// Passes a request on and its answer back.
+/// Forwards a request, and its response back.
 pub(crate) async fn forward(
-    State(proxy): State<Arc<Proxy>>,
+    State(realtimes): State<Arc<Realtimes>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Problem> {
     let client = client_address(request.headers(), peer.ip());
     let is_websocket = request.headers().contains_key(header::UPGRADE);
-    let realtime = proxy.pick(&client, is_websocket && !has_session(request.uri()));
-    let answer = proxy.forward.send(realtime, peer.ip(), request).await;
-    answer.map_err(|unanswered| match unanswered {
+    let origin = realtimes.pick(&client, is_websocket && !has_session(request.uri()));
+    let answer = realtimes.forward.send(origin, peer.ip(), request);
+    answer.await.map_err(|unanswered| match unanswered {
         Unanswered::Path => Problem::bad_request("The path is not valid"),
         Unanswered::Silence => {
             Problem::new(Kind::BadGateway, "The realtime service does not answer")
@@ -75,7 +75,7 @@ fn has_session(uri: &Uri) -> bool {
         .any(|pair| pair.starts_with("sid="))
 }
 
-/// FNV-1a: the same in every edge, whatever it was built with.
+/// FNV-1a, which is the same in every edge whatever compiler built it.
 fn hash(text: &str) -> usize {
     let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -89,14 +89,14 @@ mod tests {
 
     #[test]
     fn a_client_stays_with_one_realtime_and_bare_websockets_take_turns() {
-        let realtimes = Origins::try_from("http://a,http://b,http://c".to_owned()).unwrap();
-        let proxy = Proxy::new(&realtimes, CancellationToken::new());
-        let picked = proxy.pick("192.0.2.7", false);
-        assert_eq!(proxy.pick("192.0.2.7", false), picked);
-        let turns: Vec<_> = (0..4).map(|_| proxy.pick("192.0.2.7", true)).collect();
+        let origins = Origins::try_from("http://a,http://b,http://c".to_owned()).unwrap();
+        let realtimes = Realtimes::new(&origins, CancellationToken::new());
+        let picked = realtimes.pick("192.0.2.7", false);
+        assert_eq!(realtimes.pick("192.0.2.7", false), picked);
+        let turns: Vec<_> = (0..4).map(|_| realtimes.pick("192.0.2.7", true)).collect();
         assert_eq!(turns, ["http://a", "http://b", "http://c", "http://a"]);
         let spread: std::collections::HashSet<_> = (0..50)
-            .map(|i| proxy.pick(&format!("10.0.0.{i}"), false).to_owned())
+            .map(|i| realtimes.pick(&format!("10.0.0.{i}"), false).to_owned())
             .collect();
         assert_eq!(spread.len(), 3);
     }

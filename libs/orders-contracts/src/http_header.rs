@@ -1,0 +1,10 @@
+//! The HTTP API's own headers, in lower case as HTTP/2 wants them.
+
+/// On a request: a stand-in for `requestId`.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// On a response, always `true`: an earlier request created the order.
+pub const REPLAYED: &str = "x-idempotent-replayed";
+/// On a replayed response, always `true`: the earlier request had another body, and that body is the order's.
+pub const MISMATCH: &str = "x-idempotency-mismatch";
+/// On a response, `true` or `false`: whether lists already show the outcome.
+pub const PROJECTED: &str = "x-projected";

@@ -1,0 +1,88 @@
+//! Texts about settings, from their doc comments and defaults.
+
+use std::fmt::Write as _;
+
+use figment::value::Value;
+use schemars::{Schema, generate::SchemaSettings};
+
+use super::{
+    Settings,
+    load::{defaults, variables},
+};
+
+/// The end of `--help`.
+const RULES: &str = "
+The keys of FILE are the same in lower case: ORDERS_LOG__FORMAT is format under [log].
+The environment wins over FILE, FILE over the defaults. An empty variable counts as unset.
+";
+
+/// A setting as a user sees it.
+struct Entry {
+    variable: String,
+    default: String,
+    meaning: String,
+}
+
+fn entries<C: Settings>() -> Vec<Entry> {
+    let inline = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let schema = inline.into_generator().into_root_schema_for::<C>();
+    let entry = |(key, default): (String, Value)| Entry {
+        variable: variables(&key).pop().unwrap_or_default(),
+        default: shown(&default),
+        // A field without a doc comment; rustc warns of each that is public.
+        meaning: meaning(&schema, &key).unwrap_or_else(|| "(undocumented)".to_owned()),
+    };
+    defaults::<C>().into_iter().map(entry).collect()
+}
+
+fn shown(default: &Value) -> String {
+    match default {
+        Value::Empty(..) => "unset".to_owned(),
+        Value::String(_, text) => text.clone(),
+        other => {
+            toml::Value::try_from(other).map_or_else(|_| "?".to_owned(), |value| value.to_string())
+        }
+    }
+}
+
+/// The doc comment of the field `key`, on one line, in Markdown.
+fn meaning(schema: &Schema, key: &str) -> Option<String> {
+    let pointer = format!("/properties/{}", key.replace('.', "/properties/"));
+    let comment = schema
+        .pointer(&format!("{pointer}/description"))?
+        .as_str()?;
+    let line = comment.replace('\n', " ");
+    Some(line.trim_end_matches('.').to_owned())
+}
+
+/// The part of `--help` about settings.
+pub(crate) fn help<C: Settings>() -> String {
+    let entries = entries::<C>();
+    let width = entries.iter().map(|entry| entry.variable.len()).max();
+    let width = width.unwrap_or_default();
+    let mut help = "Environment:\n".to_owned();
+    for Entry {
+        variable,
+        default,
+        meaning,
+    } in entries
+    {
+        let meaning = meaning.replace('`', "");
+        let _ = writeln!(help, "  {variable:width$}  {meaning} [default: {default}]");
+    }
+    help + RULES
+}
+
+/// The settings as a Markdown table, for the documents.
+pub(crate) fn markdown<C: Settings>() -> String {
+    let mut table = "| variable | default | meaning |\n|---|---|---|\n".to_owned();
+    for Entry {
+        variable,
+        default,
+        meaning,
+    } in entries::<C>()
+    {
+        let _ = writeln!(table, "| `{variable}` | `{default}` | {meaning} |");
+    }
+    table
+}

@@ -1,0 +1,11 @@
+//! Every deadline of a command, in the order in which they run. The bus bounds the publishing itself by
+//! [`PUBLISH_DEADLINE`](orders_bus::PUBLISH_DEADLINE).
+
+use std::time::Duration;
+
+/// For the writer's decision, from before the command is published.
+pub(crate) const DECISION: Duration = Duration::from_secs(3);
+/// For the writer's decision while the writer is silent.
+pub(crate) const SILENT: Duration = Duration::from_millis(100);
+/// For lists to show what the writer decided, from the decision.
+pub(crate) const LISTED: Duration = Duration::from_millis(500);

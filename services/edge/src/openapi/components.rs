@@ -1,0 +1,97 @@
+//! The parameters, headers, links and problems that several operations share.
+
+use orders_contracts::{ProblemDetails, http_header};
+use serde_json::{Value, json};
+
+use crate::{
+    idempotency,
+    problem::{Kind, PROBLEM_JSON, Problem},
+};
+
+pub(super) const ORDER_ID: &str = "ord_qz74bke6iblutmfkqfvmtezzkq";
+
+/// A reference to a component, such as `schemas/OrderRow`.
+pub(super) fn reference(component: &str) -> Value {
+    json!({ "$ref": format!("#/components/{component}") })
+}
+
+pub(super) fn parameters() -> Value {
+    json!({
+        "tenantId": {
+            "name": "tenantId", "in": "query", "required": true, "description": "Whose orders",
+            "schema": reference("schemas/TenantId"), "example": "t-123",
+        },
+        "orderId": {
+            "name": "orderId", "in": "path", "required": true, "description": "Which order",
+            "schema": reference("schemas/OrderId"), "example": ORDER_ID,
+        },
+        "idempotencyKey": {
+            "name": "Idempotency-Key", "in": "header",
+            "description": "Stands in for `requestId`; 1 to 255 visible ASCII characters, quoted or not. When both are given they must be the same.",
+            "schema": { "type": "string", "pattern": idempotency::PATTERN }, "example": "\"r1\"",
+        },
+        "traceparent": {
+            "name": "traceparent", "in": "header", "description": "The trace to continue (W3C trace context)",
+            "schema": { "type": "string" },
+        },
+    })
+}
+
+pub(super) fn headers() -> Value {
+    let flag = json!({ "type": "string", "enum": ["true", "false"] });
+    let always = json!({ "type": "string", "const": "true" });
+    json!({
+        "location": { "description": "Where the order is", "schema": { "type": "string", "format": "uri-reference" } },
+        (http_header::PROJECTED): {
+            "description": "Whether lists already show the order; `false` when the projector takes longer than 500 ms",
+            "schema": flag,
+        },
+        (http_header::REPLAYED): { "description": "An earlier request created the order", "schema": always },
+        (http_header::MISMATCH): {
+            "description": "Present when the earlier request had another body, which is the one that counts",
+            "schema": always,
+        },
+        "link": {
+            "description": "`rel=\"next\"`, absent from the last page, and `rel=\"first\"`: the same list with a `cursor`, and from its beginning (RFC 8288)",
+            "schema": { "type": "string" },
+        },
+        "retry-after": { "description": "When to try again, in seconds", "schema": { "type": "integer" } },
+    })
+}
+
+/// Links from a new order to what clients can do with it.
+pub(super) fn links() -> Value {
+    let (order, tenant) = ("$response.body#/orderId", "$request.body#/tenantId");
+    json!({
+        "show": { "operationId": "showOrder", "parameters": { "orderId": order, "tenantId": tenant } },
+        "cancel": {
+            "operationId": "cancelOrder",
+            "parameters": { "orderId": order },
+            "requestBody": { "tenantId": tenant },
+        },
+    })
+}
+
+pub(super) fn responses() -> Value {
+    let mut responses = json!({
+        "400": problem(Kind::Validation, "The request is malformed or breaks a rule; nothing is stored"),
+        "404": problem(Kind::NotFound, "The tenant has no such order"),
+        "408": problem(Kind::Timeout, "The body took too long to arrive"),
+        "409": problem(Kind::NotCancellable, "The order is paid and cannot be cancelled"),
+        "413": problem(Kind::TooLarge, "The body exceeds 512 KiB"),
+        "415": problem(Kind::UnsupportedMediaType, "The body is not application/json"),
+        "422": problem(Kind::IdempotencyMismatch, "The request id was used for another body, and the service is set to reject that"),
+        "500": problem(Kind::Internal, "A fault of the service"),
+        "502": problem(Kind::BadGateway, "No realtime daemon answers"),
+        "503": problem(Kind::Unavailable, "Nothing is known to be stored; the same request again is safe"),
+    });
+    responses["503"]["headers"] = json!({ "retry-after": reference("headers/retry-after") });
+    responses
+}
+
+fn problem(kind: Kind, description: &str) -> Value {
+    let example = ProblemDetails::from(Problem::new(kind, description));
+    let content = json!({ "schema": reference("schemas/Problem"), "example": example });
+    let content = json!({ "application/json": content, PROBLEM_JSON: content });
+    json!({ "description": description, "content": content })
+}
