@@ -20,15 +20,15 @@ await run(async (visitors) => {
   await page.getByLabel('Price').nth(1).fill('9,99');
   await visitors.provoke([answered(400)], () => submit(page));
   const error = (name) => page.locator(`[id="${name}-error"]`);
-  await expect(error('buyer/email')).toHaveText('must be an email');
-  await expect(error('items/0/sku')).toHaveText('should not be empty');
-  await expect(error('items/0/qty')).toHaveText('must be an integer number');
+  await expect(error('buyer/email')).toHaveText('Enter an e-mail address');
+  await expect(error('items/0/sku')).toHaveText('Enter an article');
+  await expect(error('items/0/qty')).toHaveText('Enter a whole number');
   await expect(error('items/1/qty')).toHaveText('must not be less than 1');
-  await expect(error('items/1/price')).toHaveText('must be a number');
+  await expect(error('items/1/price')).toHaveText('Enter a price, such as 49.99');
   await expect(error('buyer/name')).toBeEmpty();
   await expect(page.getByLabel('E-mail')).toHaveAttribute('aria-invalid', 'true');
   await expect(page.locator('#summary')).toBeFocused();
-  await page.getByRole('link', { name: 'Line 2: Price must be a number' }).click();
+  await page.getByRole('link', { name: 'Line 2: enter a price, such as 49.99' }).click();
   await expect(page.getByLabel('Price').nth(1)).toBeFocused();
   await expect(page.getByLabel('Name')).toHaveValue('Alice <b>&');
   await expect(page.getByLabel('Price').nth(1)).toHaveValue('9,99');
@@ -50,12 +50,12 @@ await run(async (visitors) => {
     await route.abort();
   }, { times: 1 });
   await visitors.provoke([ABORTED], () => submit(page));
-  await expect(page.locator('#summary')).toContainText('it will not be ordered twice');
+  await expect(page.locator('#summary')).toContainText('you will not create a second order');
   assert.equal((await listed('t-1')).length, 1);
   // Other values cannot become another order unnoticed.
   await page.getByLabel('Quantity').fill('4');
   await submit(page);
-  await expect(page.locator('#summary')).toContainText('has already made order');
+  await expect(page.locator('#summary')).toContainText('has already created order');
   await page.getByLabel('Quantity').fill('3');
   await submit(page);
   await page.waitForURL(/\/orders\?/);

@@ -48,13 +48,13 @@ await run(async (visitors) => {
   assert.equal((await ids(page)).length, 25);
   await expect(page.getByLabel('From')).toHaveValue(today);
   await page.goto(`/orders?tenantId=t-1&to=2020-01-01`);
-  await expect(page.getByText('No order fits these filters.')).toBeVisible();
+  await expect(page.getByText('No orders match these filters.')).toBeVisible();
   await page.goto(`/orders?tenantId=t-1&from=2020-01-01T00:00:00Z&limit=7`);
   await expect(page.getByLabel('From')).toHaveValue('2020-01-01T00:00:00Z');
   await expect(page.getByLabel('Per page')).toHaveValue('7');
   assert.equal((await ids(page)).length, 7);
   await page.goto('/orders?tenantId=t-1&page=9');
-  await expect(page.getByText('There is nothing on this page.')).toBeVisible();
+  await expect(page.getByText('There are only 3 pages.')).toBeVisible();
   await page.getByRole('link', { name: 'Newer' }).click();
   assert.deepEqual(await ids(page), orders.slice(20));
 

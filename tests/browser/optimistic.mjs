@@ -13,19 +13,19 @@ await run(async (visitors) => {
   await fill(page);
   await submit(page);
   await page.waitForURL(/\/orders\?/);
-  await expect(page.getByText('is created')).toBeVisible();
+  await expect(page.getByText('Order created')).toBeVisible();
   await accessible(page, 'a created order');
   await page.locator('tbody tr a').first().click();
   await expect(page.getByRole('button', { name: 'Cancel the order' })).toBeVisible();
   await page.goto(`${page.url()}&cancel=accepted`);
-  await expect(page.getByText('The cancellation is accepted')).toBeVisible();
+  await expect(page.getByText('The cancellation was accepted')).toBeVisible();
   await accessible(page, 'an accepted cancellation');
   await expect(live(page)).toHaveText('Live');
   await mark(page);
   await stack('pay after 100ms');
   await expect(page.locator('.status')).toHaveText('PAID');
   await expect(page.locator('form.cancel')).toHaveCount(0);
-  await expect(page.getByText('The cancellation is accepted')).toHaveCount(0);
+  await expect(page.getByText('The cancellation was accepted')).toHaveCount(0);
   assert(await isMarked(page));
   await stack('pay after 1h');
 
@@ -60,7 +60,7 @@ await run(async (visitors) => {
     await expect(async () => assert.equal((await listed('t-1')).length, before.length + 1)).toPass();
     await release();
     await expect(optimistic).toHaveCount(0);
-    await expect(page.getByText(`${id} is created`)).toBeVisible();
+    await expect(page.getByText(`Order created: ${id}`)).toBeVisible();
     await expect(status(page, id)).toHaveText('PENDING');
     await stack('pay after 100ms');
     await expect(status(page, id)).toHaveText('PAID');

@@ -25,8 +25,8 @@ await run(async (visitors) => {
   await expect(page.getByLabel('Article')).toHaveValue('"><script>alert(1)</script>');
   await page.getByLabel('Quantity').fill('two');
   await visitors.provoke([answered(400)], () => page.getByLabel('Quantity').press('Enter'));
-  await expect(page.getByRole('alert')).toContainText('E-mail must be an email');
-  await expect(page.locator('[id="items/0/qty-error"]')).toHaveText('must be an integer number');
+  await expect(page.getByRole('alert')).toContainText('Enter an e-mail address');
+  await expect(page.locator('[id="items/0/qty-error"]')).toHaveText('Enter a whole number');
   await expect(page.getByLabel('Quantity')).toHaveValue('two');
   assert.deepEqual(await listed('t-1'), []);
 
@@ -43,12 +43,12 @@ await run(async (visitors) => {
   const [order, ...others] = await listed('t-1');
   assert.deepEqual(others, []);
   assert(first.headers().location.endsWith(order.orderId), first.headers().location);
-  await expect(page.getByText(`${order.orderId} is created.`)).toBeVisible();
+  await expect(page.getByText(`Order created: ${order.orderId}`)).toBeVisible();
   await expect(status(page, order.orderId)).toHaveText('PENDING');
   // And with other values, it is said rather than hidden.
   const other = await page.request.post('/orders/new', { form: { ...form, 'items/0/qty': '7' } });
   assert.equal(other.status(), 409);
-  assert((await other.text()).includes(`has already made order ${order.orderId}`));
+  assert((await other.text()).includes(`has already created order ${order.orderId}`));
 
   // One order, cancelled; and one that can no longer be.
   await page.getByRole('link', { name: order.orderId }).last().click();

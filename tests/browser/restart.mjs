@@ -24,11 +24,11 @@ await run(async (visitors) => {
     const during = [];
     for (let n = 0; n < 5; n += 1) during.push(await create('t-1', `during-${n}`, {}, SPARE));
     const late = await visitors.page('/orders?tenantId=t-1&limit=50');
-    await expect(late.getByRole('alert')).toContainText('cannot be shown for a moment');
+    await expect(late.getByRole('alert')).toContainText('temporarily unavailable');
     await accessible(late, 'a list that cannot be had');
     await mark(late);
     const one = await visitors.page(`/orders/${before[0]}?tenantId=t-1`);
-    await expect(one.getByRole('alert')).toContainText('cannot be shown for a moment');
+    await expect(one.getByRole('alert')).toContainText('temporarily unavailable');
     await accessible(one, 'an order that cannot be had');
     await mark(one);
 

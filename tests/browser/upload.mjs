@@ -90,7 +90,7 @@ await run(async (visitors) => {
   await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
   await page.route('**/api/uploads/presign', (route) => route.fulfill({ status: 201, json: { url: 'http://[', storageKey: 'k', headers: {} } }), { times: 1 });
   await visitors.provoke([/^SyntaxError: /], () => submit(page));
-  await expect(page.locator('#summary')).toContainText('for a reason that is ours');
+  await expect(page.locator('#summary')).toContainText('because of a problem on our side');
   await submit(page);
   await page.waitForURL(/\/orders\?/);
 

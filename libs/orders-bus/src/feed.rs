@@ -13,10 +13,10 @@ use crate::{
     history::{Content, Live},
 };
 
-/// What the feed holds at this moment.
+/// The current bounds of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedBounds {
-    /// When the stream was created, in milliseconds: another number is another feed with other sequences.
+    /// When the stream was created, in milliseconds. A different number means another feed, with other sequences.
     pub epoch: u64,
     /// The sequence of its oldest entry; `last + 1` when it is empty.
     pub first: u64,
@@ -24,10 +24,10 @@ pub struct FeedBounds {
     pub last: u64,
 }
 
-/// One entry of the feed and where it stands.
+/// One entry of the feed and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedMessage {
-    /// Its place in the stream.
+    /// Its sequence in the stream.
     pub sequence: u64,
     /// [`Channel::FeedCreated`] or [`Channel::FeedUpdated`].
     pub channel: Channel,
@@ -44,11 +44,11 @@ pub struct FeedMessage {
 pub struct FeedPage {
     /// The entries, in order.
     pub entries: Vec<FeedMessage>,
-    /// The sequence up to which there are no others; the next page comes after it.
+    /// The sequence up to which the feed was read; the next page starts after it.
     pub reached: u64,
 }
 
-/// The live feed, in order and without a gap. It ends when it must be opened again, after a reconnection for example.
+/// The live feed, in order and without a gap. It ends when it has to be opened again, for example after a reconnection.
 pub struct Feed(Live);
 
 impl Stream for Feed {
@@ -65,7 +65,7 @@ impl Stream for Feed {
 }
 
 impl Bus {
-    /// What the feed holds.
+    /// The current bounds of the feed.
     pub async fn feed_bounds(&self) -> Result<FeedBounds, Error> {
         let stream = self
             .jetstream
@@ -81,13 +81,13 @@ impl Bus {
         })
     }
 
-    /// The whole feed after the sequence `after`, live.
+    /// The feed of all tenants after the sequence `after`, live.
     pub async fn feed_after(&self, after: u64) -> Result<Feed, Error> {
         let filter = Subject::filter(&ORDERS_FEED, None);
         self.live(&ORDERS_FEED, &filter, after).await.map(Feed)
     }
 
-    /// The next entries of `tenant` after the sequence `after`, up to `up_to` and no further, at most 256 of them.
+    /// Reads the next entries of `tenant` after the sequence `after`, up to and including `up_to`, at most 256.
     pub async fn feed_of(
         &self,
         tenant: &TenantId,
@@ -105,7 +105,7 @@ impl Bus {
     }
 }
 
-/// Reads an entry; one that is malformed is no entry of ours and is passed over.
+/// Reads an entry; a malformed one is skipped.
 fn read(message: &jetstream::Message) -> Option<FeedMessage> {
     let sequence = message.info().ok()?.stream_sequence;
     let read = || {
@@ -126,7 +126,7 @@ fn read(message: &jetstream::Message) -> Option<FeedMessage> {
     };
     let entry = read();
     if entry.is_none() {
-        warn!("entry {sequence} of the feed is malformed and passed over");
+        warn!("skipped malformed entry {sequence} of the feed");
     }
     entry
 }

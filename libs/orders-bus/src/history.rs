@@ -1,4 +1,4 @@
-//! Reading a stream: what it holds, page by page, and what comes, live.
+//! Reading a stream: stored messages page by page, and new ones live.
 
 use std::{
     pin::Pin,
@@ -19,10 +19,10 @@ use crate::{ACK_DEADLINE, Bus, Error};
 
 /// The most messages in one page.
 const PAGE: usize = 256;
-/// When the server removes the consumer of a page whose reader has died.
+/// How long the server keeps the consumer of a page whose reader has died.
 const ABANDONED: Duration = Duration::from_secs(5);
 
-/// How much of each message is wanted.
+/// The parts of each message to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Whole,
@@ -32,19 +32,19 @@ pub(crate) enum Content {
 
 /// A part of a stream.
 pub(crate) struct Page {
-    /// In order.
+    /// The messages, in order.
     pub(crate) messages: Vec<jetstream::Message>,
-    /// The sequence up to which there are no others; the next page comes after it.
+    /// The sequence up to which the stream was read; the next page starts after it.
     pub(crate) reached: u64,
 }
 
-/// What comes into a stream, in order and without a gap. It ends when it must be opened again, after a reconnection for
-/// example.
+/// New messages of a stream, in order and without a gap. It ends when it has to be opened again, for example after a
+/// reconnection.
 pub(crate) struct Live {
     stream: &'static str,
     messages: Pin<Box<pull::Ordered>>,
-    /// The server may have forgotten the consumer; the client would make it anew from the start of the stream when no
-    /// message has come yet.
+    /// Resolves on a reconnection. The server may have forgotten the consumer then, and if no message has come yet, the
+    /// client would create it again from the start of the stream.
     reconnected: BoxFuture<'static, ()>,
 }
 
@@ -68,7 +68,7 @@ impl Messages for Live {
 }
 
 impl Bus {
-    /// What comes into `stream` under `filter` after the sequence `after`.
+    /// The messages of `stream` under `filter` after the sequence `after`, live.
     pub(crate) async fn live(
         &self,
         stream: &Stream,
@@ -98,9 +98,9 @@ impl Bus {
         })
     }
 
-    /// The next messages under `filter` after the sequence `after`, up to `up_to` and no further.
+    /// Reads the next messages under `filter` after the sequence `after`, up to and including `up_to`.
     ///
-    /// A page has a consumer of its own and deletes it: by default the server refuses a stream's thousandth.
+    /// A page has a consumer of its own and deletes it, because by default the server allows a stream 1,000 of them.
     pub(crate) async fn page(
         &self,
         stream: &Stream,

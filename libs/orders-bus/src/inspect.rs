@@ -1,4 +1,4 @@
-//! What an operator wants to know of the server and its streams and consumers.
+//! The state of the server, its streams and its consumers.
 
 use async_nats::jetstream::{
     consumer,
@@ -15,33 +15,33 @@ use crate::{Bus, Error, Operator, error::is_not_found};
 /// The server that the bus is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Its own id, as its monitoring has it.
+    /// Its id, which its monitoring shows too.
     pub id: String,
     /// Its version, such as `2.12.0`.
     pub version: String,
 }
 
-/// What a stream holds.
+/// The contents of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamState {
-    /// How many messages.
+    /// The number of messages.
     pub messages: u64,
     /// The sequence of its newest message; 0 when it never had one.
     pub last: u64,
 }
 
-/// How far a durable consumer is.
+/// The progress of a durable consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerState {
-    /// Messages that were not yet delivered.
+    /// The number of messages not delivered yet.
     pub pending: u64,
-    /// Messages that were delivered and are not acked.
+    /// The number of messages delivered but not acked.
     pub ack_pending: u64,
-    /// Pulls that wait for messages: somebody reads it.
+    /// The number of waiting pull requests; 0 if nobody reads.
     pub waiting: u64,
-    /// The sequence up to which all is acked.
+    /// The sequence up to which every message is acked.
     pub ack_floor: u64,
-    /// When the oldest message that is not acked was stored.
+    /// When the oldest unacked message was stored.
     pub oldest: Option<Timestamp>,
 }
 
@@ -55,7 +55,7 @@ impl Operator {
         }
     }
 
-    /// What `stream` holds; `None` when there is no such stream.
+    /// The contents of `stream`; `None` if it does not exist.
     pub async fn stream_state(&self, stream: &Stream) -> Result<Option<StreamState>, Error> {
         match self.bus.jetstream.get_stream(stream.name).await {
             Ok(found) => {
@@ -70,7 +70,7 @@ impl Operator {
         }
     }
 
-    /// How far `consumer` is; `None` when there is no such consumer.
+    /// The progress of `consumer`; `None` if it does not exist.
     pub async fn consumer_state(
         &self,
         consumer: &Consumer,
@@ -80,7 +80,7 @@ impl Operator {
 }
 
 impl Bus {
-    /// How far `consumer` is; `None` when there is no such consumer.
+    /// The progress of `consumer`; `None` if it does not exist.
     pub(crate) async fn consumer_state(
         &self,
         consumer: &Consumer,
@@ -104,15 +104,15 @@ impl Bus {
         }))
     }
 
-    /// When the oldest message was stored that `consumer` has not settled yet; `None` when it has settled all, or does
-    /// not exist. Whatever was stored before that has been through its daemon.
+    /// When the oldest message that `consumer` has not settled was stored; `None` if it has settled all of them, or does
+    /// not exist. Its daemon has handled every message stored earlier.
     pub async fn unsettled_since(&self, consumer: &Consumer) -> Result<Option<Timestamp>, Error> {
         let state = self.consumer_state(consumer).await?;
         Ok(state.and_then(|state| state.oldest))
     }
 
-    /// The sequence of the oldest message of `channel` and `tenant` in `stream`: in a work queue the oldest that is not
-    /// settled yet, or was a moment ago.
+    /// The sequence of the oldest message of `channel` and `tenant` in `stream`. In a work queue that is the oldest
+    /// message not settled yet, or settled just now.
     pub async fn oldest(
         &self,
         stream: &Stream,
@@ -168,7 +168,8 @@ impl Bus {
         found(stream, handle.get_raw_message(sequence).await)
     }
 
-    /// The first message of `stream` under `filter` at `from` or later. Unlike a consumer it reads a work queue as well.
+    /// The first message of `stream` under `filter` from the sequence `from` on. Unlike a consumer, this also works on a
+    /// work queue.
     pub(crate) async fn first_stored(
         &self,
         stream: &Stream,
@@ -207,7 +208,7 @@ fn found(
     }
 }
 
-/// A moment as the server has it, in nanoseconds since the Unix epoch.
+/// Converts a time of the server, in nanoseconds since the Unix epoch.
 pub(crate) fn timestamp(nanos: i128) -> Timestamp {
     i64::try_from(nanos / 1_000_000)
         .ok()

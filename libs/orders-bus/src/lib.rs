@@ -60,7 +60,7 @@ pub struct Bus {
     auto_migrate: bool,
 }
 
-/// The operator's side of the bus: everything can be looked at, dead letters can be redriven or dropped.
+/// The operator's side of the bus: inspects everything, redrives and drops dead letters.
 #[derive(Clone, Debug)]
 pub struct Operator {
     bus: Bus,
@@ -78,8 +78,8 @@ impl Deref for Operator {
 impl Bus {
     /// Connects `daemon` to the server at `url`.
     ///
-    /// It does not wait for the server: connecting goes on in the background, for ever, whatever the server says. Only a
-    /// malformed URL is an error.
+    /// It does not wait for the server but keeps trying to connect in the background, without end. Only a malformed URL
+    /// is an error.
     pub async fn connect(url: &str, daemon: &'static str) -> Result<Self, Error> {
         let (count, connections) = watch::channel(0);
         let client = ConnectOptions::new()
@@ -124,8 +124,8 @@ impl Bus {
         })
     }
 
-    /// Whether this process creates and mends streams and consumers, as it does unless told otherwise. With false a
-    /// difference from the declaration is [`Error::Unmigrated`].
+    /// Sets whether this process creates and updates streams and consumers, which is the default. If not, a difference
+    /// from the declaration is [`Error::Unmigrated`].
     #[must_use]
     pub fn auto_migrate(self, auto_migrate: bool) -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Bus {
         move || bus.clone().round_trip().boxed()
     }
 
-    /// What an operator can look at and do.
+    /// The operator's side of this bus.
     pub fn operator(&self) -> Operator {
         Operator { bus: self.clone() }
     }
@@ -160,18 +160,18 @@ impl Bus {
         }
     }
 
-    /// Sends what is still buffered, acks above all, for as long as `limit`; call it last.
+    /// Sends buffered messages, above all acks, within `limit`; call it last.
     pub async fn close(&self, limit: Duration) {
         if self.is_connected()
             && tokio::time::timeout(limit, self.client.flush())
                 .await
                 .is_err()
         {
-            warn!("nats took no more than a part of the last acks");
+            warn!("not all of the last acks reached nats");
         }
     }
 
-    /// Resolves when the connection is made anew after this call; the server then knows no pull of ours.
+    /// Resolves at the next reconnection; the server has forgotten all pull requests then.
     fn reconnected(&self) -> impl Future<Output = ()> + use<> {
         let mut connections = self.connections.clone();
         connections.mark_unchanged();
@@ -183,7 +183,7 @@ impl Bus {
     }
 }
 
-/// The pauses between attempts: from 100 ms on, doubled up to 5 s, for ever.
+/// The pauses between attempts: 100 ms, doubling up to 5 s, without end.
 const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_max_delay(Duration::from_secs(5))

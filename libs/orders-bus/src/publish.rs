@@ -20,22 +20,22 @@ use crate::{BACKOFF, Bus, Error};
 /// How long a publisher waits for the ack of JetStream.
 pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long [`Bus::publish`] takes at most, however little NATS takes or answers: somebody waits for it.
+/// The longest that [`Bus::publish`] takes, whatever NATS does: a client waits for it.
 pub const PUBLISH_DEADLINE: Duration = Duration::from_millis(1500);
 
-/// How long a reply or an ack may wait for room on its way to the server; a lost one costs a redelivery at worst.
+/// How long a reply or an ack may wait for room in the connection; losing one costs a redelivery at worst.
 pub(crate) const BEST_EFFORT: Duration = Duration::from_millis(500);
 
 /// A message to be stored in its channel's stream.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// What kind of message it is; with the tenant it makes the subject.
+    /// The kind of message; with the tenant it makes the subject.
     pub channel: Channel,
-    /// Whose it is.
+    /// The tenant.
     pub tenant: TenantId,
     /// Its headers.
     pub metadata: Metadata,
-    /// `Nats-Msg-Id`: the stream drops a second message with the same one for two minutes.
+    /// `Nats-Msg-Id`: for two minutes, the stream drops a second message with the same id.
     pub message_id: String,
     /// Its body, JSON.
     pub body: Bytes,
@@ -59,7 +59,7 @@ impl Message {
         }
     }
 
-    /// The message that announces `event`: the same id and bytes whenever it is made, and by whomever.
+    /// The message that announces `event`: always the same id and bytes, whoever makes it.
     pub fn of_event(event: &OrderEvent, trace: TraceContext, reply_to: Option<ReplyTo>) -> Self {
         let channel = event.channel();
         let metadata = Metadata {
@@ -73,8 +73,8 @@ impl Message {
         Self::new(channel, &event.tenant_id, metadata, event)
     }
 
-    /// The same message on another `occasion`: the stream does not take it for one that it has had, such as one that was
-    /// lost, and stores it once if several publish it on the same occasion.
+    /// The same message on another `occasion`: the stream does not take it for a duplicate of an earlier one, which may
+    /// be lost, but stores it only once if several processes publish it on the same occasion.
     #[must_use]
     pub fn on(self, occasion: impl Display) -> Self {
         Self {
@@ -101,18 +101,18 @@ impl Bus {
     ///
     /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
     pub async fn publish(&self, message: Message) -> Result<(), Error> {
-        // One deadline for both: a connection that swallows everything would use up one to send and one to be answered.
+        // One deadline for sending and ack: a connection that swallows everything would use up two of them.
         let stored = async { acknowledged(self.send(&message).await?).await };
         timeout(PUBLISH_DEADLINE, stored)
             .await
             .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")))
     }
 
-    /// Publishes `messages` one behind the other without waiting between them; results in the same order.
+    /// Publishes `messages` one after another without waiting in between; the results are in the same order.
     pub async fn publish_all(&self, messages: &[Message]) -> Vec<Result<(), Error>> {
         let mut sent = Vec::with_capacity(messages.len());
         for message in messages {
-            // Where one cannot be sent, the others would only wait for the same deadline.
+            // If one cannot be sent, the others would only wait for the same deadline.
             let stuck = matches!(sent.last(), Some(Err(_)));
             sent.push(if stuck {
                 Err(Error::Disconnected)
@@ -124,8 +124,8 @@ impl Bus {
         join_all(sent.into_iter().map(async |sent| acknowledged(sent?).await)).await
     }
 
-    /// Publishes `messages` and goes on with those that were not acknowledged until all are stored, however long NATS
-    /// is away. Drop it to give up.
+    /// Publishes `messages`, and retries those that are not acknowledged until all are stored, however long NATS is away.
+    /// Drop the future to give up.
     pub async fn publish_until_stored(&self, mut messages: Vec<Message>) {
         let mut backoff = BACKOFF.build();
         let mut has_warned = false;
@@ -152,8 +152,8 @@ impl Bus {
         }
     }
 
-    /// Tells the edges what became of their commands, each edge in one message. Best effort: an edge that is gone has
-    /// nobody to tell.
+    /// Sends the edges the results of their commands, in one message for each edge. Best effort: an edge that is gone has
+    /// no client waiting.
     pub async fn reply<'a>(&self, replies: impl IntoIterator<Item = (&'a ReplyTo, Reply)>) {
         let mut by_edge: BTreeMap<&str, (&ReplyTo, Vec<Answer>)> = BTreeMap::new();
         for (to, reply) in replies {
@@ -173,7 +173,7 @@ impl Bus {
         }
     }
 
-    /// Everything that is answered to the edge instance `edge`, for as long as the process lives.
+    /// All replies to the edge instance `edge`, for as long as the process lives.
     pub async fn replies(
         &self,
         edge: Uuid,

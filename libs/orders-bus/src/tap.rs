@@ -1,4 +1,4 @@
-//! Watching what passes, for people: all streams alike, whatever the messages hold.
+//! Watching messages of all streams, for people. Even malformed messages are shown.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use crate::{
     inspect::timestamp,
 };
 
-/// How long to wait before a stream that cannot be read is tried again.
+/// How long to wait before reading a stream again after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A message as it passed by. Texts are as they came and may hold anything.
+/// A message that was watched. Its texts are unchecked and may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {
-    /// The stream that it is in.
+    /// Its stream.
     pub stream: &'static str,
-    /// Its place there; `None` where only its passing was seen.
+    /// Its sequence there; `None` if it was only overheard.
     pub sequence: Option<u64>,
-    /// When the stream took it.
+    /// When the stream stored it.
     pub time: Timestamp,
     /// Its subject.
     pub subject: String,
@@ -38,7 +38,7 @@ pub struct Passage {
     pub message_type: Option<String>,
     /// `ce-subject`, the order it is about.
     pub order_id: Option<String>,
-    /// The trace it belongs to.
+    /// The id of its trace.
     pub trace_id: Option<String>,
     /// Why it was given up, if it is a dead letter.
     pub reason: Option<String>,
@@ -46,12 +46,12 @@ pub struct Passage {
     pub body: Bytes,
 }
 
-/// Which messages to watch; what is not set fits all.
+/// Selects messages to watch; an unset field matches all.
 #[derive(Debug, Clone, Default)]
 pub struct TapFilter {
-    /// Of this tenant.
+    /// Only those of this tenant.
     pub tenant: Option<TenantId>,
-    /// About this order.
+    /// Only those about this order.
     pub order: Option<OrderId>,
 }
 
@@ -73,8 +73,8 @@ fn is_queue(stream: &Stream) -> bool {
 }
 
 impl Operator {
-    /// What `stream` holds that fits `filter`, up to the sequence `up_to`, in order. A work queue has only what is not
-    /// yet done.
+    /// The stored messages of `stream` that match `filter`, up to the sequence `up_to`, in order. A work queue holds only
+    /// messages that are not settled yet.
     pub fn past<'a>(
         &'a self,
         stream: &'a Stream,
@@ -97,7 +97,7 @@ impl Operator {
             .try_filter(|passage| std::future::ready(filter.fits(passage)))
     }
 
-    /// What comes into `stream` after the sequence `after` and fits `filter`, for ever. Not for a work queue, which has
+    /// New messages of `stream` after the sequence `after` that match `filter`, without end. For a work queue use
     /// [`passing`](Self::passing).
     pub fn coming<'a>(
         &'a self,
@@ -124,8 +124,8 @@ impl Operator {
         messages.filter(|passage| std::future::ready(filter.fits(passage)))
     }
 
-    /// What is published to `stream` from now on and fits `filter`, heard beside the stream, so without a sequence. What
-    /// is published while the connection is down is not heard.
+    /// Messages published to `stream` from now on that match `filter`. They are overheard outside the stream, so they
+    /// have no sequence, and those published while the connection is down are missed.
     pub async fn passing<'a>(
         &self,
         stream: &'a Stream,

@@ -10,10 +10,10 @@ use tracing::{info, warn};
 use crate::{Bus, Difference, Error, Operator, error::is_not_found};
 
 impl Bus {
-    /// Makes the server's streams what they are declared to be, with `replicas` copies each.
+    /// Makes the server's streams match their declarations, with `replicas` copies each.
     ///
-    /// A difference is reported field by field and mended; fields that are not declared stay as the operator set them.
-    /// Without [`auto_migrate`](Self::auto_migrate) it is [`Error::Unmigrated`] instead.
+    /// Logs each difference field by field and corrects it; undeclared fields keep the operator's values. Without
+    /// [`auto_migrate`](Self::auto_migrate) a difference is [`Error::Unmigrated`] instead.
     pub async fn declare(&self, streams: &[Stream], replicas: usize) -> Result<(), Error> {
         for stream in streams {
             let (current, difference) = self.compare_stream(stream, replicas).await?;
@@ -35,7 +35,7 @@ impl Bus {
         })
     }
 
-    /// Makes the server's durable consumer what it is declared to be and returns it.
+    /// Makes the server's durable consumer match its declaration and returns it.
     pub(crate) async fn declare_consumer(
         &self,
         consumer: &Consumer,
@@ -62,7 +62,7 @@ impl Bus {
             })
     }
 
-    /// Whether a difference of `name` is ours to mend.
+    /// Fails unless this process may correct a difference of `name`.
     fn may_migrate(&self, name: &str, difference: &Difference) -> Result<(), Error> {
         if !self.auto_migrate {
             return Err(Error::Unmigrated {
@@ -76,7 +76,7 @@ impl Bus {
         Ok(())
     }
 
-    /// The stream as the server has it, and how it differs.
+    /// The server's stream, and how it differs from its declaration.
     async fn compare_stream(
         &self,
         stream: &Stream,
@@ -132,7 +132,7 @@ impl Bus {
 }
 
 impl Operator {
-    /// How the server's stream differs from its declaration; `None` when it does not.
+    /// How the server's stream differs from its declaration, if it does.
     pub async fn stream_difference(
         &self,
         stream: &Stream,
@@ -141,7 +141,7 @@ impl Operator {
         Ok(self.bus.compare_stream(stream, replicas).await?.1)
     }
 
-    /// How the server's durable consumer differs from its declaration; `None` when it does not.
+    /// How the server's durable consumer differs from its declaration, if it does.
     pub async fn consumer_difference(
         &self,
         consumer: &Consumer,
@@ -149,13 +149,13 @@ impl Operator {
         self.bus.consumer_difference(consumer).await
     }
 
-    /// Makes the server's durable consumer what it is declared to be.
+    /// Makes the server's durable consumer match its declaration.
     pub async fn mend_consumer(&self, consumer: &Consumer) -> Result<(), Error> {
         self.bus.declare_consumer(consumer).await.map(drop)
     }
 }
 
-/// A consumer's name for people: `ORDERS_EVENTS/projector`.
+/// A consumer's name in messages: `ORDERS_EVENTS/projector`.
 fn name_of(consumer: &Consumer) -> String {
     format!("{}/{}", consumer.stream.name, consumer.durable)
 }

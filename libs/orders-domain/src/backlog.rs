@@ -1,14 +1,16 @@
-//! Telling a lost event from one that a daemon has not got to: the writer heals and operators reconcile by this rule.
+//! The rule that tells a lost event from one that a daemon has not handled yet. The writer's healer and `orderctl
+//! reconcile` both use it.
 
 use std::time::Duration;
 
 use orders_contracts::Timestamp;
 
-/// How long after an order is stored its event is published, even when the writer is killed in between.
+/// An order's event is published this soon after the order is stored, even if the writer is killed in between.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A daemon whose oldest unsettled message was stored at `oldest` has been through everything about orders that were
-/// stored before the result: what such an order still lacks is lost. The event of a later one may be in its backlog.
+/// If a daemon's oldest unsettled message was stored at `oldest`, the daemon has handled every event of orders stored
+/// before the result, so anything that such an order lacks is lost. The event of a later order may still be in its
+/// backlog.
 pub fn lost_before(oldest: Timestamp) -> Option<Timestamp> {
     oldest.earlier(PUBLISHED_WITHIN)
 }

@@ -3,9 +3,9 @@
 //! * [`Order`] is the write model: created once, then moved from PENDING to one final status.
 //! * [`decide`] moves orders to a final status.
 //! * [`backlog`] tells a lost event from one that is on its way.
-//! * [`projection`] is the read model: which events change a row, whatever their order and number.
+//! * [`projection`] is the read model: it decides which events change a row, in whatever order they come.
 //!
-//! No async, no clock, no I/O: the daemons bring the stored state and the time, and carry out what is decided.
+//! No async, no clock, no I/O: the daemons supply the stored state and the time, and carry out the decisions.
 
 pub mod backlog;
 mod order;

@@ -9,25 +9,25 @@ use sha2::{Digest, Sha256};
 pub struct Order {
     /// Its id, derived from tenant and request.
     pub order_id: OrderId,
-    /// Whose it is.
+    /// Its tenant.
     pub tenant_id: TenantId,
     /// The client's idempotency key.
     pub request_id: RequestId,
-    /// The attempt that stored it.
+    /// The command that stored it.
     pub command_id: CommandId,
     /// SHA-256 of the body that created it, in hexadecimal.
     pub body_hash: String,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// 1 when created, one more with each change.
+    /// 1 when created, and one more after each change.
     pub version: u32,
-    /// Who buys.
+    /// The buyer.
     pub buyer: Buyer,
-    /// What is bought.
+    /// The items.
     pub items: Vec<Item>,
     /// The exact sum of the items.
     pub total: Money,
-    /// The file that belongs to it.
+    /// The attached file.
     pub attachment: Option<Attachment>,
     /// When the writer stored it.
     pub created_at: Timestamp,
@@ -35,12 +35,12 @@ pub struct Order {
     pub updated_at: Timestamp,
 }
 
-/// What a create command is to the order that exists already.
+/// How a create command relates to the order that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// The very attempt that stored the order, delivered again: its event may not have gone out yet.
+    /// It is the command that stored the order, delivered again: the event may not have been published yet.
     SameCommand,
-    /// Another attempt of the client: nothing new happened.
+    /// It is another request of the client, which changes nothing.
     Replay {
         /// Whether it has the body that created the order.
         same_body: bool,
@@ -67,7 +67,7 @@ impl Order {
         }
     }
 
-    /// What `attempt`, an order that could not be stored because this one exists, is to this one.
+    /// How `attempt`, an order that was not stored because this one exists, relates to this one.
     pub fn repeat(&self, attempt: &Self) -> Repeat {
         if self.command_id == attempt.command_id {
             Repeat::SameCommand
@@ -78,17 +78,17 @@ impl Order {
         }
     }
 
-    /// The event of its creation, the same bytes whatever happened to the order since.
+    /// The event of its creation: the same bytes, whatever has happened to the order since.
     pub fn created_event(&self) -> OrderEvent {
         self.event(1, Status::Pending, self.created_at)
     }
 
-    /// The event of its latest change; of its creation when there was none.
+    /// The event of its latest change, or of its creation.
     pub fn latest_event(&self) -> OrderEvent {
         self.event(self.version, self.status, self.updated_at)
     }
 
-    /// This order after it moved to the final status `to` at `now`.
+    /// This order, moved to the final status `to` at `now`.
     #[must_use]
     pub fn moved(self, to: Status, now: Timestamp) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Order {
     }
 }
 
-/// SHA-256 over the command as this project writes it, so that white space and the order of members do not count.
+/// SHA-256 of the command as this project serialises it, so that white space and the order of members do not matter.
 fn body_hash(command: &CreateOrder) -> String {
     let canonical = serde_json::to_vec(command).expect("a command has only string keys");
     data_encoding::HEXLOWER.encode(&Sha256::digest(canonical))

@@ -8,7 +8,7 @@ use orders_contracts::{AttachmentRef, OrderEvent, OrderId, OrderRow, Status, Ten
 
 use crate::Order;
 
-/// What an event is to the row as stored, of which only the version counts.
+/// The effect of an event on a stored row, of which only the version matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The event is newer: the row becomes the event's.
@@ -19,7 +19,7 @@ pub enum Effect {
     Superseded,
 }
 
-/// What `event` is to a row at `stored` version, or to no row.
+/// The effect of `event` on a row at version `stored`, or on no row.
 pub fn effect(stored: Option<u32>, event: &OrderEvent) -> Effect {
     match stored {
         Some(version) if version == event.version => Effect::AlreadyApplied,
@@ -78,11 +78,11 @@ impl Change {
 /// A row as the read model has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRow {
-    /// In whose list it is.
+    /// Its tenant.
     pub tenant_id: TenantId,
     /// Its version.
     pub version: u32,
-    /// What the list shows.
+    /// The values that the list shows.
     pub row: OrderRow,
 }
 
@@ -101,26 +101,26 @@ impl From<OrderEvent> for StoredRow {
 pub enum Difference {
     /// The order has no row.
     Missing,
-    /// The row is at this version, and the order further on.
+    /// The row is at this version, and the order at a higher one.
     Behind(u32),
     /// The row is at this version, which the order never had.
     Ahead(u32),
-    /// The row is at the order's version and has other values.
+    /// The row is at the order's version but has other values.
     Values(Vec<FieldDifference>),
 }
 
-/// A field of a row that is not what the order says.
+/// A field of a row that differs from the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldDifference {
     /// The field's name in the store.
     pub field: &'static str,
-    /// What the row has.
+    /// The row's value.
     pub row: String,
-    /// What the order has.
+    /// The order's value.
     pub order: String,
 }
 
-/// How `row` differs from what the order's latest event makes of it; `None` when it does not.
+/// How `row` differs from the row that the order's latest event makes, if it does.
 pub fn difference(row: Option<&StoredRow>, order: &Order) -> Option<Difference> {
     let Some(row) = row else {
         return Some(Difference::Missing);

@@ -37,7 +37,7 @@ impl Setup {
         self
     }
 
-    /// Where it will listen, `http://127.0.0.1:PORT`.
+    /// The URL at which it will listen, `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -81,7 +81,7 @@ impl Setup {
     }
 }
 
-/// A daemon that runs as a process of its own. It ends with this value.
+/// A daemon that runs as a process of its own, which ends when this value is dropped.
 #[derive(Debug)]
 pub struct Daemon {
     setup: Setup,
@@ -89,22 +89,22 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Where it listens.
+    /// The URL at which it listens.
     pub fn url(&self) -> String {
         self.setup.url()
     }
 
-    /// Where it listens.
+    /// The URL at which it listens.
     pub fn port(&self) -> u16 {
         self.setup.port
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &'static str {
         self.setup.name
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.process
             .try_wait()
@@ -116,7 +116,7 @@ impl Daemon {
         self.process.id().expect("the daemon runs")
     }
 
-    /// The most memory it has had resident, in KiB.
+    /// Its peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = std::fs::read_to_string(path).expect("the daemon runs");

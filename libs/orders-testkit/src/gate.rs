@@ -6,10 +6,10 @@ use tokio::{
     sync::watch,
 };
 
-/// A way to a server that can be closed, as in an outage, or become a black hole, as behind a broken switch.
+/// A proxy before a server. It can break connections, as in an outage, or swallow everything, as a broken switch does.
 #[derive(Debug)]
 pub struct Gate {
-    /// Where the way begins.
+    /// The address of the proxy.
     pub address: SocketAddr,
     way: watch::Sender<Way>,
 }
@@ -22,7 +22,7 @@ enum Way {
 }
 
 impl Gate {
-    /// Opens a way to the server at `target`, `host:port`.
+    /// Opens a proxy to the server at `target`, `host:port`.
     pub async fn to(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
@@ -34,17 +34,17 @@ impl Gate {
         }
     }
 
-    /// Begins an outage: connections break, and new ones come to nothing.
+    /// Starts an outage: breaks all connections, and every new one.
     pub fn close(&self) {
         self.way.send_replace(Way::Closed);
     }
 
-    /// Keeps connections, and takes new ones, and moves nothing.
+    /// Becomes a black hole: keeps connections and accepts new ones, but passes nothing on.
     pub fn swallow(&self) {
         self.way.send_replace(Way::BlackHole);
     }
 
-    /// Ends the outage; what was held up in a black hole goes on.
+    /// Ends the outage; data held up in a black hole moves again.
     pub fn open(&self) {
         self.way.send_replace(Way::Open);
     }

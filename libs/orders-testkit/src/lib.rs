@@ -1,6 +1,6 @@
-//! What the system tests stand on: real servers, the daemons as real processes, the real Socket.IO client.
+//! The ground of the system tests: real servers, the daemons as real processes, the real Socket.IO client.
 //!
-//! Each test has a nats-server and a database of its own, so tests run side by side and a test may kill what it likes.
+//! Each test has a nats-server and a database of its own, so tests run in parallel and a test may kill anything.
 //! Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
 mod daemon;
@@ -91,7 +91,7 @@ impl Stack {
         (gate, url)
     }
 
-    /// How many documents of `collection` fit `filter`.
+    /// The number of documents in `collection` that match `filter`.
     pub async fn count(&self, collection: &str, filter: mongodb::bson::Document) -> u64 {
         let database = self.database().await;
         database
@@ -101,7 +101,7 @@ impl Stack {
             .expect("the database answers")
     }
 
-    /// Removes the database; a test that failed leaves it for a look.
+    /// Removes the database; a failed test leaves it for inspection.
     pub async fn clean_up(self) {
         self.database()
             .await

@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 use crate::{environment, eventually, free_port};
 
-/// A real nats-server with JetStream, on a port and a store of its own. It ends with this value.
+/// A real nats-server with JetStream, on a port and a store of its own. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct NatsServer {
     port: u16,
@@ -35,12 +35,12 @@ impl NatsServer {
         server
     }
 
-    /// Where it listens.
+    /// Its URL.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Where its monitoring listens.
+    /// The URL of its monitoring.
     pub fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.monitor)
     }

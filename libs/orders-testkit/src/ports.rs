@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Below the range that the kernel takes ports for outgoing connections from, so nothing else takes one meanwhile.
+/// Below the range from which the kernel takes ports for outgoing connections, so that nothing else takes one.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 16_000;
 

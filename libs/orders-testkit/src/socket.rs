@@ -9,12 +9,12 @@ use tokio::{
 
 use crate::{LIMIT, checkout};
 
-/// An unmodified `socket.io-client` from npm, run by Node, told and heard over lines of JSON.
+/// An unmodified `socket.io-client` from npm, run by Node and controlled by lines of JSON.
 #[derive(Debug)]
 pub struct SocketClient {
     lines: Lines<BufReader<ChildStdout>>,
     input: ChildStdin,
-    /// What came and was not asked for yet.
+    /// Events that no test has read yet.
     unread: Vec<Value>,
     _process: Child,
 }
@@ -40,7 +40,7 @@ impl SocketClient {
         }
     }
 
-    /// As the seed's README connects: `{path: '/ws', transports: ['websocket'], auth: {tenantId}}`.
+    /// Connects as the seed's README does: `{path: '/ws', transports: ['websocket'], auth: {tenantId}}`.
     pub fn of_tenant(url: &str, tenant: &str) -> Self {
         Self::connect(
             url,
@@ -53,19 +53,19 @@ impl SocketClient {
         self.event_where(name, |_| true).await
     }
 
-    /// The arguments of the next event called `name` that `fits`.
+    /// The arguments of the next event called `name` for which `fits` is true.
     pub async fn event_where(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let index = self.find(name, fits).await;
         let event = self.unread.remove(index);
         event["args"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Waits for an event called `name` that `fits`, and leaves it, and all others, to [`Self::drain`].
+    /// Waits for an event called `name` for which `fits` is true, but leaves it to [`Self::drain`], as all others.
     pub async fn sees(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) {
         self.find(name, fits).await;
     }
 
-    /// Where in `unread` it is, as soon as it is.
+    /// Waits for such an event and returns its index in `unread`.
     async fn find(&mut self, name: &str, fits: impl Fn(&[Value]) -> bool) -> usize {
         let wanted = |event: &Value| {
             event["event"] == name && event["args"].as_array().is_some_and(|args| fits(args))
@@ -87,7 +87,7 @@ impl SocketClient {
         }
     }
 
-    /// Everything that came and comes within `quiet`, as `(name, arguments)`.
+    /// All unread events as `(name, arguments)`, and those that come until nothing comes for `quiet`.
     pub async fn drain(&mut self, quiet: Duration) -> Vec<(String, Vec<Value>)> {
         while let Ok(Ok(Some(line))) = timeout(quiet, self.lines.next_line()).await {
             self.unread

@@ -3,10 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a condition may take. Long, because only a failing test ever waits for it.
+/// The time limit of a condition. Long, because only a failing test waits that long.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits until `condition` gives a value, asking again and again; panics with what it said last.
+/// Polls `condition` until it gives a value; panics with its last error after the limit.
 pub async fn eventually<T, E: Debug>(
     what: &str,
     mut condition: impl AsyncFnMut() -> Result<T, E>,

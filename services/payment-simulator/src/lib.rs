@@ -24,7 +24,7 @@ const STREAMS: [streams::Stream; 3] = [
     streams::ORDERS_DLQ,
 ];
 
-/// The most batches of payments that are published at the same time; what gets due meanwhile is the next one.
+/// The most batches of payments that are published at once; payments due meanwhile form the next batch.
 const MAX_IN_FLIGHT: usize = 4;
 
 /// Runs the payment-simulator until `daemon` is told to stop.
@@ -54,7 +54,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 
     let (batches, received) = mpsc::channel(1);
     let receive = async {
-        // A pull must not be given up half-way, so it runs beside the timers and not among them.
+        // A pull must not be cancelled half-way, so it runs beside the timers and not among them.
         while let Some(batch) = created.next_batch(&daemon.shutdown).await {
             if let Err(mpsc::error::SendError(batch)) = batches.send(batch).await {
                 release_all(batch).await;
@@ -69,7 +69,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Holds what comes in until it is due, pays it, and gives the rest back on shutdown.
+/// Holds orders until their payment is due, pays them, and releases the others on shutdown.
 async fn pay_when_due(
     bus: &Bus,
     delay: Duration,
@@ -95,7 +95,7 @@ async fn pay_when_due(
         metrics::gauge!("orders_payments_pending").set(pending.len() as f64);
     }
     let finish = async { while in_flight.join_next().await.is_some() {} };
-    // What does not get through in time is delivered again.
+    // Orders that are not paid in time are delivered again.
     let _ = tokio::time::timeout(shutdown::WORK, finish).await;
     received.close();
     while let Some(batch) = received.recv().await {
@@ -107,7 +107,7 @@ async fn pay_when_due(
 async fn hold(pending: &mut Pending, created: Delivery<OrderEvent>, delay: Duration) {
     let waited = Timestamp::now().since(created.body.order.created_at);
     if let Some(replaced) = pending.add(created, delay.saturating_sub(waited)) {
-        // The same event published twice: one of the two messages is enough to pay by.
+        // The event was published twice; one of the two messages is enough.
         replaced.ack().await;
     }
 }
@@ -127,7 +127,7 @@ async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>) {
 fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
     let order_id = created.metadata.order_id.clone();
     let metadata = Metadata {
-        // One id for each order: a second payment of it is found done by the writer.
+        // One id for each order, by which the writer recognises a second payment.
         id: format!("{order_id}:paid"),
         source: "/orders/payment-simulator".to_owned(),
         order_id: order_id.clone(),

@@ -34,8 +34,8 @@ impl Pending {
         }
     }
 
-    /// Lets the order of `created` wait for its payment. When it waits already, only the delivery is replaced: the server
-    /// counts on the ack of the latest one. The one that is replaced is returned if it is of another message.
+    /// Lets the order of `created` wait for its payment. If it waits already, only its delivery is replaced, because the
+    /// server expects the ack of the latest one. Returns the replaced delivery if it belongs to another message.
     pub(crate) fn add(&mut self, created: Created, wait: Duration) -> Option<Created> {
         let id = created.metadata.order_id.clone();
         let key = match self.created.get(&id) {
@@ -51,7 +51,7 @@ impl Pending {
         (replaced.sequence() != sequence).then_some(replaced)
     }
 
-    /// Those whose time has come, as many as fit into one batch; waits for ever while there are none.
+    /// The payments that are due, as many as fit into one batch; waits until there are any.
     pub(crate) async fn due(&mut self) -> Vec<Created> {
         let mut due = Vec::new();
         poll_fn(|cx| {
@@ -69,12 +69,12 @@ impl Pending {
         .await
     }
 
-    /// How many wait.
+    /// The number of waiting payments.
     pub(crate) fn len(&self) -> usize {
         self.created.len()
     }
 
-    /// Everything that waits, for giving it back.
+    /// All waiting deliveries, to release them.
     pub(crate) fn into_deliveries(self) -> impl Iterator<Item = Created> {
         self.created.into_values().map(|(_, created)| created)
     }

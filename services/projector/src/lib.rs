@@ -1,7 +1,7 @@
 //! The projector: the only daemon that changes `orders_read`, the list.
 //!
-//! Events are applied by version, so duplicates and reorderings change nothing. The feed is written after the rows:
-//! whoever hears of a change finds it in the list.
+//! Events are applied by version, so duplicates and reorderings change nothing. The feed is written after the rows, so
+//! a client that gets an event finds the change in the list.
 
 mod config;
 mod project;
@@ -62,7 +62,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What the handler works with.
+/// The state of the handler.
 pub(crate) struct Projector {
     bus: Bus,
     rows: ReadModel,

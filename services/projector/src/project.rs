@@ -1,4 +1,4 @@
-//! One batch of events: store the newest row of each order, answer the edges, feed what the list now shows, ack.
+//! A batch of events: store the newest row of each order, answer the edges, publish the feed, ack.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,9 +16,9 @@ use crate::Projector;
 /// The effect of a batch on the rows.
 #[derive(Default)]
 struct Applied {
-    /// The version that the row of each order has now, at least.
+    /// The version, at least, of each order's row.
     versions: HashMap<OrderId, u32>,
-    /// Orders that are listed since this batch.
+    /// Orders whose row this batch inserted.
     inserted: HashSet<OrderId>,
 }
 
@@ -27,11 +27,11 @@ impl Applied {
         self.versions.insert(event.order.order_id.clone(), version);
     }
 
-    /// Whether `event` belongs in the feed: its version is the row's, whoever brought the row there and may have died
-    /// before it could publish the change. The stream drops a duplicate, or clients ignore it.
+    /// Whether to publish `event` in the feed: if the row has its version, whoever wrote that row. They may have died
+    /// before publishing the change. The stream drops a duplicate, or clients ignore it.
     fn feeds(&self, event: &OrderEvent) -> bool {
         let id = &event.order.order_id;
-        // Created and updated in one batch: clients hear of both, in order.
+        // If an order was created and updated in one batch, clients get both events, in order.
         self.versions.get(id) == Some(&event.version) || self.inserted.contains(id)
     }
 }
@@ -55,8 +55,8 @@ impl Projector {
         let (mut inserts, mut updates): (Vec<_>, Vec<_>) = newest
             .into_iter()
             .partition(|event| event.channel() == Channel::OrderCreated);
-        // An update whose row is missing becomes an insert, an insert whose row is there is looked at again; another
-        // projector can turn one into the other more than once, but versions only rise.
+        // An update without a row becomes an insert, and an insert whose row exists is judged again. Another projector
+        // can turn one into the other more than once, but versions only rise.
         while !(inserts.is_empty() && updates.is_empty()) {
             let present = self.insert(mem::take(&mut inserts), &mut applied).await?;
             let unmatched = self.advance(mem::take(&mut updates), &mut applied).await?;
@@ -103,7 +103,7 @@ impl Projector {
         Ok(present)
     }
 
-    /// Raises the rows of `events` to their versions; returns all of them unless it is clear that it raised each.
+    /// Updates the rows of `events` to their versions; returns all of them unless every row was surely updated.
     async fn advance<'e>(
         &self,
         events: Vec<&'e OrderEvent>,

@@ -18,32 +18,32 @@ const IDLE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MISMATCH: HeaderName = HeaderName::from_static(http_header::MISMATCH);
 
-/// The way to the edge.
+/// A client of the edge's API.
 pub(crate) struct Edge {
     http: reqwest::Client,
     url: String,
 }
 
-/// Why the edge has not done what was asked.
+/// Why a request to the edge failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It refused, and would again.
+    /// The edge refused it, and would refuse it again.
     Refused(StatusCode, Box<ProblemDetails>),
-    /// It does not answer, or cannot for a moment. The same request again is safe.
+    /// The edge does not answer, or is temporarily unable to. Repeating the request is safe.
     Unavailable,
 }
 
 /// One page of orders.
 pub(crate) struct Listed {
     pub(crate) list: OrderList,
-    /// Where the other pages are, as in RFC 8288.
+    /// Links to the other pages, as in RFC 8288.
     pub(crate) links: Option<HeaderValue>,
 }
 
-/// What became of an order that was sent.
+/// The result of creating an order.
 pub(crate) struct Created {
     pub(crate) order_id: OrderId,
-    /// Whether the request id belonged to an earlier order that is not like this one.
+    /// Whether the request id belongs to an earlier order with another body.
     pub(crate) is_another: bool,
 }
 
@@ -61,7 +61,7 @@ impl Edge {
         })
     }
 
-    /// One page of orders; `query` as the API wants it.
+    /// Reads one page of orders; `query` is in the API's form.
     pub(crate) async fn list(&self, query: &str, trace: TraceContext) -> Result<Listed, Failure> {
         let url = format!("{}/api/orders?{query}", self.url);
         let response = send(self.http.get(url), trace).await?;
@@ -72,7 +72,7 @@ impl Edge {
         })
     }
 
-    /// One order, if the tenant has it.
+    /// Reads one order, if the tenant has it.
     pub(crate) async fn show(
         &self,
         tenant: &TenantId,
@@ -103,7 +103,7 @@ impl Edge {
         })
     }
 
-    /// Cancels an order, now or as soon as it can be.
+    /// Cancels an order, now or as soon as possible.
     pub(crate) async fn cancel(
         &self,
         tenant: &TenantId,
@@ -116,7 +116,7 @@ impl Edge {
     }
 }
 
-/// Sends a request and takes every status but success for a failure.
+/// Sends a request; every status but success is a failure.
 async fn send(request: RequestBuilder, trace: TraceContext) -> Result<Response, Failure> {
     let request = request.header(TRACEPARENT, trace.child().to_string());
     let response = request.send().await.map_err(unavailable)?;

@@ -1,7 +1,7 @@
 //! The front end: pages for browsers, rendered on the server from the HTTP API of the edge.
 //!
-//! Every page is complete without JavaScript. The script that comes with it (`client/`) keeps it up to date and uploads
-//! files; it talks to the page's own origin only, where `/api` and `/ws` are forwarded to the edge, and to the origin of
+//! Every page is complete without JavaScript. Its script (`client/`) keeps it up to date and uploads files. The
+//! script talks only to the page's own origin, which forwards `/api` and `/ws` to the edge, and to the origin of
 //! presigned URLs.
 
 mod assets;
@@ -42,7 +42,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What the handlers work with.
+/// The state of the handlers.
 pub(crate) struct Web {
     edge: Edge,
     forward: Forward,

@@ -1,4 +1,4 @@
-//! What browsers get: the pages, and the headers that all of them have.
+//! The pages, and the headers that all of them have.
 
 pub(crate) mod list;
 pub(crate) mod new;
@@ -24,11 +24,11 @@ use crate::{
     assets::{ASSETS, Assets},
 };
 
-/// What the frame around every page shows.
+/// The content of the frame around every page.
 struct Frame {
-    /// The tenant; what was typed when it is none.
+    /// The tenant as typed, valid or not.
     tenant: String,
-    /// Why it is none.
+    /// Why it is not valid.
     tenant_error: Option<String>,
     assets: &'static Assets,
 }
@@ -51,7 +51,7 @@ impl Frame {
     }
 }
 
-/// A page that only says something.
+/// A page with only a title and a text.
 #[derive(Template)]
 #[template(path = "message.html")]
 struct MessagePage<'a> {
@@ -65,20 +65,20 @@ fn message(status: StatusCode, frame: Frame, title: &str, text: &str) -> Respons
     (status, html(&page)).into_response()
 }
 
-/// The answer when what was chosen is no tenant.
+/// The answer to an invalid tenant.
 fn no_tenant(wrong: (String, String)) -> Response {
     let frame = Frame::of_none(wrong);
-    let text = "Choose another tenant above.";
-    message(StatusCode::BAD_REQUEST, frame, "No such tenant", text)
+    let text = "Enter another tenant above.";
+    message(StatusCode::BAD_REQUEST, frame, "Invalid tenant", text)
 }
 
-/// The answer when there is no such page.
+/// The answer for an unknown path.
 pub(crate) async fn not_found() -> Response {
     let text = "There is no such page.";
     message(StatusCode::NOT_FOUND, Frame::of(""), "Not found", text)
 }
 
-/// The value of a parameter of the URL.
+/// The value of a URL parameter.
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query?.as_bytes());
     let (_, value) = pairs.find(|(key, _)| key == name)?;
@@ -88,7 +88,7 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 /// How long a browser may take to send a form.
 const FORM_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The fields of a form; the answer to what is none, too large for one or does not arrive.
+/// The fields of a form; rejects anything that is not a form, is too large or does not arrive in time.
 pub(crate) struct Fields<T>(T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
@@ -101,13 +101,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
             Err(_) => StatusCode::REQUEST_TIMEOUT,
         };
         let text = "The form could not be read. Nothing was done.";
-        Err(message(status, Frame::of(""), "Not a form", text))
+        Err(message(status, Frame::of(""), "Unreadable form", text))
     }
 }
 
-/// The answer when a page is asked for what it does not do.
+/// The answer to a method that the page does not support.
 pub(crate) async fn method_not_allowed() -> Response {
-    let text = "This page does not take that.";
+    let text = "This page does not accept that kind of request.";
     message(
         StatusCode::METHOD_NOT_ALLOWED,
         Frame::of(""),
@@ -116,13 +116,13 @@ pub(crate) async fn method_not_allowed() -> Response {
     )
 }
 
-/// The answer to a form that another site has sent.
+/// The answer to a form sent from another site.
 pub(crate) fn cross_site() -> Response {
     let text = "This form was sent from another site. Nothing was done.";
     message(StatusCode::FORBIDDEN, Frame::of(""), "Refused", text)
 }
 
-/// The answer when a handler panicked; the panic itself is in the log.
+/// The answer after a handler panicked; the log has the panic.
 pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     let text = "Something went wrong on our side.";
     message(
@@ -143,7 +143,7 @@ fn html(page: &impl Template) -> Response {
     }
 }
 
-/// What pages may load and where they may send, by the CSP of W3C: their own origin, and `upload_origin` for files.
+/// The content security policy: pages load from and send to their own origin, and send files to `upload_origin`.
 pub(crate) fn content_security_policy(
     upload_origin: &str,
 ) -> Result<HeaderValue, InvalidHeaderValue> {
@@ -153,7 +153,7 @@ pub(crate) fn content_security_policy(
     ))
 }
 
-/// Adds the headers that every answer to a browser has.
+/// Adds the headers of every answer to a browser.
 pub(crate) async fn secure(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     const FIXED: [(HeaderName, HeaderValue); 3] = [
         (
@@ -173,7 +173,7 @@ pub(crate) async fn secure(State(web): State<Arc<Web>>, request: Request, next: 
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, web.policy.clone());
     headers.extend(FIXED);
-    // Pages are of this moment, and a form is for one order.
+    // A page shows the current state, and a form is for one order.
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
@@ -208,7 +208,7 @@ impl From<OrderRow> for Row {
 }
 
 impl Row {
-    /// The shape of a row, for the script to fill.
+    /// An empty row for the script to fill.
     fn blank() -> Self {
         Self {
             id: String::new(),
@@ -232,7 +232,7 @@ fn minutes(moment: Timestamp) -> String {
         .replace('T', " ")
 }
 
-/// With two decimals at least: `99.80`.
+/// With at least two decimals: `99.80`.
 fn amount(money: Money) -> String {
     let text = money.to_string();
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));

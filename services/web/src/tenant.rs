@@ -1,4 +1,4 @@
-//! Whose orders a page shows: the tenant of the URL, else the last one, else the first one everybody starts with.
+//! The tenant whose orders a page shows: that of the URL, else the last one, else the default.
 
 use axum::http::HeaderMap;
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
@@ -8,7 +8,7 @@ const COOKIE: &str = "tenant";
 const DEFAULT: &str = "t-123";
 const RULE: &str = "A tenant is 1 to 64 letters, digits, - or _";
 
-/// The tenant that was chosen; or what was chosen and why that is none.
+/// The chosen tenant, or the invalid text with the reason.
 pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, (String, String)> {
     if let Some(asked) = asked.filter(|asked| !asked.is_empty()) {
         return asked
@@ -19,7 +19,7 @@ pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, (
     Ok(last.unwrap_or_else(|| DEFAULT.parse().expect("a tenant")))
 }
 
-/// Remembers the tenant in a cookie, when this is a visit: a page in the background that brings itself up to date is not.
+/// Remembers the tenant in a cookie, unless a page in the background only refreshes itself.
 pub(crate) fn remember(jar: CookieJar, headers: &HeaderMap, tenant: &TenantId) -> CookieJar {
     if headers.contains_key("x-refresh") {
         return jar;
@@ -27,7 +27,7 @@ pub(crate) fn remember(jar: CookieJar, headers: &HeaderMap, tenant: &TenantId) -
     let cookie = Cookie::build((COOKIE, tenant.to_string()))
         .path("/")
         .http_only(true)
-        // As a proxy that ends TLS tells; whoever makes it up harms only their own cookie.
+        // A proxy that ends TLS sets this; whoever forges it harms only their own cookie.
         .secure(
             headers
                 .get("x-forwarded-proto")

@@ -16,7 +16,7 @@ use crate::{Writer, announce};
 /// A cancel command and the order it names.
 type Cancel<'a> = (&'a Delivery<OrderCommand>, &'a OrderId);
 
-/// How many tenants' creates are looked up at the same time.
+/// The most tenants whose creates are looked up at once.
 const CONCURRENT_LOOKUPS: usize = 16;
 
 impl Writer {
@@ -24,7 +24,7 @@ impl Writer {
     pub(crate) async fn cancel<'a>(&self, commands: Vec<Cancel<'a>>) -> Result<(), Failure> {
         let unknown = self.cancel_known(commands).await?;
         let due = self.due(unknown).await;
-        // An order may have come in between; one that is still unknown does not exist.
+        // An order may have been stored in between; one that is still unknown does not exist.
         let missing = self.cancel_known(due).await?;
         let not_found =
             |(delivery, _): &Cancel<'a>| delivery.reply(Reply::Refused(Refusal::NotFound));
@@ -76,9 +76,8 @@ impl Writer {
         Ok(unknown)
     }
 
-    /// Those of `commands` that no create can precede any more. The others are postponed: a create of their tenant was
-    /// published before them and may still be on its way, with another writer, or to be delivered again because its
-    /// writer died.
+    /// Returns those `commands` that no create can precede any more, and postpones the others: an older create of their
+    /// tenant is unsettled. Another writer may have it in hand, or its writer died and it will be delivered again.
     async fn due<'a>(&self, commands: Vec<Cancel<'a>>) -> Vec<Cancel<'a>> {
         let waiting = commands.iter().filter(|(delivery, _)| delivery.may_wait());
         let tenants: HashSet<TenantId> = waiting

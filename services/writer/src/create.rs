@@ -43,11 +43,11 @@ impl Writer {
             let (reply, announced) = match (stored, existing) {
                 (true, _) => (Reply::Created, Some(order)),
                 (false, Some(existing)) => match existing.repeat(order) {
-                    // Our own command, delivered again: nobody knows whether its event was published.
+                    // The same command, delivered again: its event may not have been published.
                     Repeat::SameCommand => (Reply::Created, Some(existing)),
                     Repeat::Replay { same_body } => (Reply::Replayed { same_body }, None),
                 },
-                // Refused as a duplicate, and removed by hand since: the next delivery stores it.
+                // It was a duplicate, but the order was removed by hand since: the next delivery stores it.
                 (false, None) => {
                     delivery.release().await;
                     continue;

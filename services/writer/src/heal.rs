@@ -1,8 +1,9 @@
-//! Self-healing: should NATS lose acknowledged events, orders would stay PENDING for ever. The store knows them.
+//! Self-healing: if NATS loses acknowledged events, orders would stay PENDING for ever. The healer finds them in the
+//! store and publishes their events again.
 //!
-//! Payments may as well be slow, or away for hours: orders whose event waits for the payment-simulator are not lost. And
-//! however many are, a search tells of a limited number, and the next one goes on behind them: in time each has its
-//! turn, also behind thousands that are never paid.
+//! An order whose event still waits for a slow payment-simulator is not lost. Each search publishes a limited number of
+//! events, and the next search continues after them, so every order gets its turn, even after thousands that are never
+//! paid.
 
 use std::time::Duration;
 
@@ -15,15 +16,15 @@ use tracing::{debug, warn};
 
 use crate::{Writer, config::Heal};
 
-/// However short the configured pause is.
+/// The shortest pause between searches, whatever the setting.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// The most orders that one search tells of again.
+/// The most events that one search publishes again.
 const MAX_ORDERS: u64 = 2_000;
-/// How long an order may wait behind the payment-simulator; whatever keeps that from going on, here it ends.
+/// An order older than this no longer counts as waiting for the payment-simulator, however far that is behind.
 const MAX_BACKLOG: Duration = Duration::from_secs(60 * 60);
 
 impl Writer {
-    /// Searches for ever, every so often, for orders that have been PENDING for too long, and tells of them again.
+    /// Searches periodically for orders that have been PENDING for too long and publishes their events again.
     pub(crate) async fn heal(&self, config: &Heal) {
         let every = config.every.max(SHORTEST_PAUSE);
         let mut searches = tokio::time::interval(every);
@@ -45,17 +46,17 @@ impl Writer {
             match found.await {
                 Ok((orders, next)) => {
                     place = next;
-                    self.tell_again(&orders, occasion(now, every)).await;
+                    self.publish_again(&orders, occasion(now, every)).await;
                 }
                 Err(error) => warn!("cannot search pending orders: {error}"),
             }
         }
     }
 
-    /// An order that was created before this and is PENDING has lost its event, or the payment it brought.
+    /// A PENDING order created before the result has lost its event or its payment.
     async fn lost_before(&self, now: Timestamp, pending_for: Duration) -> Option<Timestamp> {
         let before = now.earlier(pending_for)?;
-        // The delay is none of what the consumer is known by.
+        // The delay does not identify the consumer.
         let payments = streams::payment_simulator(Duration::ZERO);
         match self.bus.unsettled_since(&payments).await {
             Ok(Some(oldest)) => {
@@ -63,20 +64,20 @@ impl Writer {
                 Some(before.min(waiting))
             }
             Ok(None) => Some(before),
-            // Nothing can be told now.
+            // Without the backlog, nothing is known to be lost.
             Err(error) => {
-                debug!("cannot see what waits for its payment: {error}");
+                debug!("cannot read the backlog of the payment-simulator: {error}");
                 None
             }
         }
     }
 
-    async fn tell_again(&self, orders: &[Order], occasion: u128) {
+    async fn publish_again(&self, orders: &[Order], occasion: u128) {
         if orders.is_empty() {
             return;
         }
         warn!(
-            "{} orders are pending for too long; telling of them again",
+            "{} orders have been PENDING for too long; publishing their events again",
             orders.len()
         );
         metrics::counter!("orders_healed_total").increment(orders.len() as u64);
@@ -88,8 +89,8 @@ impl Writer {
     }
 }
 
-/// Which of the searches this is, counted from 1970: the same for writers that search at the same time, so that the
-/// stream stores what they tell once.
+/// The number of this search, counted from 1970. Writers that search at the same time get the same number, so the stream
+/// stores their events once.
 fn occasion(now: Timestamp, every: Duration) -> u128 {
     u128::try_from(now.millis()).unwrap_or(0) / every.as_millis()
 }

@@ -20,7 +20,7 @@ use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
 
-/// The streams the writer reads or writes, and the audit, which an operator needs when something is broken already.
+/// The streams the writer reads or writes, and the audit, which must exist before an operator needs it.
 const STREAMS: [streams::Stream; 5] = [
     streams::ORDERS_COMMANDS,
     streams::PAYMENTS,
@@ -77,7 +77,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What the handlers work with.
+/// The state of the handlers.
 pub(crate) struct Writer {
     bus: Bus,
     orders: WriteModel,
@@ -109,8 +109,8 @@ impl Handler<OrderPaid> for Writer {
 }
 
 impl Writer {
-    /// The orders among `ids` that exist. One that is stored in a way that this version cannot read is a failure that
-    /// may pass: another version may be able to.
+    /// Loads the orders among `ids` that exist. An order that this version cannot read is a [`Failure::Later`], because
+    /// another version may be able to read it.
     async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Order>, Failure> {
         if ids.is_empty() {
             return Ok(HashMap::new());

@@ -1,5 +1,5 @@
-//! Moving orders to a final status: read, decide, store. Both cancels and payments do it, and the store decides which
-//! of them comes first.
+//! Moving orders to a final status: read, decide, store. Cancels and payments both do it, and the store decides which
+//! comes first.
 
 use orders_bus::Failure;
 use orders_contracts::{OrderId, Status, TenantId, Timestamp};
@@ -10,8 +10,8 @@ use orders_store::Error as StoreError;
 use crate::Writer;
 
 impl Writer {
-    /// Moves each of the orders in `requests` to the final status `to`, as far as its tenant has it and it can be moved,
-    /// with one bulk update. The decisions are in the order of the requests.
+    /// Moves the orders in `requests` to the final status `to` with one bulk update, as far as their tenants have them
+    /// and they can be moved. The decisions are in the order of the requests.
     pub(crate) async fn transition(
         &self,
         requests: &[(&TenantId, &OrderId)],
@@ -34,7 +34,7 @@ impl Writer {
         if count == ids.len() as u64 {
             return Ok(decisions);
         }
-        // Somebody was faster, or an earlier attempt got through unnoticed: what is stored now decides.
+        // Another writer was faster, or an earlier attempt succeeded unnoticed: decide again by the stored orders.
         let stored = self.load(&ids).await?;
         let again = decide(requests, &stored, to, Timestamp::now());
         if again.iter().any(|decision| decision.moved().is_some()) {

@@ -1,5 +1,5 @@
-//! Dead letters as operators handle them: read, sent again, dropped. Whatever is done to one is written down in
-//! ORDERS_AUDIT before it leaves ORDERS_DLQ.
+//! Dead letters for operators: reading, redriving and dropping them. ORDERS_AUDIT records each action before the dead
+//! letter leaves ORDERS_DLQ.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use serde::Serialize;
 
 use crate::{Error, Operator, history::Content, inspect::timestamp, publish::acknowledged};
 
-/// How many requests about single dead letters are on their way at the same time.
+/// The most concurrent requests about single dead letters.
 const CONCURRENT: usize = 32;
 
-/// Headers that tell of the dead letter or of a caller that waits no more; the others are the message's own.
+/// Headers about the dead letter, or about a caller that no longer waits; the others are the message's own.
 const NOT_ITS_OWN: [&str; 7] = [
     header::REASON,
     header::ERROR,
@@ -28,25 +28,25 @@ const NOT_ITS_OWN: [&str; 7] = [
     header::REPLY_TO,
 ];
 
-/// What is known of a dead letter without its body. Texts are as they came and may hold anything.
+/// A dead letter without its body. Its texts are unchecked and may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Its place in ORDERS_DLQ, by which it is named.
+    /// Its sequence in ORDERS_DLQ, which names it.
     pub sequence: u64,
     /// When it was stored there.
     pub time: Timestamp,
     /// The daemon that gave the message up.
     pub daemon: String,
-    /// Whose message it is, where its subject said so.
+    /// The tenant, if the subject names one.
     pub tenant: Option<TenantId>,
-    /// Why, as a stable word: `invalid`, `unknown_order`, `refused`, `crash_loop`.
+    /// The reason: one of the words of [`Reason`](crate::Reason).
     pub reason: String,
-    /// What was wrong, for people.
+    /// The error, for people.
     pub error: String,
-    /// The subject that the message had.
+    /// The subject of the message.
     pub original_subject: String,
-    /// The stream that it was in, and its sequence there.
+    /// The stream of the message, and its sequence there.
     pub original_position: String,
     /// How often it had been delivered.
     pub deliveries: String,
@@ -54,16 +54,16 @@ pub struct DeadLetter {
     pub id: Option<String>,
     /// `ce-subject`, the order it is about.
     pub order_id: Option<String>,
-    /// What is missing of it.
+    /// The parts of the message that are missing.
     pub truncated: Option<String>,
-    /// The bytes of its body.
+    /// The size of its body in bytes.
     pub size: u64,
 }
 
-/// A dead letter with all that it holds.
+/// A dead letter with its headers and body.
 #[derive(Debug, Clone)]
 pub struct DeadLetterContent {
-    /// What is known of it.
+    /// The dead letter.
     pub letter: DeadLetter,
     /// All its headers.
     pub headers: Vec<(String, String)>,
@@ -71,42 +71,42 @@ pub struct DeadLetterContent {
     pub body: Bytes,
 }
 
-/// Which dead letters; what is not set fits all.
+/// Selects dead letters; an unset field matches all.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterFilter {
-    /// Given up by this daemon.
+    /// Only those given up by this daemon.
     pub daemon: Option<String>,
-    /// Of this tenant.
+    /// Only those of this tenant.
     pub tenant: Option<TenantId>,
-    /// Given up for this reason.
+    /// Only those given up for this reason.
     pub reason: Option<String>,
-    /// Stored at this moment or later.
+    /// Only those stored at this time or later.
     pub since: Option<Timestamp>,
-    /// Stored before this moment.
+    /// Only those stored before this time.
     pub until: Option<Timestamp>,
-    /// Only these; empty for any.
+    /// Only those with these sequences; empty for all.
     pub sequences: BTreeSet<u64>,
 }
 
-/// A part of the dead letters.
+/// A page of dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadLetterPage {
-    /// Those that fit, oldest first; a page may well be empty.
+    /// The dead letters that match, oldest first; a page may be empty.
     pub letters: Vec<DeadLetter>,
-    /// The sequence up to which there are no others; the next page comes after it.
+    /// The sequence up to which the stream was read; the next page starts after it.
     pub reached: u64,
 }
 
-/// How far a batch came.
+/// The progress of a batch.
 #[derive(Debug, Default)]
 pub struct DeadLetterProgress {
-    /// The sequences of the dead letters that are gone now.
+    /// The sequences of the dead letters that have left the stream.
     pub done: Vec<u64>,
-    /// What kept the others from it.
+    /// Why the others have not.
     pub failure: Option<Error>,
 }
 
-/// What an operator does to a dead letter.
+/// An operator's action on a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Redriven,
@@ -133,7 +133,7 @@ impl Action {
 }
 
 impl DeadLetter {
-    /// Why it cannot be sent again; `None` if it can.
+    /// Why it cannot be redriven; `None` if it can.
     pub fn obstacle(&self) -> Option<String> {
         if let Some(missing) = &self.truncated {
             return Some(format!("it is incomplete, without {missing}"));
@@ -144,7 +144,7 @@ impl DeadLetter {
         }
     }
 
-    /// The same for each attempt at `action`, so that an attempt that broke off half-way is not made twice.
+    /// The same id for each attempt at `action`, so that repeating an interrupted attempt does nothing twice.
     fn message_id(&self, action: Action) -> String {
         format!(
             "{}:{}:{}",
@@ -190,7 +190,7 @@ impl DeadLetter {
     }
 }
 
-/// What the stream knows of a message.
+/// The place of a message in the stream, and its size.
 struct Place {
     sequence: u64,
     time: Timestamp,
@@ -212,8 +212,8 @@ impl DeadLetterFilter {
 }
 
 impl Operator {
-    /// The sequence of the newest dead letter; 0 when there never was one. Later ones are not seen by a reader that
-    /// stops here, so that what it sends again cannot come back to it.
+    /// The sequence of the newest dead letter; 0 if there never was one. A reader that stops there does not meet again
+    /// the messages that it redrives.
     pub async fn last_dead_letter(&self) -> Result<u64, Error> {
         Ok(self
             .stream_state(&ORDERS_DLQ)
@@ -221,7 +221,8 @@ impl Operator {
             .map_or(0, |state| state.last))
     }
 
-    /// The next dead letters that fit `filter`, after the sequence `after`, up to `up_to`. Bodies stay on the server.
+    /// Reads the next dead letters that match `filter`, after the sequence `after`, up to `up_to`. Bodies stay on the
+    /// server.
     pub async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
@@ -245,7 +246,7 @@ impl Operator {
         })
     }
 
-    /// All of one dead letter; `None` when there is none at `sequence`.
+    /// Reads the dead letter at `sequence` with its body, if there is one.
     pub async fn dead_letter(&self, sequence: u64) -> Result<Option<DeadLetterContent>, Error> {
         let Some(message) = self.bus.stored(&ORDERS_DLQ, sequence).await? else {
             return Ok(None);
@@ -273,17 +274,16 @@ impl Operator {
         )
     }
 
-    /// Whether there is ORDERS_AUDIT to write to; the writer and `orderctl migrate` create it.
+    /// Whether ORDERS_AUDIT exists; the writer and `orderctl migrate` create it.
     pub async fn has_audit(&self) -> Result<bool, Error> {
         Ok(self.stream_state(&ORDERS_AUDIT).await?.is_some())
     }
 
-    /// Sends dead letters to where they came from, with their own `ce-id` and a message id of this redrive's; writes
-    /// that down; and then removes them. Those that have an [`obstacle`](DeadLetter::obstacle), or are gone already,
-    /// are left alone.
+    /// Publishes dead letters to their original subjects again, with their own `ce-id` and a new message id; records that
+    /// in ORDERS_AUDIT; and then removes them. Skips those that have an [`obstacle`](DeadLetter::obstacle) or are gone.
     ///
-    /// Broken off half-way and called again, it sends nothing twice within the two minutes of the streams' windows, and
-    /// after them only what the consumers know by its `ce-id`.
+    /// If it is interrupted and repeated within two minutes, the streams drop duplicates; later the consumers recognise
+    /// them by their `ce-id`.
     pub async fn redrive(&self, letters: &[DeadLetter], operator: &str) -> DeadLetterProgress {
         let able = letters.iter().filter(|letter| letter.obstacle().is_none());
         let contents: Vec<_> = stream::iter(able)
@@ -309,7 +309,7 @@ impl Operator {
             .await
     }
 
-    /// Writes down that dead letters are dropped, and then removes them for good.
+    /// Records in ORDERS_AUDIT that dead letters are dropped, and then removes them for good.
     pub async fn drop_dead_letters(
         &self,
         letters: &[DeadLetter],
@@ -344,7 +344,7 @@ impl Operator {
             .await
     }
 
-    /// The end of both actions: the audit first, then the removal.
+    /// Ends both actions: first the audit, then the removal.
     async fn finish(
         &self,
         letters: Vec<&DeadLetter>,
@@ -401,7 +401,7 @@ impl Operator {
         .await
     }
 
-    /// One that is gone already is no error: somebody else was faster.
+    /// Removes a dead letter. It is no error if it is gone already.
     async fn remove_dead_letter(&self, sequence: u64) -> Result<(), Error> {
         let failed = |error: String| Error::api(format!("remove dead letter {sequence}"), error);
         let stream = self.bus.stream_handle(&ORDERS_DLQ).await?;
@@ -414,7 +414,7 @@ impl Operator {
 }
 
 impl DeadLetterProgress {
-    /// Those that went well; of the others the last error is kept.
+    /// The dead letters without an error; keeps the last error of the others.
     fn successes<'a>(
         &mut self,
         results: Vec<(&'a DeadLetter, Result<(), Error>)>,

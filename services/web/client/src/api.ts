@@ -12,7 +12,7 @@ interface Problem {
   errors: Fault[];
 }
 
-/** The API has refused the request, and will again. */
+/** The API refused the request, and would refuse it again. */
 export class Refused extends Error {
   readonly messages: string[];
   readonly faults: Fault[];
@@ -24,12 +24,12 @@ export class Refused extends Error {
   }
 }
 
-/** Whether the request has arrived is not known; the same request again is safe. */
+/** It is unknown whether the request arrived; repeating it is safe. */
 export class NoAnswer extends Error {}
 
 const DEADLINE_MS = 20_000;
 
-/** Posts `json`; `inspect` sees the headers of an answer that is no error. */
+/** Posts `json`; `inspect` gets the headers of a successful answer. */
 export async function ask<T>(
   path: string,
   json: string,

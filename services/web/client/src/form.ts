@@ -1,5 +1,5 @@
-// The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so the faults
-// that the API tells find their fields.
+// The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so each
+// fault that the API reports finds its field.
 
 import { NoAnswer, Refused, ask } from './api';
 import { announce } from './live';
@@ -16,7 +16,7 @@ export function startForm(): void {
 
 interface Message {
   text: string;
-  /** The field it is about. */
+  /** The faulty field. */
   field?: HTMLElement;
 }
 
@@ -26,7 +26,7 @@ class OrderForm {
   readonly #file: HTMLInputElement;
   readonly #progress: HTMLProgressElement;
   #sending = false;
-  /** What is uploaded already. The same request again must have the same attachment. */
+  /** The file uploaded already: a repeated request must have the same attachment. */
   #uploaded: { file: File; attachment: Attachment } | undefined;
 
   constructor(form: HTMLFormElement) {
@@ -49,7 +49,7 @@ class OrderForm {
     this.#showTotal();
     // Without this script the order would be sent without its file.
     this.#file.disabled = false;
-    // Coming back to a form that was sent: it would send the same order again.
+    // Back on a form that was sent: sending it again would repeat the same order.
     addEventListener('pageshow', ({ persisted }) => {
       if (persisted && this.#sending) location.reload();
     });
@@ -121,7 +121,7 @@ class OrderForm {
   async #send(): Promise<void> {
     if (this.#sending) return;
     this.#show([]);
-    // What is shown now is what is ordered.
+    // The values shown now are the ones to order.
     const values = this.#values();
     this.#freeze(true);
     try {
@@ -132,7 +132,7 @@ class OrderForm {
         isAnother = headers.get('x-idempotency-mismatch') === 'true';
       });
       if (isAnother) {
-        const text = `This form has already made order ${orderId}, with other values. Open a new form for another order.`;
+        const text = `This form has already created order ${orderId} with different values. Open a new form to create another order.`;
         throw new Refused({ message: [text] });
       }
       remember({
@@ -166,7 +166,7 @@ class OrderForm {
     this.#progress.hidden = false;
     const attachment = await upload(file, tenantId, (sent) => {
       this.#progress.value = sent;
-      // In quarters: each is read out.
+      // In quarters, because a screen reader reads out each change.
       this.#say(`Uploading ${file.name}: ${Math.floor(sent * 4) * 25} %`);
     });
     this.#uploaded = { file, attachment };
@@ -183,11 +183,11 @@ class OrderForm {
       return [{ text: 'The file could not be uploaded. Try again.', field: this.#file }];
     }
     if (error instanceof NoAnswer) {
-      return [{ text: 'The order could not be sent. Try again: it will not be ordered twice.' }];
+      return [{ text: 'The order could not be sent. Try again; you will not create a second order.' }];
     }
     if (!(error instanceof Refused)) {
       console.error(error);
-      return [{ text: 'The order could not be sent, for a reason that is ours.' }];
+      return [{ text: 'The order could not be sent because of a problem on our side.' }];
     }
     if (error.faults.length === 0) return error.messages.map((text) => ({ text }));
     return error.faults.map(({ pointer, detail }, index) => {
@@ -200,16 +200,16 @@ class OrderForm {
     const name = pointer.slice(2);
     const field = this.#form.elements.namedItem(name);
     if (field instanceof HTMLInputElement && field.type !== 'hidden') return field;
-    // What the API says of a file has no field of its own.
+    // Faults of the attachment have no field of their own.
     return /^(attachment|filename|contentType|size)\b/.test(name) ? this.#file : undefined;
   }
 
-  /** Shows `messages` next to their fields and all in one place, which gets the focus. */
+  /** Shows each message next to its field, and all of them in a summary, which gets the focus. */
   #show(messages: Message[]): void {
     for (const field of this.#form.querySelectorAll<HTMLInputElement>('input:not([type=hidden])')) {
       const message = messages.find((message) => message.field === field);
       const error = document.getElementById(`${field.id}-error`);
-      if (error !== null) error.textContent = message?.text ?? '';
+      if (error !== null) error.textContent = message === undefined ? '' : fault(field, message.text);
       if (message === undefined) field.removeAttribute('aria-invalid');
       else field.ariaInvalid = 'true';
     }
@@ -222,7 +222,7 @@ class OrderForm {
       } else {
         const link = document.createElement('a');
         link.href = `#${message.field.id}`;
-        link.textContent = `${label(message.field)} ${message.text}`;
+        link.textContent = sentence(message.field, message.text);
         item.append(link);
       }
       return item;
@@ -232,11 +232,24 @@ class OrderForm {
   }
 }
 
-/** The label of a field, with the line it is in. */
-function label(field: HTMLElement): string {
-  const name = (field as HTMLInputElement).labels?.[0]?.textContent?.trim() ?? '';
+/** What to enter in a field that has no value, or another kind of value, where the server says so. */
+function entry(field: HTMLElement, rule: string): string | undefined {
+  return /^(must be an? |should not be empty$)/.test(rule) ? field.dataset['enter'] : undefined;
+}
+
+/** The fault of a field as its own text. */
+function fault(field: HTMLElement, rule: string): string {
+  const enter = entry(field, rule);
+  return enter === undefined ? rule : `Enter ${enter}`;
+}
+
+/** The fault of a field as a sentence, with the field's line. */
+function sentence(field: HTMLElement, rule: string): string {
   const line = field.closest('fieldset.line')?.querySelector('legend')?.textContent;
-  return line === undefined ? name : `${line}: ${name}`;
+  const enter = entry(field, rule);
+  if (enter !== undefined) return line === undefined ? `Enter ${enter}` : `${line}: enter ${enter}`;
+  const label = (field as HTMLInputElement).labels?.[0]?.textContent?.trim() ?? '';
+  return line === undefined ? `${label} ${rule}` : `${line}: ${label} ${rule}`;
 }
 
 type Line = Record<'sku' | 'qty' | 'price', string>;
@@ -248,7 +261,7 @@ function total(lines: Line[]): string {
   return sum.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 6, useGrouping: false });
 }
 
-/** The body of `POST /api/orders`, right or wrong: that is for the API to say. */
+/** The body of `POST /api/orders`; the API checks it. */
 function body(
   order: { requestId: string; tenantId: string; email: string; name: string; lines: Line[] },
   attachment: Attachment | undefined,
@@ -265,13 +278,13 @@ function body(
   });
 }
 
-/** A JSON object of members that are JSON already. */
+/** A JSON object whose members are JSON already. */
 function object(members: Record<string, string | undefined>): string {
   const given = Object.entries(members).filter(([, json]) => json !== undefined);
   return `{${given.map(([name, json]) => `${JSON.stringify(name)}:${json}`)}}`;
 }
 
-/** What was typed, as the JSON number it is, digit by digit; anything else as text, for the API to refuse. */
+/** A typed number as JSON, digit by digit; anything else as a string, for the API to refuse. */
 function number(typed: string): string | undefined {
   const trimmed = typed.trim();
   if (trimmed === '') return undefined;

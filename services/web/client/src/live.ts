@@ -14,18 +14,18 @@ export interface Listener {
   created(change: Change): void;
   /** An order has another status. */
   updated(change: Change): void;
-  /** Something may have happened that no event tells of. */
+  /** Changes may have happened without an event. */
   missed(): void;
 }
 
-/** Where an event is in the feed, opaque. */
+/** The position of an event in the feed; opaque. */
 interface Place {
   offset: string;
 }
 
 const RECONNECT_AFTER_MS = 1_000;
 
-/** Tells `listener` what happens to the orders of a tenant, each once and in order, across lost connections. */
+/** Reports changes of a tenant's orders to `listener`, each once and in order, across lost connections. */
 export function follow(tenantId: string, listener: Listener): void {
   const badge = document.getElementById('live');
   if (badge !== null) badge.textContent = 'Connecting';
@@ -39,7 +39,7 @@ export function follow(tenantId: string, listener: Listener): void {
   });
 
   socket.on('connected', (_: unknown, place: Place) => {
-    // The page was rendered a little earlier; what happened since is in no event to come.
+    // The page was rendered a little earlier, and no event will report changes made since.
     if (offset === undefined) listener.missed();
     offset = place.offset;
     show({ connected: true });
@@ -59,17 +59,17 @@ export function follow(tenantId: string, listener: Listener): void {
 
   const lost = () => {
     show({ connected: false });
-    // Sent away rather than cut off: then the client does not come back by itself.
+    // After a disconnect by the server, the client does not reconnect by itself.
     if (!socket.active) setTimeout(() => socket.connect(), RECONNECT_AFTER_MS);
   };
   socket.on('disconnect', lost);
   socket.on('connect_error', lost);
 }
 
-/** What the badge shows; connected or not is not known at first. */
+/** The state that the badge shows; `connected` is unknown at first. */
 const known: { connected?: boolean; behind: boolean } = { behind: false };
 
-/** Shows whether the page is connected, or whether it is behind: an event came, and what it tells of cannot be had. */
+/** Shows whether the page is connected, and whether it is behind: an event came, but the page could not be fetched. */
 export function show(news: Partial<typeof known>): void {
   Object.assign(known, news);
   const badge = document.getElementById('live');
@@ -79,12 +79,12 @@ export function show(news: Partial<typeof known>): void {
   if (before === state) return;
   badge.dataset['state'] = state;
   badge.textContent = { lost: 'Reconnecting', behind: 'Behind', live: 'Live' }[state];
-  // Being live is the rule: it is worth a word only after it was not.
+  // Live is the normal state: announce it only after an interruption.
   if (state === 'live' && before !== 'connecting') announce('Live updates are back');
   if (state !== 'live' && (before === 'live' || before === 'connecting')) announce('Live updates are interrupted');
 }
 
-/** Has a screen reader say `text`, when it has finished what it says. */
+/** Has a screen reader say `text` once it has finished speaking. */
 export function announce(text: string): void {
   const announcer = document.getElementById('announcer');
   if (announcer !== null) announcer.textContent = text;

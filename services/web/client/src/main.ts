@@ -1,4 +1,4 @@
-// What the pages do beyond what the server rendered. Without this script they are complete, but stand still.
+// Keeps the pages live. Without this script they are complete, but static.
 
 import { startForm } from './form';
 import { follow } from './live';
@@ -20,7 +20,7 @@ if (tenantId !== undefined && region !== null) {
 
 startForm();
 
-// The message about the last action is for this visit, not for a reload.
+// The message about the last action belongs to this visit, not to a reload.
 const address = new URL(location.href);
 for (const name of ['created', 'cancel']) address.searchParams.delete(name);
 if (address.href !== location.href) history.replaceState(history.state, '', address);

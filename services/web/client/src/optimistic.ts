@@ -1,4 +1,4 @@
-// Orders of this tab that the list may not show yet: their rows are shown from what was sent.
+// Orders of this tab that the list may not show yet: their rows are made from the submitted values.
 
 export interface Sent {
   tenantId: string;
@@ -10,7 +10,7 @@ export interface Sent {
 }
 
 const KEY = 'orders.sent';
-/** An order is listed within milliseconds, or when the daemons are back; later a row made here would only be wrong. */
+/** Orders are listed within milliseconds, or when the daemons are back. A row made here must not stay any longer. */
 const LONGEST_MS = 10 * 60 * 1_000;
 
 function load(): Sent[] {
@@ -30,7 +30,7 @@ function save(sent: Sent[]): void {
   }
 }
 
-/** Keeps an order for the list that is shown next. */
+/** Keeps an order for the next list. */
 export function remember(order: Sent): void {
   save([...load(), order]);
 }
@@ -46,17 +46,17 @@ export class Optimistic {
     return load().filter((order) => order.tenantId === this.#tenantId);
   }
 
-  /** Whether the order is one of this tab that the list may not show yet. */
+  /** Whether the order is one of this tab's that the list may not show yet. */
   has(orderId: string): boolean {
     return this.#sent().some((order) => order.orderId === orderId);
   }
 
-  /** All of them, for the server to look for. */
+  /** The ids of all of them, for the server to look up. */
   ids(): string[] {
     return this.#sent().map((order) => order.orderId);
   }
 
-  /** Forgets what the server, which rendered the list in `root`, says is listed; puts the rows of the rest on top of it. */
+  /** Forgets orders that the list in `root` marks as listed, and adds rows for the others at its top. */
   update(root: HTMLElement): void {
     const body = root.querySelector('tbody');
     const template = document.querySelector<HTMLTemplateElement>('template#row');

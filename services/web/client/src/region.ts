@@ -1,4 +1,4 @@
-// The part of the page that shows orders. The server renders it, always; here it is fetched again and morphed.
+// The part of the page that shows orders. Only the server renders it; this script fetches it again and morphs it.
 
 import { Idiomorph } from 'idiomorph';
 
@@ -6,18 +6,18 @@ import { NoAnswer } from './api';
 import { announce, type Change, show, type Status } from './live';
 import type { Optimistic } from './optimistic';
 
-/** The shortest time between two loads: a burst of events is one load. */
+/** The shortest time between two loads, so that a burst of events causes one load. */
 const SHORTEST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5_000;
-/** An event makes many pages load: they do so some time within this. */
+/** An event makes many pages load at once; each waits a random time up to this. */
 const SPREAD_MS = 100;
 const DEADLINE_MS = 10_000;
 
 export class Region {
   readonly #element: HTMLElement;
   readonly #optimistic: Optimistic;
-  /** What happened since the last load began, which its answer may not tell. */
-  #settled = new Map<string, Status>();
+  /** Changes since the last load began, which its answer may lack. */
+  #statuses = new Map<string, Status>();
   #created = new Set<string>();
   #stale = false;
   #loading = false;
@@ -26,7 +26,7 @@ export class Region {
     this.#element = element;
     this.#optimistic = optimistic;
     optimistic.update(element);
-    // The server knows of the last one only: it has to say first whether the others are listed by now.
+    // The server was told only of the last one; ask it whether the others are listed by now.
     if (optimistic.ids().length > 0) this.refresh();
   }
 
@@ -38,22 +38,22 @@ export class Region {
 
   updated({ orderId, status }: Change): void {
     if (!this.#concerns(orderId)) return;
-    this.#settled.set(orderId, status);
+    this.#statuses.set(orderId, status);
     const before = statuses(this.#element);
-    this.#settle(this.#element);
-    this.#tell(before);
-    // More than the status changes: which orders a list by status has, what one order's page offers.
+    this.#applyStatuses(this.#element);
+    this.#announce(before);
+    // A list filtered by status, and the page of one order, change in more than the status.
     const { byStatus, order } = this.#element.dataset;
     if (byStatus !== undefined || order !== undefined || this.#optimistic.has(orderId)) this.refresh();
   }
 
-  /** Loads what the server has now, as soon as it can be had. */
+  /** Loads the current state from the server as soon as possible. */
   refresh(): void {
     this.#stale = true;
     if (!this.#loading) void this.#load();
   }
 
-  /** A list is of every order, the page of one of that one. */
+  /** A list concerns every order, an order's page only that one. */
   #concerns(orderId: string): boolean {
     const { order } = this.#element.dataset;
     return order === undefined || order === orderId;
@@ -65,15 +65,15 @@ export class Region {
       await pass(Math.random() * SPREAD_MS);
       await visible();
       this.#stale = false;
-      const [settled, created] = [this.#settled, this.#created];
-      [this.#settled, this.#created] = [new Map(), new Set()];
+      const [missed, created] = [this.#statuses, this.#created];
+      [this.#statuses, this.#created] = [new Map(), new Set()];
       try {
         this.#show(await this.#fetch(), created);
         pause = SHORTEST_PAUSE_MS;
         show({ behind: false });
       } catch (error) {
         if (!(error instanceof NoAnswer)) console.error(error);
-        this.#settled = new Map([...settled, ...this.#settled]);
+        this.#statuses = new Map([...missed, ...this.#statuses]);
         this.#created = new Set([...created, ...this.#created]);
         this.#stale = true;
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
@@ -84,11 +84,11 @@ export class Region {
     this.#loading = false;
   }
 
-  /** What the server has now. */
+  /** Fetches the current state from the server. */
   async #fetch(): Promise<HTMLElement> {
     try {
       const response = await fetch(this.#element.dataset['url'] ?? location.href, {
-        // Not a visit, which would make this tenant the last one.
+        // A refresh is not a visit, which would remember this tenant.
         headers: { 'x-refresh': 'true', 'x-sent': this.#optimistic.ids().join(' ') },
         signal: AbortSignal.timeout(DEADLINE_MS),
       });
@@ -103,22 +103,22 @@ export class Region {
 
   #show(fresh: HTMLElement, created: Set<string>): void {
     this.#optimistic.update(fresh);
-    // PAID and CANCELLED are final: an answer that was on its way does not turn them back.
-    this.#settle(fresh);
+    // PAID and CANCELLED are final: an answer that was already on its way must not undo them.
+    this.#applyStatuses(fresh);
     const before = statuses(this.#element);
     Idiomorph.morph(this.#element, fresh, { morphStyle: 'outerHTML' });
-    this.#tell(before, created);
+    this.#announce(before, created);
   }
 
-  #settle(root: HTMLElement): void {
+  #applyStatuses(root: HTMLElement): void {
     for (const order of orders(root)) {
-      const status = this.#settled.get(order.id);
+      const status = this.#statuses.get(order.id);
       if (status !== undefined) setStatus(order, status);
     }
   }
 
-  /** Shows and says which orders are `created` or have another status than `before`; others came into view by paging. */
-  #tell(before: Map<string, string | undefined>, created?: Set<string>): void {
+  /** Marks and announces orders that are `created` or changed since `before`; others came into view by paging. */
+  #announce(before: Map<string, string | undefined>, created?: Set<string>): void {
     const news: string[] = [];
     for (const order of orders(this.#element)) {
       const status = order.dataset['status'];
@@ -135,7 +135,7 @@ export class Region {
 
 const pass = (ms: number) => new Promise((resume) => setTimeout(resume, ms));
 
-/** Waits until somebody can see the page. */
+/** Waits until the page is visible. */
 async function visible(): Promise<void> {
   while (document.hidden) {
     await new Promise((resume) => document.addEventListener('visibilitychange', resume, { once: true }));

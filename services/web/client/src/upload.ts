@@ -15,13 +15,13 @@ interface Presigned {
   headers: Record<string, string>;
 }
 
-/** How long an upload may stand still. */
+/** The longest time without progress. */
 const STALLED_MS = 30_000;
 
 /** The file did not arrive. */
 export class NotUploaded extends Error {}
 
-/** Uploads `file`; `progress` is told how much of it has been sent, from 0 to 1. */
+/** Uploads `file`; calls `progress` with the share that has been sent, from 0 to 1. */
 export async function upload(
   file: File,
   tenantId: string,
@@ -37,7 +37,7 @@ export async function upload(
   return { ...about, storageKey: presigned.storageKey };
 }
 
-// Only XMLHttpRequest tells how much of a request has been sent.
+// Only XMLHttpRequest reports how much of a request has been sent.
 function put(to: Presigned, file: File, progress: (sent: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -55,7 +55,7 @@ function put(to: Presigned, file: File, progress: (sent: number) => void): Promi
       if (request.status >= 200 && request.status < 300) resolve();
       else fail(`the upload was answered with ${request.status}`);
     });
-    request.addEventListener('error', () => fail('the upload broke'));
+    request.addEventListener('error', () => fail('the upload failed'));
     request.addEventListener('abort', () => fail('the upload stalled'));
     request.addEventListener('loadend', () => clearTimeout(stalled));
     request.open('PUT', to.url);

@@ -27,8 +27,8 @@ use crate::{
 
 const DEFAULT_LIMIT: &str = "10";
 const LIMITS: [&str; 4] = [DEFAULT_LIMIT, "25", "50", "100"];
-/// How many orders are looked for at once.
-const MOST_SENT: usize = 20;
+/// The most orders to look up for one page.
+const MAX_SENT: usize = 20;
 
 /// `GET /orders`
 pub(crate) async fn list(
@@ -68,15 +68,15 @@ pub(crate) async fn list(
     }
 }
 
-/// Orders that were sent a moment ago: those that the script of the page names, and the one that its form has made.
+/// The orders that were sent a moment ago: those that the page's script names, and the one that its form created.
 fn sent(headers: &HeaderMap, asked: &Parameters) -> BTreeSet<OrderId> {
     let named = headers.get("x-sent").and_then(|ids| ids.to_str().ok());
-    let ids = named.unwrap_or_default().split(' ').take(MOST_SENT);
+    let ids = named.unwrap_or_default().split(' ').take(MAX_SENT);
     let ids = ids.chain(asked.get("created"));
     ids.filter_map(|id| id.parse().ok()).collect()
 }
 
-/// One page of orders, and of each order in `sent` whether it is listed, there or on another page.
+/// Loads one page of orders, and whether each order in `sent` is listed, on this page or another.
 async fn load(
     web: &Web,
     tenant: &TenantId,
@@ -85,7 +85,7 @@ async fn load(
     trace: TraceContext,
 ) -> Result<(Listed, BTreeMap<OrderId, bool>), Failure> {
     let mut listed = BTreeMap::new();
-    // Before the list: asked for after it, one that was listed in between would be missing in it and said to be listed.
+    // Before the list: otherwise an order listed in between would be missing from it, yet reported as listed.
     for id in sent {
         let is_listed = web.edge.show(tenant, &id, trace).await?.is_some();
         listed.insert(id, is_listed);
@@ -104,15 +104,15 @@ async fn load(
 struct OrdersPage {
     frame: Frame,
     asked: Parameters,
-    /// What is wrong with a filter, by its name.
+    /// The fault of a filter, by its name.
     errors: BTreeMap<String, String>,
-    /// What is wrong with the rest.
+    /// All other faults.
     other_errors: Vec<String>,
-    /// None: there is nothing to show, and why is told elsewhere.
+    /// `None` if there is nothing to show; another field says why.
     orders: Option<Orders>,
-    /// The order that was just created, after whether it is listed.
+    /// Whether the order just created is listed, and its id.
     created: Option<(bool, OrderId)>,
-    /// Orders that were sent a moment ago, each with whether it is listed.
+    /// Whether each order sent a moment ago is listed.
     sent: BTreeMap<OrderId, bool>,
     statuses: [&'static str; 3],
     limits: Vec<String>,
@@ -122,10 +122,26 @@ struct OrdersPage {
 struct Orders {
     rows: Vec<Row>,
     page: u64,
-    /// How many pages there are, and orders on them; none while the orders are being counted.
+    /// The number of pages and of orders; `None` while the orders are being counted.
     counts: Option<(u64, u64)>,
     newer: Option<String>,
     older: Option<String>,
+}
+
+impl Orders {
+    /// The text of a page beyond the last one.
+    fn beyond(&self) -> String {
+        match self.counts {
+            Some((1, _)) => "There is only 1 page.".to_owned(),
+            Some((pages, _)) => format!("There are only {pages} pages."),
+            None => "There are no orders on this page.".to_owned(),
+        }
+    }
+
+    /// Whether there is anything to page through.
+    fn has_pager(&self) -> bool {
+        self.page > 1 || !self.rows.is_empty()
+    }
 }
 
 impl OrdersPage {
@@ -147,7 +163,7 @@ impl OrdersPage {
         let orders = Orders {
             page: list.page,
             counts: is_counted.then_some((pages, list.total)),
-            // From behind the end, back to the last page.
+            // From beyond the end, back to the last page.
             newer: (before > 0).then(|| {
                 let known = if is_counted { pages } else { before };
                 link(Place::numbered(known.min(before)))
@@ -170,7 +186,7 @@ impl OrdersPage {
             .flat_map(|problem| problem.errors.into_iter().zip(problem.message))
         {
             let name = fault.pointer.trim_start_matches("#/");
-            // The place in the list has no field.
+            // Page and cursor have no field.
             if FILTERS.contains(&name) && !["page", "cursor"].contains(&name) {
                 errors.insert(name.to_owned(), fault.detail);
             } else {
@@ -195,7 +211,7 @@ impl OrdersPage {
         }
     }
 
-    /// This very page, whatever the last tenant is by then.
+    /// The URL of this very page, whichever tenant is chosen later.
     fn url(&self) -> String {
         let url = self.asked.link(&self.frame.tenant, None);
         match &self.created {
@@ -204,7 +220,7 @@ impl OrdersPage {
         }
     }
 
-    /// Which of the orders that were sent a moment ago are listed, or are not.
+    /// The orders sent a moment ago that are `listed`, or are not.
     fn sent(&self, listed: bool) -> String {
         let ids = self
             .sent
@@ -213,7 +229,7 @@ impl OrdersPage {
         ids.map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether an order that is created now is on this page.
+    /// Whether an order created now would be on this page.
     fn shows_newest(&self) -> bool {
         !self.asked.has_filters() && matches!(self.asked.get("page"), None | Some("1"))
     }
@@ -226,7 +242,7 @@ impl OrdersPage {
         self.errors.get(name).map_or("", String::as_str)
     }
 
-    /// A date field can show dates only; the API takes moments too.
+    /// A date field can show only dates; the API accepts times too.
     fn date_type(&self, name: &str) -> &'static str {
         let value = self.asked.value(name);
         let midnight = format!("{value}T00:00:00Z");
@@ -237,7 +253,7 @@ impl OrdersPage {
         }
     }
 
-    /// Something is wrong with what was asked, and will be however often it is asked again.
+    /// Whether the request is faulty, so that repeating it would not help.
     fn is_refused(&self) -> bool {
         !self.errors.is_empty() || !self.other_errors.is_empty()
     }

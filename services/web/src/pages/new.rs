@@ -1,5 +1,5 @@
-//! The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so the faults
-//! that the API tells find their fields.
+//! The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so each
+//! fault that the API reports finds its field.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,7 +34,7 @@ pub(crate) async fn form(
     (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
 }
 
-/// `POST /orders/new`: what browsers without the script send.
+/// `POST /orders/new`: sent by browsers without the script.
 pub(crate) async fn create(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
@@ -47,7 +47,7 @@ pub(crate) async fn create(
     let status = match web.edge.create(&page.order.body(), trace).await {
         Ok(created) if created.is_another => {
             page.other_errors.push(format!(
-                "This form has already made order {}, with other values. Open a new form for another order.",
+                "This form has already created order {} with different values. Open a new form to create another order.",
                 created.order_id
             ));
             StatusCode::CONFLICT
@@ -63,7 +63,8 @@ pub(crate) async fn create(
             status
         }
         Err(Failure::Unavailable) => {
-            let text = "The order could not be sent. Try again: it will not be ordered twice.";
+            let text =
+                "The order could not be sent. Try again; you will not create a second order.";
             page.other_errors.push(text.to_owned());
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -71,9 +72,9 @@ pub(crate) async fn create(
     (status, html(&page)).into_response()
 }
 
-/// What was typed, as it was typed.
+/// The form's values, as typed.
 struct NewOrder {
-    /// Made with the form: sent twice, it is one order.
+    /// Created with the form, so that submitting it twice creates one order.
     request_id: String,
     tenant_id: String,
     email: String,
@@ -136,7 +137,7 @@ impl NewOrder {
         }
     }
 
-    /// Adds or removes a line, if that is what was pressed.
+    /// Adds or removes a line if one of those buttons was pressed.
     fn edit(&mut self, fields: &[(String, String)]) -> bool {
         let pressed = |button: &str| fields.iter().find(|(name, _)| name == button);
         if pressed("add").is_some() {
@@ -175,7 +176,7 @@ impl NewOrder {
     }
 }
 
-/// The body of `POST /api/orders`, right or wrong: that is for the API to say.
+/// The body of `POST /api/orders`; the API checks it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -200,7 +201,7 @@ struct Item<'a> {
     price: Option<Box<RawValue>>,
 }
 
-/// What was typed, as the JSON number it is, digit by digit; anything else as text, for the API to refuse.
+/// A typed number as JSON, digit by digit; anything else as a string, for the API to refuse.
 fn number(typed: &str) -> Option<Box<RawValue>> {
     let typed = typed.trim();
     if typed.is_empty() {
@@ -218,9 +219,9 @@ fn number(typed: &str) -> Option<Box<RawValue>> {
 struct NewOrderPage {
     frame: Frame,
     order: NewOrder,
-    /// What is wrong with a field, by its name.
+    /// The rule that a field breaks, by its name.
     errors: BTreeMap<String, String>,
-    /// What is wrong with the rest.
+    /// All other faults.
     other_errors: Vec<String>,
     blank: Line,
 }
@@ -251,7 +252,7 @@ impl NewOrderPage {
         }
     }
 
-    /// The label of a field, with the line it is in; none for what is no field.
+    /// The label of a field, with its line; `None` if there is no such field.
     fn label(&self, name: &str) -> Option<String> {
         match name {
             "buyer/email" => Some("E-mail".to_owned()),
@@ -274,26 +275,51 @@ impl NewOrderPage {
         format!("items/{index}/{field}")
     }
 
-    fn error(&self, name: &str) -> &str {
-        self.errors.get(name).map_or("", String::as_str)
+    /// What to enter in a field.
+    fn enter(name: &str) -> &'static str {
+        match name.rsplit('/').next() {
+            Some("email") => "an e-mail address",
+            Some("name") => "a name",
+            Some("sku") => "an article",
+            Some("qty") => "a whole number",
+            Some("price") => "a price, such as 49.99",
+            _ => "a value",
+        }
     }
 
-    /// What is wrong with fields: the name of each, its label, the rule.
-    fn faults(&self) -> Vec<(&str, String, &str)> {
-        let fault = |(name, rule)| {
-            let (name, rule): (&String, &String) = (name, rule);
-            (
-                name.as_str(),
-                self.label(name).unwrap_or_default(),
-                rule.as_str(),
-            )
-        };
-        self.errors.iter().map(fault).collect()
+    /// The fault of a field as its own text; empty if it has none.
+    fn error(&self, name: &str) -> String {
+        match self.errors.get(name) {
+            Some(rule) if is_about_kind(rule) => format!("Enter {}", Self::enter(name)),
+            rule => rule.cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The name of each faulty field, and its fault as a sentence.
+    fn faults(&self) -> Vec<(&str, String)> {
+        let mut faults = Vec::new();
+        for (name, rule) in &self.errors {
+            let label = self.label(name).unwrap_or_default();
+            let fault = match label.split_once(": ") {
+                _ if !is_about_kind(rule) => format!("{label} {rule}"),
+                Some((line, _)) => format!("{line}: enter {}", Self::enter(name)),
+                None => format!("Enter {}", Self::enter(name)),
+            };
+            faults.push((name.as_str(), fault));
+        }
+        faults
     }
 
     fn has_errors(&self) -> bool {
         !self.errors.is_empty() || !self.other_errors.is_empty()
     }
+}
+
+/// Whether a rule asks for another kind of value, or for any at all.
+fn is_about_kind(rule: &str) -> bool {
+    rule.starts_with("must be a ")
+        || rule.starts_with("must be an ")
+        || rule == "should not be empty"
 }
 
 #[cfg(test)]
@@ -307,6 +333,24 @@ mod tests {
             let page = NewOrderPage::new(NewOrder::blank(frame.tenant.clone()));
             NewOrderPage { frame, ..page }.render().unwrap()
         });
+    }
+
+    #[test]
+    fn faults_say_what_to_enter() {
+        let mut page = NewOrderPage::new(NewOrder::blank("t-1".to_owned()));
+        let email = "Enter an e-mail address";
+        let sku = ("Enter an article", "Line 1: enter an article");
+        let rule = "must not be less than 1";
+        let qty = (rule, "Line 1: Quantity must not be less than 1");
+        for (name, rule, (field, sentence)) in [
+            ("buyer/email", "must be an email", (email, email)),
+            ("items/0/sku", "should not be empty", sku),
+            ("items/0/qty", rule, qty),
+        ] {
+            page.errors = BTreeMap::from([(name.to_owned(), rule.to_owned())]);
+            assert_eq!(page.error(name), field);
+            assert_eq!(page.faults(), [(name, sentence.to_owned())]);
+        }
     }
 
     fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -20,12 +20,12 @@ use crate::{Web, edge::Failure, tenant};
 struct OrderPage {
     frame: Frame,
     id: OrderId,
-    /// None: the tenant has no such order, or it cannot be had.
+    /// `None` if the tenant has no such order, or the edge cannot be asked.
     order: Option<Row>,
     is_unavailable: bool,
-    /// Whether its cancellation was asked for and accepted.
+    /// Whether its cancellation was accepted.
     cancelling: bool,
-    /// Why it was not cancelled.
+    /// Why it could not be cancelled.
     error: Option<String>,
 }
 
@@ -98,14 +98,14 @@ pub(crate) async fn cancel(
         }
         Err(Failure::Refused(status, problem)) => (status, problem.detail),
         Err(Failure::Unavailable) => {
-            let text = "The order could not be cancelled for a moment. Try again.";
+            let text = "The order cannot be cancelled right now. Try again.";
             (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
         }
     };
     render(&web, &tenant, id, false, Some(refused), trace).await
 }
 
-/// `GET /orders/{orderId}/cancel`: the address of an answer above, loaded again.
+/// `GET /orders/{orderId}/cancel`: the address of the page above, reloaded.
 pub(crate) async fn after_cancel(Path(id): Path<String>, RawQuery(query): RawQuery) -> Response {
     match id.parse::<OrderId>() {
         Ok(id) => {

@@ -1,10 +1,10 @@
-//! What the URL of the list asks for, and the links to its other pages.
+//! The parameters in the URL of the list, and the links to its other pages.
 
 use std::collections::BTreeMap;
 
 use axum::http::HeaderValue;
 
-/// The filters that the API has, as parameters of the URL, in the order in which links have them.
+/// The API's filters as URL parameters, in the order in which links have them.
 pub(super) const FILTERS: [&str; 7] = [
     "status",
     "buyerEmail",
@@ -15,7 +15,7 @@ pub(super) const FILTERS: [&str; 7] = [
     "limit",
 ];
 
-/// What the URL asks for. What it has beyond that is not ours and is left alone.
+/// The parameters of the URL. Unknown ones are ignored.
 #[derive(Default)]
 pub(super) struct Parameters(BTreeMap<String, String>);
 
@@ -33,7 +33,7 @@ impl Parameters {
         self.get(name).unwrap_or_default()
     }
 
-    /// Whether filters were sent that say nothing, as forms send them.
+    /// Whether there are empty filters, as forms send them.
     pub(super) fn has_blanks(&self) -> bool {
         FILTERS.iter().any(|name| self.get(name) == Some(""))
     }
@@ -42,7 +42,7 @@ impl Parameters {
         FILTERS[..4].iter().any(|name| self.get(name).is_some())
     }
 
-    /// The query of the API, and of this page: the tenant and every filter, at another place if one is given.
+    /// The query for the API and for this page: the tenant and every filter, at `place` if it is given.
     pub(super) fn query(&self, tenant: &str, place: Option<&Place>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("tenantId", tenant);
@@ -64,7 +64,7 @@ impl Parameters {
     }
 }
 
-/// A page of the list: its number, and where the one before it ends, for the API to start there.
+/// A page of the list: its number, and a cursor to where the page before it ends.
 pub(super) struct Place {
     page: String,
     cursor: Option<String>,
@@ -78,7 +78,7 @@ impl Place {
         }
     }
 
-    /// The next page in the links of the API, if there is one.
+    /// The next page according to the API's links, if there is one.
     pub(super) fn next(links: &HeaderValue) -> Option<Self> {
         let mut links = links.to_str().ok()?.split(", ");
         let url = links.find_map(|link| {
