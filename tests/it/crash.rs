@@ -110,6 +110,28 @@ async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
     pipeline.stack.clean_up().await;
 }
 
+/// The projector dies between row and feed, and its successor gets the order's next change first: clients hear of both.
+#[tokio::test]
+async fn a_new_order_is_announced_even_after_its_next_change() {
+    let mut pipeline = Pipeline::start("1h").await;
+    let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
+    client.event("connected").await;
+    stop_at(&mut pipeline.projector, "projector.stored").await;
+    let id = pipeline.create("t-1", "r1").await;
+    stopped_at(&pipeline.projector, "projector.stored").await;
+    // The created event comes again after the ack wait; the cancel's is new, so it is first.
+    stop_at(&mut pipeline.projector, "").await;
+    let path = format!("/api/orders/{id}/cancel");
+    let cancelled = pipeline.post(&path, &json!({ "tenantId": "t-1" })).await;
+    assert_eq!(cancelled.status(), 200);
+    let updated = client.event("order.updated").await;
+    assert_eq!(updated[0]["status"], "CANCELLED");
+    let created = client.event("order.created").await;
+    assert_eq!(created[0]["orderId"], id.as_str());
+    assert_eq!(created[1]["version"], 1);
+    pipeline.stack.clean_up().await;
+}
+
 /// nats-server can forget how often it has delivered a message, when it is killed: what was done before must be told
 /// all the same, also where it comes as if for the first time.
 #[tokio::test]

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use orders_bus::{DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterProgress, Operator};
-use orders_contracts::{TenantId, Timestamp};
+use orders_bus::{DeadLetterContent, DeadLetterFilter, DeadLetterProgress, Operator};
+use orders_contracts::{DeadLetter, TenantId, Timestamp};
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -1,7 +1,6 @@
 //! Reading a durable consumer in natural batches.
 
 mod bisect;
-mod gather;
 mod pull;
 mod schedule;
 
@@ -18,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     bisect::Parts,
-    gather::{Gather, Pressure},
     pull::Puller,
     schedule::{Next, Schedule},
 };
@@ -43,8 +41,6 @@ pub struct BatchConsumer<T> {
     schedule: Schedule<(Share, Delivery<T>)>,
     origin: Arc<Origin>,
     signs_of_progress: Interval,
-    gather: Gather,
-    pressure: Pressure,
 }
 
 impl Bus {
@@ -62,8 +58,6 @@ impl Bus {
             schedule: Schedule::new(declaration.policy.alone_from, BESIDE),
             origin: Arc::new(Origin::new(self, declaration.policy)),
             signs_of_progress,
-            gather: Gather::new(Instant::now()),
-            pressure: Pressure::new(),
         })
     }
 }
@@ -122,10 +116,7 @@ impl<T: Body> BatchConsumer<T> {
                 return None;
             }
             let count = *in_hand.borrow_and_update();
-            let gathering = self.gathering();
-            if gathering.is_none()
-                && let Some(next) = self.next_now(count).await
-            {
+            if let Some(next) = self.next_now(count).await {
                 let stream = self.declaration.stream.name;
                 metrics::histogram!("orders_batch_messages", "stream" => stream)
                     .record(next.0.len() as f64);
@@ -138,7 +129,6 @@ impl<T: Body> BatchConsumer<T> {
             }
             let is_asking = self.puller.has_request();
             let turn = self.schedule.turn().filter(|_| count == 0);
-            let wake = gathering.into_iter().chain(turn).min();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -156,7 +146,7 @@ impl<T: Body> BatchConsumer<T> {
                 // After the messages, so that all that is there comes into the batch.
                 Ok(()) = in_hand.changed() => {}
                 () = self.origin.budget.has_room(), if !is_asking => {}
-                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+                () = sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {}
             }
         }
     }
@@ -168,7 +158,6 @@ impl<T: Body> BatchConsumer<T> {
                 Next::Batch(batch) => {
                     let weight = batch.len();
                     let batch = batch.into_iter().map(|(_share, delivery)| delivery);
-                    self.gather.taken();
                     return Some((batch.collect(), weight));
                 }
                 Next::Alone((_share, suspect)) => {
@@ -204,15 +193,6 @@ impl<T: Body> BatchConsumer<T> {
             }
             next = self.puller.ready();
         }
-        self.gather.came(Instant::now());
-    }
-
-    /// Until when messages gather, if they do.
-    fn gathering(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        let waiting = self.schedule.fresh();
-        let until = self.gather.until(now, waiting)?;
-        self.pressure.is_high(now).then_some(until)
     }
 
     async fn show_progress(&self) {

@@ -32,7 +32,7 @@ use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
 use backon::{ExponentialBackoff, ExponentialBuilder};
 pub use consumer::BatchConsumer;
 pub use dead_letters::{
-    DeadLetter, DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
+    DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
 };
 pub use delivery::{Delivery, release_all};
 pub use difference::Difference;

@@ -7,6 +7,7 @@
 //! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderRef`], [`OrderState`] and
 //!   [`ProblemDetails`], and names its headers in [`http_header`].
 //! * Socket.IO clients receive [`socket`] events and resume from an [`Offset`].
+//! * Operators read a [`DeadLetter`]; an [`AuditEntry`] records what they do to one.
 //! * [`Metadata`] is the header part of every message: CloudEvents 1.0 (binary mode) and W3C trace context.
 //! * [`Subject`] is built from typed ids only; [`streams`] declares streams and durable consumers.
 //!
@@ -14,6 +15,7 @@
 
 mod body;
 mod command;
+mod dead_letter;
 mod event;
 mod filter;
 mod http;
@@ -34,6 +36,7 @@ mod trace;
 
 pub use body::{Body, Envelope, OrderCommand};
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
+pub use dead_letter::{AuditAction, AuditEntry, DeadLetter};
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
 pub use http::{
     Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,

@@ -9,10 +9,11 @@ use tokio_util::time::{DelayQueue, delay_queue::Key};
 
 /// The most payments in one batch: after an outage many are due, and what is not acked in time is delivered again.
 const BATCH: usize = 512;
-/// While so many wait, payments go through together: alone each wakes every daemon behind it, and nobody waits for it.
-const MANY: usize = 1_500;
-/// How far apart they go through then; at [`MANY`] in five seconds that is two at a time.
-const GATHERING: Duration = Duration::from_millis(40);
+/// While so many orders wait, 200 a second by default, their payments go through together: alone, each wakes every daemon
+/// behind it, and nobody waits for a payment to the millisecond.
+const UNDER_LOAD: usize = 1_000;
+/// The grid of times at which they go through then.
+const GRID: Duration = Duration::from_millis(20);
 
 /// A created event, un-acked until the payment of its order is published.
 type Created = Delivery<OrderEvent>;
@@ -82,11 +83,11 @@ impl Pending {
 
 /// When a payment that is due after `due` goes through while `count` others wait.
 fn together(due: Duration, count: usize) -> Duration {
-    if count < MANY {
+    if count < UNDER_LOAD {
         return due;
     }
-    let times = due.as_nanos().div_ceil(GATHERING.as_nanos());
-    u32::try_from(times).map_or(due, |times| GATHERING * times)
+    let times = due.as_nanos().div_ceil(GRID.as_nanos());
+    u32::try_from(times).map_or(due, |times| GRID * times)
 }
 
 #[cfg(test)]
@@ -95,10 +96,10 @@ mod tests {
 
     #[test]
     fn many_payments_go_through_together_and_none_too_early() {
-        for micros in [80_001, 100_000, 120_000] {
+        for micros in [40_001, 50_000, 60_000] {
             let due = Duration::from_micros(micros);
-            assert_eq!(together(due, MANY), 3 * GATHERING);
-            assert_eq!(together(due, MANY - 1), due);
+            assert_eq!(together(due, UNDER_LOAD), 3 * GRID);
+            assert_eq!(together(due, UNDER_LOAD - 1), due);
         }
     }
 }

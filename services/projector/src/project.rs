@@ -1,9 +1,6 @@
 //! A batch of events: store the newest row of each order, answer the edges, publish the feed, ack.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-};
+use std::{collections::HashMap, mem};
 
 use orders_bus::{Delivery, Failure, Handler, Message};
 use orders_contracts::{Channel, FeedEntry, Metadata, OrderEvent, OrderId, Reply, Timestamp};
@@ -13,53 +10,45 @@ use orders_store::Error as StoreError;
 
 use crate::Projector;
 
-/// The effect of a batch on the rows.
-#[derive(Default)]
-struct Applied {
-    /// The version, at least, of each order's row.
-    versions: HashMap<OrderId, u32>,
-    /// Orders whose row this batch inserted.
-    inserted: HashSet<OrderId>,
-}
+/// The version that the row of each order of a batch has now, at least.
+type Versions = HashMap<OrderId, u32>;
 
-impl Applied {
-    fn reach(&mut self, event: &OrderEvent, version: u32) {
-        self.versions.insert(event.order.order_id.clone(), version);
-    }
-
-    /// Whether to publish `event` in the feed: if the row has its version, whoever wrote that row. They may have died
-    /// before publishing the change. The stream drops a duplicate, or clients ignore it.
-    fn feeds(&self, event: &OrderEvent) -> bool {
-        let id = &event.order.order_id;
-        // If an order was created and updated in one batch, clients get both events, in order.
-        self.versions.get(id) == Some(&event.version) || self.inserted.contains(id)
-    }
+/// Whether `event` belongs in the feed. The creation of an order always does: whoever stored its row may have died before
+/// it could publish it. Any other change does while the row is at its version. The stream drops a duplicate, or clients
+/// ignore it.
+fn feeds(event: &OrderEvent, versions: &Versions) -> bool {
+    event.channel() == Channel::OrderCreated
+        || versions.get(&event.order.order_id) == Some(&event.version)
 }
 
 impl Handler<OrderEvent> for Projector {
     async fn handle(&self, batch: &[Delivery<OrderEvent>]) -> Result<(), Failure> {
         failpoint("projector.pulled").await;
         let newest = projection::newest(batch.iter().map(|delivery| &delivery.body));
-        let applied = self.apply(newest.into_values().collect()).await;
-        let applied = applied.map_err(Failure::refused)?;
+        let versions = self.apply(newest.into_values().collect()).await;
+        let versions = versions.map_err(Failure::refused)?;
         failpoint("projector.applied").await;
-        self.announce(batch, &applied).await;
+        self.announce(batch, &versions).await;
         Ok(())
     }
 }
 
+fn reach(versions: &mut Versions, event: &OrderEvent, version: u32) {
+    versions.insert(event.order.order_id.clone(), version);
+}
+
 impl Projector {
     /// Brings the rows up to `newest`, which has one event an order.
-    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Applied, StoreError> {
-        let mut applied = Applied::default();
+    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Versions, StoreError> {
+        let mut versions = Versions::new();
         let (mut inserts, mut updates): (Vec<_>, Vec<_>) = newest
             .into_iter()
             .partition(|event| event.channel() == Channel::OrderCreated);
         // An update without a row becomes an insert, and an insert whose row exists is judged again. Another projector
         // can turn one into the other more than once, but versions only rise.
         while !(inserts.is_empty() && updates.is_empty()) {
-            let present = self.insert(mem::take(&mut inserts), &mut applied).await?;
-            let unmatched = self.advance(mem::take(&mut updates), &mut applied).await?;
+            let present = self.insert(mem::take(&mut inserts), &mut versions).await?;
+            let unmatched = self.advance(mem::take(&mut updates), &mut versions).await?;
             let ids: Vec<OrderId> = present
                 .iter()
                 .chain(&unmatched)
@@ -71,18 +60,18 @@ impl Projector {
                 match (projection::effect(version, event), version) {
                     (Effect::Apply, Some(_)) => updates.push(event),
                     (Effect::Apply, None) => inserts.push(event),
-                    (_, version) => applied.reach(event, version.unwrap_or(event.version)),
+                    (_, version) => reach(&mut versions, event, version.unwrap_or(event.version)),
                 }
             }
         }
-        Ok(applied)
+        Ok(versions)
     }
 
     /// Inserts the rows of `events`; returns those whose order has a row already.
     async fn insert<'e>(
         &self,
         events: Vec<&'e OrderEvent>,
-        applied: &mut Applied,
+        versions: &mut Versions,
     ) -> Result<Vec<&'e OrderEvent>, StoreError> {
         if events.is_empty() {
             return Ok(events);
@@ -94,8 +83,7 @@ impl Projector {
         let mut present = Vec::new();
         for (event, stored) in events.into_iter().zip(stored) {
             if stored {
-                applied.inserted.insert(event.order.order_id.clone());
-                applied.reach(event, event.version);
+                reach(versions, event, event.version);
             } else {
                 present.push(event);
             }
@@ -107,7 +95,7 @@ impl Projector {
     async fn advance<'e>(
         &self,
         events: Vec<&'e OrderEvent>,
-        applied: &mut Applied,
+        versions: &mut Versions,
     ) -> Result<Vec<&'e OrderEvent>, StoreError> {
         if events.is_empty() {
             return Ok(events);
@@ -120,7 +108,7 @@ impl Projector {
             return Ok(events);
         }
         for event in events {
-            applied.reach(event, event.version);
+            reach(versions, event, event.version);
         }
         Ok(Vec::new())
     }
@@ -136,15 +124,15 @@ impl Projector {
     }
 
     /// Answers the edges, publishes the feed, and acks; the rows are stored.
-    async fn announce(&self, batch: &[Delivery<OrderEvent>], applied: &Applied) {
+    async fn announce(&self, batch: &[Delivery<OrderEvent>], versions: &Versions) {
         let (mut replies, mut feed) = (Vec::new(), Vec::new());
         let now = Timestamp::now();
         for delivery in batch {
             let event = &delivery.body;
-            if let Some(&version) = applied.versions.get(&event.order.order_id) {
+            if let Some(&version) = versions.get(&event.order.order_id) {
                 replies.extend(delivery.reply(Reply::Projected { version }));
             }
-            if applied.feeds(event) {
+            if feeds(event, versions) {
                 feed.push(feed_entry(delivery));
             }
             let lag = now.since(event.occurred_at);

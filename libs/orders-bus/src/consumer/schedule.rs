@@ -87,11 +87,6 @@ impl<T> Schedule<T> {
             .chain(mem::take(&mut self.fresh))
     }
 
-    /// How many new messages wait.
-    pub(super) fn fresh(&self) -> usize {
-        self.fresh.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.suspects.is_empty()
     }

@@ -1,18 +1,15 @@
 //! Dead letters for operators: reading, redriving and dropping them. ORDERS_AUDIT records each action before the dead
 //! letter leaves ORDERS_DLQ.
 
-use std::collections::BTreeSet;
-
+use super::letter::{DeadLetterContent, DeadLetterFilter, DeadLetterPage, Place, of_message, read};
+use crate::{Error, Operator, history::Content, inspect::timestamp, publish::acknowledged};
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 use orders_contracts::{
-    Channel, Subject, TenantId, Timestamp, header,
+    AuditAction, AuditEntry, DeadLetter, Subject, Timestamp, header,
     streams::{ORDERS_AUDIT, ORDERS_DLQ},
 };
-use serde::Serialize;
-
-use crate::{Error, Operator, history::Content, inspect::timestamp, publish::acknowledged};
 
 /// The most concurrent requests about single dead letters.
 const CONCURRENT: usize = 32;
@@ -28,75 +25,6 @@ const NOT_ITS_OWN: [&str; 7] = [
     header::REPLY_TO,
 ];
 
-/// A dead letter without its body. Its texts are unchecked and may hold anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeadLetter {
-    /// Its sequence in ORDERS_DLQ, which names it.
-    pub sequence: u64,
-    /// When it was stored there.
-    pub time: Timestamp,
-    /// The daemon that gave the message up.
-    pub daemon: String,
-    /// The tenant, if the subject names one.
-    pub tenant: Option<TenantId>,
-    /// The reason: one of the words of [`Reason`](crate::Reason).
-    pub reason: String,
-    /// The error, for people.
-    pub error: String,
-    /// The subject of the message.
-    pub original_subject: String,
-    /// The stream of the message, and its sequence there.
-    pub original_position: String,
-    /// How often it had been delivered.
-    pub deliveries: String,
-    /// `ce-id`.
-    pub id: Option<String>,
-    /// `ce-subject`, the order it is about.
-    pub order_id: Option<String>,
-    /// The parts of the message that are missing.
-    pub truncated: Option<String>,
-    /// The size of its body in bytes.
-    pub size: u64,
-}
-
-/// A dead letter with its headers and body.
-#[derive(Debug, Clone)]
-pub struct DeadLetterContent {
-    /// The dead letter.
-    pub letter: DeadLetter,
-    /// All its headers.
-    pub headers: Vec<(String, String)>,
-    /// The message's body.
-    pub body: Bytes,
-}
-
-/// Selects dead letters; an unset field matches all.
-#[derive(Debug, Clone, Default)]
-pub struct DeadLetterFilter {
-    /// Only those given up by this daemon.
-    pub daemon: Option<String>,
-    /// Only those of this tenant.
-    pub tenant: Option<TenantId>,
-    /// Only those given up for this reason.
-    pub reason: Option<String>,
-    /// Only those stored at this time or later.
-    pub since: Option<Timestamp>,
-    /// Only those stored before this time.
-    pub until: Option<Timestamp>,
-    /// Only those with these sequences; empty for all.
-    pub sequences: BTreeSet<u64>,
-}
-
-/// A page of dead letters.
-#[derive(Debug, Clone)]
-pub struct DeadLetterPage {
-    /// The dead letters that match, oldest first; a page may be empty.
-    pub letters: Vec<DeadLetter>,
-    /// The sequence up to which the stream was read; the next page starts after it.
-    pub reached: u64,
-}
-
 /// The progress of a batch.
 #[derive(Debug, Default)]
 pub struct DeadLetterProgress {
@@ -104,111 +32,6 @@ pub struct DeadLetterProgress {
     pub done: Vec<u64>,
     /// Why the others have not.
     pub failure: Option<Error>,
-}
-
-/// An operator's action on a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Redriven,
-    Dropped,
-}
-
-/// An entry of the audit: the body of `orders.audit.{tenant}.{action}`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AuditEntry<'a> {
-    action: &'static str,
-    operator: &'a str,
-    at: Timestamp,
-    dead_letter: &'a DeadLetter,
-}
-
-impl Action {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Redriven => "redriven",
-            Self::Dropped => "dropped",
-        }
-    }
-}
-
-impl DeadLetter {
-    /// Why it cannot be redriven; `None` if it can.
-    pub fn obstacle(&self) -> Option<String> {
-        if let Some(missing) = &self.truncated {
-            return Some(format!("it is incomplete, without {missing}"));
-        }
-        match Channel::parse(&self.original_subject) {
-            Some(_) => None,
-            None => Some("its subject names no message of this pipeline".to_owned()),
-        }
-    }
-
-    /// The same id for each attempt at `action`, so that repeating an interrupted attempt does nothing twice.
-    fn message_id(&self, action: Action) -> String {
-        format!(
-            "{}:{}:{}",
-            action.as_str(),
-            self.sequence,
-            self.time.millis()
-        )
-    }
-
-    fn read(subject: &str, headers: &HeaderMap, place: Place) -> Option<Self> {
-        let (daemon, tenant) = Subject::parse_dead_letter(subject)?;
-        let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
-        Some(Self {
-            sequence: place.sequence,
-            time: place.time,
-            daemon: daemon.to_owned(),
-            tenant,
-            reason: text(header::REASON).unwrap_or_default(),
-            error: text(header::ERROR).unwrap_or_default(),
-            original_subject: text(header::ORIGINAL_SUBJECT).unwrap_or_default(),
-            original_position: text(header::ORIGINAL_POSITION).unwrap_or_default(),
-            deliveries: text(header::DELIVERIES).unwrap_or_default(),
-            id: text(header::ID),
-            order_id: text(header::SUBJECT),
-            truncated: text(header::TRUNCATED),
-            size: place.size,
-        })
-    }
-
-    fn of_message(message: &jetstream::Message) -> Option<Self> {
-        let info = message.info().ok()?;
-        let none = HeaderMap::new();
-        let headers = message.headers.as_ref().unwrap_or(&none);
-        let size = headers
-            .get("Nats-Msg-Size")
-            .and_then(|size| size.as_str().parse().ok());
-        let place = Place {
-            sequence: info.stream_sequence,
-            time: timestamp(info.published.unix_timestamp_nanos()),
-            size: size.unwrap_or(message.payload.len() as u64),
-        };
-        Self::read(&message.subject, headers, place)
-    }
-}
-
-/// The place of a message in the stream, and its size.
-struct Place {
-    sequence: u64,
-    time: Timestamp,
-    size: u64,
-}
-
-impl DeadLetterFilter {
-    fn fits(&self, letter: &DeadLetter) -> bool {
-        fn is<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
-            wanted.is_none() || wanted == found
-        }
-        is(self.daemon.as_ref(), Some(&letter.daemon))
-            && is(self.tenant.as_ref(), letter.tenant.as_ref())
-            && is(self.reason.as_ref(), Some(&letter.reason))
-            && self.since.is_none_or(|since| letter.time >= since)
-            && self.until.is_none_or(|until| letter.time < until)
-            && (self.sequences.is_empty() || self.sequences.contains(&letter.sequence))
-    }
 }
 
 impl Operator {
@@ -237,7 +60,7 @@ impl Operator {
         let letters = page
             .messages
             .iter()
-            .filter_map(DeadLetter::of_message)
+            .filter_map(of_message)
             .filter(|letter| filter.fits(letter))
             .collect();
         Ok(DeadLetterPage {
@@ -264,12 +87,10 @@ impl Operator {
         let mut headers: Vec<_> = headers.collect();
         headers.sort();
         Ok(
-            DeadLetter::read(&message.subject, &message.headers, place).map(|letter| {
-                DeadLetterContent {
-                    letter,
-                    headers,
-                    body: message.payload,
-                }
+            read(&message.subject, &message.headers, place).map(|letter| DeadLetterContent {
+                letter,
+                headers,
+                body: message.payload,
             }),
         )
     }
@@ -305,7 +126,7 @@ impl Operator {
             Err(error) => (letter, Err(error)),
         });
         let stored = progress.successes(join_all(acks).await);
-        self.finish(stored, Action::Redriven, operator, progress)
+        self.finish(stored, AuditAction::Redriven, operator, progress)
             .await
     }
 
@@ -318,7 +139,7 @@ impl Operator {
         let letters = letters.iter().collect();
         self.finish(
             letters,
-            Action::Dropped,
+            AuditAction::Dropped,
             operator,
             DeadLetterProgress::default(),
         )
@@ -336,7 +157,7 @@ impl Operator {
         for (name, value) in own {
             headers.append(name.as_str(), value.as_str());
         }
-        let message_id = content.letter.message_id(Action::Redriven);
+        let message_id = AuditEntry::id(AuditAction::Redriven, &content.letter);
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         let subject = content.letter.original_subject.clone();
         self.bus
@@ -348,7 +169,7 @@ impl Operator {
     async fn finish(
         &self,
         letters: Vec<&DeadLetter>,
-        action: Action,
+        action: AuditAction,
         operator: &str,
         mut progress: DeadLetterProgress,
     ) -> DeadLetterProgress {
@@ -369,23 +190,22 @@ impl Operator {
     async fn audit(
         &self,
         letter: &DeadLetter,
-        action: Action,
+        action: AuditAction,
         operator: &str,
     ) -> Result<(), Error> {
         let entry = AuditEntry {
-            action: action.as_str(),
+            action,
             operator,
             at: Timestamp::now(),
             dead_letter: letter,
         };
         let body = serde_json::to_vec(&entry).expect("an entry is plain data");
-        let message_type = format!("com.example.orders.audit.{}.v1", action.as_str());
-        let message_id = letter.message_id(action);
+        let message_id = AuditEntry::id(action, letter);
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         headers.insert(header::SPEC_VERSION, "1.0");
         headers.insert(header::ID, message_id.as_str());
-        headers.insert(header::TYPE, message_type.as_str());
+        headers.insert(header::TYPE, action.message_type());
         headers.insert(header::SOURCE, "/orders/orderctl");
         headers.insert(header::TIME, entry.at.to_string().as_str());
         headers.insert(header::DATA_CONTENT_TYPE, "application/json");

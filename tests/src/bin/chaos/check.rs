@@ -164,12 +164,13 @@ impl Evidence {
         due
     }
 
-    /// The last version of each order in the feed, to see what was never told.
-    pub(crate) fn told(&self) -> HashMap<&str, u64> {
-        let mut told = HashMap::new();
+    /// The versions of each order in the feed, to see what was never announced.
+    pub(crate) fn told(&self) -> HashMap<&str, HashSet<u64>> {
+        let mut told: HashMap<&str, HashSet<u64>> = HashMap::new();
         for entry in &self.feed {
-            let version = told.entry(entry.order.as_str()).or_insert(0);
-            *version = entry.version.max(*version);
+            told.entry(entry.order.as_str())
+                .or_default()
+                .insert(entry.version);
         }
         told
     }

@@ -397,19 +397,20 @@ fn sockets_saw_all(evidence: &Evidence) -> Promise {
 
 fn told_at_all(evidence: &Evidence) -> Promise {
     let told = evidence.told();
-    let silent = evidence
-        .orders
-        .keys()
-        .filter(|id| told.get(id.as_str()) != Some(&2));
-    let broken = silent
-        .map(|id| format!("the feed never told the end of {id}"))
-        .collect();
+    let silent = evidence.orders.iter().filter_map(|(id, order)| {
+        let versions = 1..=u64::try_from(order.version).unwrap_or_default();
+        let told = told.get(id.as_str());
+        let missing = versions.filter(|version| !told.is_some_and(|told| told.contains(version)));
+        let missing: Vec<u64> = missing.collect();
+        (!missing.is_empty()).then(|| format!("the feed lacks versions {missing:?} of {id}"))
+    });
+    let broken = silent.collect();
     let doubles = evidence
         .feed
         .len()
         .saturating_sub(2 * evidence.orders.len());
     Promise {
-        promise: "the feed tells of every order's end",
+        promise: "the feed announces every version of every order",
         figure: format!("{} entries, {doubles} of them doubles", evidence.feed.len()),
         broken,
     }
