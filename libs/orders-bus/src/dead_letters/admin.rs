@@ -4,7 +4,6 @@
 use super::letter::{DeadLetterContent, DeadLetterFilter, DeadLetterPage, Place, of_message, read};
 use crate::{Error, Operator, history::Content, inspect::timestamp, publish::acknowledged};
 use async_nats::{HeaderMap, jetstream};
-use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 use orders_contracts::{
     AuditAction, AuditEntry, DeadLetter, Subject, Timestamp, header,
