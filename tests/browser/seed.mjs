@@ -37,7 +37,7 @@ await run(async (visitors) => {
   await expect(row(tab, id)).toContainText('alice@example.com');
   await expect(row(tab, id)).toContainText('99.98');
   await expect(row(tab, id)).toContainText('invoice.pdf');
-  await expect(tab.getByRole('status').filter({ hasText: `${id} is created` })).toBeVisible();
+  await expect(tab.getByRole('status').filter({ hasText: `Order created: ${id}` })).toBeVisible();
   await expect(status(second, id)).toHaveText('PENDING');
   await expect(status(tab, id)).toHaveText('PAID');
   const waited = Date.now() - posted;

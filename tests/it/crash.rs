@@ -82,15 +82,21 @@ async fn a_crash_between_settling_and_publish_still_reaches_the_list() {
     pipeline.stack.clean_up().await;
 }
 
-/// The row is stored and the feed has not heard of it: whoever listens is told all the same.
-#[tokio::test]
-async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
+/// A projector that has stored the row of a new order and not announced it, and a client that waits for that.
+async fn stopped_between_row_and_feed() -> (Pipeline, SocketClient, String) {
     let mut pipeline = Pipeline::start("1h").await;
     let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
     client.event("connected").await;
     stop_at(&mut pipeline.projector, "projector.stored").await;
     let id = pipeline.create("t-1", "r1").await;
     stopped_at(&pipeline.projector, "projector.stored").await;
+    (pipeline, client, id)
+}
+
+/// The row is stored and the feed has not heard of it: whoever listens is told all the same.
+#[tokio::test]
+async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
+    let (mut pipeline, mut client, id) = stopped_between_row_and_feed().await;
     assert_eq!(
         pipeline
             .stack
@@ -113,12 +119,7 @@ async fn a_crash_between_row_and_feed_still_reaches_the_clients() {
 /// The projector dies between row and feed, and its successor gets the order's next change first: clients hear of both.
 #[tokio::test]
 async fn a_new_order_is_announced_even_after_its_next_change() {
-    let mut pipeline = Pipeline::start("1h").await;
-    let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
-    client.event("connected").await;
-    stop_at(&mut pipeline.projector, "projector.stored").await;
-    let id = pipeline.create("t-1", "r1").await;
-    stopped_at(&pipeline.projector, "projector.stored").await;
+    let (mut pipeline, mut client, id) = stopped_between_row_and_feed().await;
     // The created event comes again after the ack wait; the cancel's is new, so it is first.
     stop_at(&mut pipeline.projector, "").await;
     let path = format!("/api/orders/{id}/cancel");

@@ -92,7 +92,7 @@ impl<T: Body> BatchConsumer<T> {
             parts.release().await;
             in_hand.send_modify(|count| *count -= weight);
         };
-        batches.for_each_concurrent(None, handle).await;
+        Box::pin(batches.for_each_concurrent(None, handle)).await;
     }
 
     /// The next messages: all that have come, or the next one to come; never none. `None` after `shutdown`.
