@@ -28,15 +28,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 5] = [
-        Self::Invalid,
-        Self::UnknownOrder,
-        Self::Refused,
-        Self::CrashLoop,
-        Self::Panicked,
-    ];
-
     /// The stable word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
