@@ -20,10 +20,14 @@ pub(crate) fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1e3
 }
 
-/// The one in the middle.
+/// The one in the middle, or between the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+    match values.len() % 2 {
+        0 if !values.is_empty() => f64::midpoint(values[values.len() / 2 - 1], upper),
+        _ => upper,
+    }
 }
 
 /// Tables, plots and goals.
