@@ -216,7 +216,7 @@ impl<'a> Report<'a> {
             let after = bus.consumer_state(consumer).await?;
             let last = bus.stream_state(&consumer.stream).await?;
             if let (Some(before), Some(after), Some(stream)) = (before, after, last) {
-                let check = format!("progress of {}/{}", consumer.stream.name, consumer.durable);
+                let check = format!("progress of {consumer}");
                 self.add(&check, progress(consumer, stream.last, &before, &after));
             }
         }

@@ -150,5 +150,5 @@ pub(crate) fn stream_name(name: &str) -> String {
 }
 
 pub(crate) fn consumer_name(consumer: &Consumer) -> String {
-    format!("consumer {}/{}", consumer.stream.name, consumer.durable)
+    format!("consumer {consumer}")
 }

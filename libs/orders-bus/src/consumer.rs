@@ -34,7 +34,6 @@ const BESIDE: usize = 8;
 /// Reads one durable consumer in natural batches: whatever is there when a handler is free.
 ///
 /// One request for up to 512 messages stands all the time, and what comes while a batch is handled is the next batch.
-#[derive(Debug)]
 pub struct BatchConsumer<T> {
     declaration: Consumer,
     puller: Puller,

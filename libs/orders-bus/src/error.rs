@@ -55,10 +55,6 @@ impl Error {
         !matches!(self, Self::Unmigrated { .. })
     }
 
-    pub(crate) fn connect(cause: impl Into<Cause>) -> Self {
-        Self::Connect(cause.into())
-    }
-
     pub(crate) fn unacknowledged(cause: impl Into<Cause>) -> Self {
         Self::Unacknowledged(cause.into())
     }

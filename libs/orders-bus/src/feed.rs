@@ -1,17 +1,11 @@
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::future::ready;
 
-use async_nats::jetstream;
-use futures_util::{Stream, StreamExt};
+use async_nats::{HeaderValue, jetstream::message::StreamMessage};
+use futures_util::{StreamExt, stream::BoxStream};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
 use tracing::warn;
 
-use crate::{
-    Bus, Error,
-    history::{Content, Live},
-};
+use crate::{Bus, Error, history::Content};
 
 /// The current bounds of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,29 +43,13 @@ pub struct FeedPage {
 }
 
 /// The live feed, in order and without a gap. It ends when it has to be opened again, for example after a reconnection.
-pub struct Feed(Live);
-
-impl Stream for Feed {
-    type Item = FeedMessage;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedMessage>> {
-        while let Some(message) = ready!(self.0.poll_next_unpin(cx)) {
-            if let Some(message) = read(&message) {
-                return Poll::Ready(Some(message));
-            }
-        }
-        Poll::Ready(None)
-    }
-}
+pub type Feed = BoxStream<'static, FeedMessage>;
 
 impl Bus {
     /// The current bounds of the feed.
     pub async fn feed_bounds(&self) -> Result<FeedBounds, Error> {
-        let stream = self
-            .jetstream
-            .get_stream(ORDERS_FEED.name)
-            .await
-            .map_err(|error| Error::api("look up the feed", error))?;
+        let stream = self.jetstream.get_stream(ORDERS_FEED.name).await;
+        let stream = stream.map_err(|error| Error::api("look up the feed", error))?;
         let info = stream.cached_info();
         let epoch = info.created.unix_timestamp_nanos() / 1_000_000;
         Ok(FeedBounds {
@@ -84,7 +62,8 @@ impl Bus {
     /// The feed of all tenants after the sequence `after`, live.
     pub async fn feed_after(&self, after: u64) -> Result<Feed, Error> {
         let filter = Subject::filter(&ORDERS_FEED, None);
-        self.live(&ORDERS_FEED, &filter, after).await.map(Feed)
+        let messages = self.live(&ORDERS_FEED, &filter, after).await?;
+        Ok(messages.filter_map(|message| ready(read(&message))).boxed())
     }
 
     /// Reads the next entries of `tenant` after the sequence `after`, up to and including `up_to`, at most 256.
@@ -106,15 +85,12 @@ impl Bus {
 }
 
 /// Reads an entry; a malformed one is skipped.
-fn read(message: &jetstream::Message) -> Option<FeedMessage> {
-    let sequence = message.info().ok()?.stream_sequence;
+fn read(message: &StreamMessage) -> Option<FeedMessage> {
+    let sequence = message.sequence;
+    let value = |name: &'static str| message.headers.get(name).map(HeaderValue::as_str);
     let read = || {
         let (channel, tenant) = Channel::parse(&message.subject)?;
-        let headers = message.headers.as_ref()?;
-        let metadata = Metadata::parse(channel, |name| {
-            headers.get(name).map(async_nats::HeaderValue::as_str)
-        })
-        .ok()?;
+        let metadata = Metadata::parse(channel, value).ok()?;
         let entry = serde_json::from_slice(&message.payload).ok()?;
         Some(FeedMessage {
             sequence,

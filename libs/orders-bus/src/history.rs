@@ -1,16 +1,13 @@
 //! Reading a stream: stored messages page by page, and new ones live.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::ready, time::Duration};
 
 use async_nats::jetstream::{
     self,
-    consumer::{self, AckPolicy, DeliverPolicy, pull},
+    consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, IntoConsumerConfig, pull},
+    message::StreamMessage,
 };
-use futures_util::{FutureExt, Stream as Messages, StreamExt, future::BoxFuture};
+use futures_util::{StreamExt, stream::BoxStream};
 use orders_contracts::{Subject, streams::Stream};
 use tokio::time::timeout;
 use tracing::debug;
@@ -33,39 +30,14 @@ pub(crate) enum Content {
 /// A part of a stream.
 pub(crate) struct Page {
     /// The messages, in order.
-    pub(crate) messages: Vec<jetstream::Message>,
+    pub(crate) messages: Vec<StreamMessage>,
     /// The sequence up to which the stream was read; the next page starts after it.
     pub(crate) reached: u64,
 }
 
 /// New messages of a stream, in order and without a gap. It ends when it has to be opened again, for example after a
 /// reconnection.
-pub(crate) struct Live {
-    stream: &'static str,
-    messages: Pin<Box<pull::Ordered>>,
-    /// Resolves on a reconnection. The server may have forgotten the consumer then, and if no message has come yet, the
-    /// client would create it again from the start of the stream.
-    reconnected: BoxFuture<'static, ()>,
-}
-
-impl Messages for Live {
-    type Item = jetstream::Message;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.reconnected.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        let message = std::task::ready!(self.messages.as_mut().poll_next(cx));
-        Poll::Ready(match message {
-            Some(Ok(message)) => Some(message),
-            Some(Err(error)) => {
-                debug!("{} has to be opened again: {error}", self.stream);
-                None
-            }
-            None => None,
-        })
-    }
-}
+pub(crate) type Live = BoxStream<'static, StreamMessage>;
 
 impl Bus {
     /// The messages of `stream` under `filter` after the sequence `after`, live.
@@ -80,22 +52,19 @@ impl Bus {
             filter_subject: filter.to_string(),
             ..Default::default()
         };
-        let reconnected = self.reconnected().boxed();
-        let failed = |error: String| Error::api(format!("open {}", stream.name), error);
-        let consumer = self
-            .jetstream
-            .create_consumer_on_stream(config, stream.name)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let messages = consumer
-            .messages()
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(Live {
-            stream: stream.name,
-            messages: Box::pin(messages),
-            reconnected,
-        })
+        let (name, reconnected) = (stream.name, self.reconnected());
+        let messages = self.reader(stream, config).await?.messages().await;
+        let messages = messages.map_err(|error| unreadable(stream, error))?;
+        let until_an_error = messages.scan((), move |(), message| {
+            let message = message.map_err(Into::into).and_then(stored);
+            if let Err(error) = &message {
+                debug!("{name} has to be opened again: {error}");
+            }
+            ready(message.ok())
+        });
+        // After a reconnection the server may have forgotten the consumer, and if no message has come yet, the client
+        // would create it again from the start of the stream.
+        Ok(until_an_error.take_until(reconnected).boxed())
     }
 
     /// Reads the next messages under `filter` after the sequence `after`, up to and including `up_to`.
@@ -118,12 +87,7 @@ impl Bus {
             inactive_threshold: ABANDONED,
             ..Default::default()
         };
-        let failed = |error: String| Error::api(format!("read {}", stream.name), error);
-        let consumer = self
-            .jetstream
-            .create_consumer_on_stream(config, stream.name)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let consumer = self.reader(stream, config).await?;
         let page = timeout(ACK_DEADLINE, read(&consumer, after, up_to)).await;
         let name = &consumer.cached_info().name;
         let deleted = self
@@ -132,16 +96,45 @@ impl Bus {
         if let Err(error) = deleted.await {
             debug!("cannot delete consumer {name}: {error}");
         }
-        page.unwrap_or_else(|_| Err("no answer".to_owned()))
-            .map_err(failed)
+        page.unwrap_or_else(|_| Err("no answer".into()))
+            .map_err(|error| unreadable(stream, error))
     }
+
+    async fn reader<C: IntoConsumerConfig + FromConsumer>(
+        &self,
+        stream: &Stream,
+        config: C,
+    ) -> Result<consumer::Consumer<C>, Error> {
+        let reader = self
+            .jetstream
+            .create_consumer_on_stream(config, stream.name);
+        reader.await.map_err(|error| unreadable(stream, error))
+    }
+}
+
+pub(crate) fn unreadable(stream: &Stream, cause: impl Into<async_nats::Error>) -> Error {
+    Error::api(format!("read {}", stream.name), cause)
+}
+
+/// The message with its place in the stream.
+fn stored(message: jetstream::Message) -> Result<StreamMessage, async_nats::Error> {
+    let info = message.info()?;
+    let (sequence, time) = (info.stream_sequence, info.published);
+    let message = message.message;
+    Ok(StreamMessage {
+        subject: message.subject,
+        sequence,
+        headers: message.headers.unwrap_or_default(),
+        payload: message.payload,
+        time,
+    })
 }
 
 async fn read(
     consumer: &consumer::Consumer<pull::Config>,
     after: u64,
     up_to: u64,
-) -> Result<Page, String> {
+) -> Result<Page, async_nats::Error> {
     let mut page = Page {
         messages: Vec::new(),
         reached: up_to,
@@ -150,28 +143,23 @@ async fn read(
         return Ok(page);
     }
     page.reached = after;
-    let mut batch = consumer
-        .fetch()
-        .max_messages(PAGE)
-        .messages()
-        .await
-        .map_err(|error| error.to_string())?;
+    let mut batch = consumer.fetch().max_messages(PAGE).messages().await?;
     while page.reached < up_to
         && let Some(message) = batch.next().await
     {
-        let message = message.map_err(|error| error.to_string())?;
-        let info = message.info().map_err(|error| error.to_string())?;
-        let (sequence, pending) = (info.stream_sequence, info.pending);
-        if sequence <= up_to {
+        let message = message?;
+        let is_end = message.info()?.pending == 0;
+        let message = stored(message)?;
+        let is_last = is_end || message.sequence >= up_to;
+        page.reached = if is_last { up_to } else { message.sequence };
+        if message.sequence <= up_to {
             page.messages.push(message);
         }
-        let is_last = pending == 0 || sequence >= up_to;
-        page.reached = if is_last { up_to } else { sequence };
     }
     if page.reached > after {
         Ok(page)
     } else {
-        Err("nothing came".to_owned())
+        Err("nothing came".into())
     }
 }
 

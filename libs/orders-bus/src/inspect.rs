@@ -1,16 +1,19 @@
 //! The state of the server, its streams and its consumers.
 
-use async_nats::jetstream::{
-    consumer,
-    message::StreamMessage,
-    stream::{LastRawMessageErrorKind, RawMessageError},
+use async_nats::{
+    datetime::DateTime,
+    jetstream::{
+        consumer,
+        message::StreamMessage,
+        stream::{self, LastRawMessageErrorKind, RawMessageError},
+    },
 };
 use orders_contracts::{
     Channel, Subject, TenantId, Timestamp,
     streams::{Consumer, Stream},
 };
 
-use crate::{Bus, Error, Operator, error::is_not_found};
+use crate::{Bus, Error, Operator, error::is_not_found, history::unreadable};
 
 /// The server that the bus is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,17 +60,11 @@ impl Operator {
 
     /// The contents of `stream`; `None` if it does not exist.
     pub async fn stream_state(&self, stream: &Stream) -> Result<Option<StreamState>, Error> {
-        match self.bus.jetstream.get_stream(stream.name).await {
-            Ok(found) => {
-                let state = &found.cached_info().state;
-                Ok(Some(StreamState {
-                    messages: state.messages,
-                    last: state.last_sequence,
-                }))
-            }
-            Err(error) if is_not_found(&error.kind()) => Ok(None),
-            Err(error) => Err(Error::api(format!("look up stream {}", stream.name), error)),
-        }
+        let info = self.stream_info(stream).await?;
+        Ok(info.map(|info| StreamState {
+            messages: info.state.messages,
+            last: info.state.last_sequence,
+        }))
     }
 
     /// The progress of `consumer`; `None` if it does not exist.
@@ -75,40 +72,27 @@ impl Operator {
         &self,
         consumer: &Consumer,
     ) -> Result<Option<ConsumerState>, Error> {
-        self.bus.consumer_state(consumer).await
-    }
-}
-
-impl Bus {
-    /// The progress of `consumer`; `None` if it does not exist.
-    pub(crate) async fn consumer_state(
-        &self,
-        consumer: &Consumer,
-    ) -> Result<Option<ConsumerState>, Error> {
         let Some(info) = self.consumer_info(consumer).await? else {
             return Ok(None);
-        };
-        let ack_floor = info.ack_floor.stream_sequence;
-        let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
-        let oldest = if is_idle {
-            None
-        } else {
-            self.oldest_unacked(consumer, ack_floor).await?
         };
         Ok(Some(ConsumerState {
             pending: info.num_pending,
             ack_pending: info.num_ack_pending as u64,
             waiting: info.num_waiting as u64,
-            ack_floor,
-            oldest,
+            ack_floor: info.ack_floor.stream_sequence,
+            oldest: self.oldest_unacked(consumer, &info).await?,
         }))
     }
+}
 
+impl Bus {
     /// When the oldest message that `consumer` has not settled was stored; `None` if it has settled all of them, or does
     /// not exist. Its daemon has handled every message stored earlier.
     pub async fn unsettled_since(&self, consumer: &Consumer) -> Result<Option<Timestamp>, Error> {
-        let state = self.consumer_state(consumer).await?;
-        Ok(state.and_then(|state| state.oldest))
+        match self.consumer_info(consumer).await? {
+            Some(info) => self.oldest_unacked(consumer, &info).await,
+            None => Ok(None),
+        }
     }
 
     /// The sequence of the oldest message of `channel` and `tenant` in `stream`. In a work queue that is the oldest
@@ -126,16 +110,26 @@ impl Bus {
     async fn oldest_unacked(
         &self,
         consumer: &Consumer,
-        ack_floor: u64,
+        info: &consumer::Info,
     ) -> Result<Option<Timestamp>, Error> {
-        let filter = consumer.filter.map_or_else(
-            || Subject::filter(&consumer.stream, None),
-            |channel| channel.of_all_tenants(),
-        );
-        let oldest = self
-            .first_stored(&consumer.stream, &filter, ack_floor + 1)
-            .await?;
-        Ok(oldest.map(|message| timestamp(message.time.unix_timestamp_nanos())))
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            return Ok(None);
+        }
+        let stream = &consumer.stream;
+        let of_all = || Subject::filter(stream, None);
+        let filter = consumer.filter.map_or_else(of_all, Channel::of_all_tenants);
+        let first = info.ack_floor.stream_sequence + 1;
+        let oldest = self.first_stored(stream, &filter, first).await?;
+        Ok(oldest.map(|message| timestamp(message.time)))
+    }
+
+    /// The stream as the server has it.
+    pub(crate) async fn stream_info(&self, stream: &Stream) -> Result<Option<stream::Info>, Error> {
+        match self.jetstream.get_stream(stream.name).await {
+            Ok(found) => Ok(Some(found.cached_info().clone())),
+            Err(error) if is_not_found(&error.kind()) => Ok(None),
+            Err(error) => Err(Error::api(format!("look up stream {}", stream.name), error)),
+        }
     }
 
     /// The consumer as the server has it.
@@ -148,13 +142,7 @@ impl Bus {
         match stream.consumer_info(consumer.durable).await {
             Ok(info) => Ok(Some(info)),
             Err(error) if matches!(error.kind(), NotFound | StreamNotFound) => Ok(None),
-            Err(error) => Err(Error::api(
-                format!(
-                    "look up consumer {}/{}",
-                    consumer.stream.name, consumer.durable
-                ),
-                error,
-            )),
+            Err(error) => Err(Error::api(format!("look up consumer {consumer}"), error)),
         }
     }
 
@@ -177,19 +165,12 @@ impl Bus {
         from: u64,
     ) -> Result<Option<StreamMessage>, Error> {
         let handle = self.stream_handle(stream).await?;
-        found(
-            stream,
-            handle
-                .get_first_raw_message_by_subject(filter.as_str(), from)
-                .await,
-        )
+        let first = handle.get_first_raw_message_by_subject(filter.as_str(), from);
+        found(stream, first.await)
     }
 
     /// The stream, without asking the server for it.
-    pub(crate) async fn stream_handle(
-        &self,
-        stream: &Stream,
-    ) -> Result<async_nats::jetstream::stream::Stream<()>, Error> {
+    pub(crate) async fn stream_handle(&self, stream: &Stream) -> Result<stream::Stream<()>, Error> {
         self.jetstream
             .get_stream_no_info(stream.name)
             .await
@@ -204,13 +185,13 @@ fn found(
     match answer {
         Ok(message) => Ok(Some(message)),
         Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(error) => Err(Error::api(format!("read {}", stream.name), error)),
+        Err(error) => Err(unreadable(stream, error)),
     }
 }
 
-/// Converts a time of the server, in nanoseconds since the Unix epoch.
-pub(crate) fn timestamp(nanos: i128) -> Timestamp {
-    i64::try_from(nanos / 1_000_000)
+/// Converts a time of the server.
+pub(crate) fn timestamp(time: DateTime) -> Timestamp {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000)
         .ok()
         .and_then(Timestamp::from_millis)
         .expect("the server's clock is within the calendar")

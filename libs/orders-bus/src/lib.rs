@@ -29,7 +29,7 @@ mod topology;
 use std::{ops::Deref, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
-use backon::{ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBuilder;
 pub use consumer::BatchConsumer;
 pub use dead_letters::{
     DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
@@ -108,7 +108,7 @@ impl Bus {
             })
             .connect(url)
             .await
-            .map_err(Error::connect)?;
+            .map_err(|error| Error::Connect(error.into()))?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(ACK_DEADLINE)
             .ack_timeout(ACK_DEADLINE)
@@ -189,5 +189,3 @@ const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(Duration::from_secs(5))
     .without_max_times()
     .with_jitter();
-
-type Backoff = ExponentialBackoff;

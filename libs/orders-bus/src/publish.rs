@@ -82,18 +82,6 @@ impl Message {
             ..self
         }
     }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            async_nats::header::NATS_MESSAGE_ID,
-            self.message_id.as_str(),
-        );
-        for (name, value) in self.metadata.headers(self.channel) {
-            headers.insert(name, value.as_str());
-        }
-        headers
-    }
 }
 
 impl Bus {
@@ -102,7 +90,7 @@ impl Bus {
     /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
     pub async fn publish(&self, message: Message) -> Result<(), Error> {
         // One deadline for sending and ack: a connection that swallows everything would use up two of them.
-        let stored = async { acknowledged(self.send(&message).await?).await };
+        let stored = async { acknowledged(self.send(&message).await).await };
         timeout(PUBLISH_DEADLINE, stored)
             .await
             .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")))
@@ -121,7 +109,7 @@ impl Bus {
             });
         }
         // The deadline of an ack runs from its first poll, so they are all polled at once.
-        join_all(sent.into_iter().map(async |sent| acknowledged(sent?).await)).await
+        join_all(sent.into_iter().map(acknowledged)).await
     }
 
     /// Publishes `messages`, and retries those that are not acknowledged until all are stored, however long NATS is away.
@@ -190,8 +178,11 @@ impl Bus {
 
     async fn send(&self, message: &Message) -> Result<PublishAckFuture, Error> {
         let subject = message.channel.of(&message.tenant).to_string();
-        self.send_raw(subject, message.headers(), message.body.clone())
-            .await
+        let headers = headers(
+            &message.message_id,
+            message.metadata.headers(message.channel),
+        );
+        self.send_raw(subject, headers, message.body.clone()).await
     }
 
     pub(crate) async fn send_raw(
@@ -211,7 +202,17 @@ impl Bus {
     }
 }
 
-pub(crate) async fn acknowledged(ack: PublishAckFuture) -> Result<(), Error> {
+pub(crate) async fn acknowledged(sent: Result<PublishAckFuture, Error>) -> Result<(), Error> {
     // The context's timeout bounds the wait.
-    ack.await.map(|_| ()).map_err(Error::unacknowledged)
+    sent?.await.map(drop).map_err(Error::unacknowledged)
+}
+
+/// The headers of a message with the id `message_id`.
+pub(crate) fn headers(message_id: &str, own: Vec<(&'static str, String)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+    for (name, value) in own {
+        headers.insert(name, value);
+    }
+    headers
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{HeaderMap, jetstream::message::StreamMessage};
 use bytes::Bytes;
 use futures_util::{Stream as Messages, StreamExt, TryStreamExt, stream};
 use orders_contracts::{
@@ -14,7 +14,7 @@ use tracing::debug;
 
 use crate::{
     Error, Operator,
-    history::{Content, Live},
+    history::{Content, Live, Page},
     inspect::timestamp,
 };
 
@@ -67,11 +67,6 @@ impl TapFilter {
     }
 }
 
-/// A work queue allows its daemon's consumer and no other.
-fn is_queue(stream: &Stream) -> bool {
-    stream.retention == Retention::WorkQueue
-}
-
 impl Operator {
     /// The stored messages of `stream` that match `filter`, up to the sequence `up_to`, in order. A work queue holds only
     /// messages that are not settled yet.
@@ -85,12 +80,16 @@ impl Operator {
             if after >= up_to {
                 return Ok(None);
             }
-            let (passages, reached) = if is_queue(stream) {
-                self.queued(stream, filter, after, up_to).await?
+            let subject = filter.subject(stream);
+            let page = if stream.retention == Retention::WorkQueue {
+                self.queued(stream, &subject, after, up_to).await?
             } else {
-                self.kept(stream, filter, after, up_to).await?
+                self.page(stream, &subject, Content::Whole, after, up_to)
+                    .await?
             };
-            Ok(Some((stream::iter(passages.into_iter().map(Ok)), reached)))
+            let messages = page.messages.into_iter();
+            let passages = messages.map(move |message| Ok(Passage::stored(stream, message)));
+            Ok(Some((stream::iter(passages), page.reached)))
         });
         pages
             .try_flatten()
@@ -114,9 +113,8 @@ impl Operator {
                 match messages.next().await {
                     None => live = None,
                     Some(message) => {
-                        let passage = Passage::of_message(stream, &message);
-                        after = passage.sequence.unwrap_or(after);
-                        return Some((passage, (after, live)));
+                        after = message.sequence;
+                        return Some((Passage::stored(stream, message), (after, live)));
                     }
                 }
             }
@@ -131,30 +129,23 @@ impl Operator {
         stream: &'a Stream,
         filter: &'a TapFilter,
     ) -> Result<impl Messages<Item = Passage> + use<'a>, Error> {
-        let failed = |error: String| Error::api(format!("listen to {}", stream.subjects), error);
-        let messages = self
-            .bus
-            .client
-            .subscribe(filter.subject(stream).to_string())
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        self.bus
-            .client
-            .flush()
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(messages
-            .map(|message| {
-                let headers = message.headers.unwrap_or_default();
-                let parts = (message.subject.as_str(), &headers, message.payload);
-                Passage::new(stream, None, Timestamp::now(), parts)
-            })
-            .filter(|passage| std::future::ready(filter.fits(passage))))
+        let failed =
+            |cause: async_nats::Error| Error::api(format!("listen to {}", stream.subjects), cause);
+        let subject = filter.subject(stream).to_string();
+        let messages = self.client.subscribe(subject).await;
+        let messages = messages.map_err(|error| failed(error.into()))?;
+        let flushed = self.client.flush().await;
+        flushed.map_err(|error| failed(error.into()))?;
+        let passages = messages.map(|message| {
+            let headers = message.headers.unwrap_or_default();
+            Passage::overheard(stream, &message.subject, &headers, message.payload)
+        });
+        Ok(passages.filter(|passage| std::future::ready(filter.fits(passage))))
     }
 
     async fn reopened(&self, stream: &Stream, filter: &TapFilter, after: u64) -> Live {
         loop {
-            match self.bus.live(stream, &filter.subject(stream), after).await {
+            match self.live(stream, &filter.subject(stream), after).await {
                 Ok(live) => return live,
                 Err(error) => debug!("{error}"),
             }
@@ -162,71 +153,39 @@ impl Operator {
         }
     }
 
-    async fn kept(
-        &self,
-        stream: &Stream,
-        filter: &TapFilter,
-        after: u64,
-        up_to: u64,
-    ) -> Result<(Vec<Passage>, u64), Error> {
-        let subject = filter.subject(stream);
-        let page = self
-            .bus
-            .page(stream, &subject, Content::Whole, after, up_to)
-            .await?;
-        let passages = page.messages.iter();
-        let passages = passages.map(|message| Passage::of_message(stream, message));
-        Ok((passages.collect(), page.reached))
-    }
-
+    /// A page of a work queue, which allows its daemon's consumer and no other: one message.
     async fn queued(
         &self,
         stream: &Stream,
-        filter: &TapFilter,
+        subject: &Subject,
         after: u64,
         up_to: u64,
-    ) -> Result<(Vec<Passage>, u64), Error> {
-        let subject = filter.subject(stream);
-        let found = self.bus.first_stored(stream, &subject, after + 1).await?;
-        let Some(message) = found.filter(|message| message.sequence <= up_to) else {
-            return Ok((Vec::new(), up_to));
-        };
-        let time = timestamp(message.time.unix_timestamp_nanos());
-        let parts = (
-            message.subject.as_str(),
-            &message.headers,
-            message.payload.clone(),
-        );
-        let passage = Passage::new(stream, Some(message.sequence), time, parts);
-        Ok((vec![passage], message.sequence))
+    ) -> Result<Page, Error> {
+        let found = self.first_stored(stream, subject, after + 1).await?;
+        let found = found.filter(|message| message.sequence <= up_to);
+        Ok(Page {
+            reached: found.as_ref().map_or(up_to, |message| message.sequence),
+            messages: found.into_iter().collect(),
+        })
     }
 }
 
 impl Passage {
-    fn of_message(stream: &Stream, message: &jetstream::Message) -> Self {
-        let none = HeaderMap::new();
-        let headers = message.headers.as_ref().unwrap_or(&none);
-        let parts = (message.subject.as_str(), headers, message.payload.clone());
-        let info = message.info().ok();
-        let sequence = info.as_ref().map(|info| info.stream_sequence);
-        let time = info.map_or_else(Timestamp::now, |info| {
-            timestamp(info.published.unix_timestamp_nanos())
-        });
-        Self::new(stream, sequence, time, parts)
+    fn stored(stream: &Stream, message: StreamMessage) -> Self {
+        Self {
+            sequence: Some(message.sequence),
+            time: timestamp(message.time),
+            ..Self::overheard(stream, &message.subject, &message.headers, message.payload)
+        }
     }
 
-    fn new(
-        stream: &Stream,
-        sequence: Option<u64>,
-        time: Timestamp,
-        (subject, headers, body): (&str, &HeaderMap, Bytes),
-    ) -> Self {
+    fn overheard(stream: &Stream, subject: &str, headers: &HeaderMap, body: Bytes) -> Self {
         let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
         let trace = text(header::TRACEPARENT).and_then(|text| text.parse::<TraceContext>().ok());
         Self {
             stream: stream.name,
-            sequence,
-            time,
+            sequence: None,
+            time: Timestamp::now(),
             subject: subject.to_owned(),
             id: text(header::ID),
             message_type: text(header::TYPE),

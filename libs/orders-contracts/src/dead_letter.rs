@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::{Channel, TenantId, Timestamp};
+use crate::{Channel, TenantId, Timestamp, header};
 
 /// A dead letter without its body. Its texts are unchecked and may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,5 +94,24 @@ impl AuditEntry<'_> {
     pub fn id(action: AuditAction, letter: &DeadLetter) -> String {
         let (sequence, time) = (letter.sequence, letter.time.millis());
         format!("{}:{sequence}:{time}", action.as_str())
+    }
+
+    /// The headers of its message: CloudEvents 1.0 context attributes in binary mode.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            (header::SPEC_VERSION, "1.0".to_owned()),
+            (header::ID, Self::id(self.action, self.dead_letter)),
+            (header::TYPE, self.action.message_type().to_owned()),
+            (header::SOURCE, "/orders/orderctl".to_owned()),
+            (header::TIME, self.at.to_string()),
+            (header::DATA_CONTENT_TYPE, "application/json".to_owned()),
+        ];
+        headers.extend(
+            self.dead_letter
+                .order_id
+                .clone()
+                .map(|id| (header::SUBJECT, id)),
+        );
+        headers
     }
 }

@@ -3,7 +3,7 @@
 //! The order's id travels in the headers and not in the subject: the server keeps memory per distinct subject and
 //! reads them all when it restarts.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::Channel;
 
@@ -130,6 +130,13 @@ pub struct Consumer {
     pub max_ack_pending: u32,
     /// How its daemon treats messages that are delivered again.
     pub policy: Policy,
+}
+
+/// As `ORDERS_EVENTS/projector`.
+impl fmt::Display for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.stream.name, self.durable)
+    }
 }
 
 /// How a daemon treats messages that are delivered again. Shutdowns, reconnections and crashes of the daemon all

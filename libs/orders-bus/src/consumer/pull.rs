@@ -1,32 +1,31 @@
 //! Asking the server for messages; the only file that knows how.
 
-use std::fmt;
+use std::time::Duration;
 
 use async_nats::jetstream::{
     self,
     consumer::{self, pull},
 };
-use backon::BackoffBuilder;
+use backon::{BackoffBuilder, ExponentialBackoff};
 use futures_util::{FutureExt, StreamExt};
 use orders_contracts::streams::Consumer;
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, warn};
 
-use crate::{ACK_DEADLINE, BACKOFF, Backoff, Bus, Error, budget::Room};
+use crate::{ACK_DEADLINE, BACKOFF, Bus, Error, budget::Room};
 
 /// How long one request stands.
-const REQUEST_EXPIRES: std::time::Duration = std::time::Duration::from_secs(10);
+const REQUEST_EXPIRES: Duration = Duration::from_secs(10);
 
 /// Reads one durable consumer by requests that stand until they are fulfilled or expire. It waits for ever: an outage
 /// of NATS, or even the loss of the consumer, only makes it wait.
-#[derive(Debug)]
 pub(super) struct Puller {
     bus: Bus,
     declaration: Consumer,
     consumer: consumer::Consumer<pull::Config>,
     request: Option<Request>,
     failures: u32,
-    backoff: Backoff,
+    backoff: ExponentialBackoff,
 }
 
 /// A request for messages.
@@ -147,11 +146,5 @@ impl Request {
             },
             _ = self.connections.wait_for(|now| *now > self.valid_for) => Ok(None),
         }
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Request")
     }
 }

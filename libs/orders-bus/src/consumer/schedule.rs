@@ -56,13 +56,8 @@ impl<T> Schedule<T> {
     /// New messages wait for suspects whose turn it is: each of those takes as long as one round trip to the database.
     pub(super) fn next(&mut self, now: Instant, in_hand: usize) -> Option<Next<T>> {
         if self.turn().is_some_and(|turn| turn <= now) {
-            return match in_hand {
-                0 => self
-                    .suspects
-                    .pop_front()
-                    .map(|(_, suspect)| Next::Alone(suspect)),
-                _ => None,
-            };
+            let suspect = (in_hand == 0).then(|| self.suspects.pop_front());
+            return suspect.flatten().map(|(_, suspect)| Next::Alone(suspect));
         }
         let is_ready = in_hand < self.beside && !self.fresh.is_empty();
         is_ready.then(|| Next::Batch(mem::take(&mut self.fresh)))

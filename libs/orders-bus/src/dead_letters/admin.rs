@@ -1,13 +1,18 @@
 //! Dead letters for operators: reading, redriving and dropping them. ORDERS_AUDIT records each action before the dead
 //! letter leaves ORDERS_DLQ.
 
-use super::letter::{DeadLetterContent, DeadLetterFilter, DeadLetterPage, Place, of_message, read};
-use crate::{Error, Operator, history::Content, inspect::timestamp, publish::acknowledged};
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{HeaderMap, jetstream::context::PublishAckFuture};
 use futures_util::{StreamExt, future::join_all, stream};
 use orders_contracts::{
     AuditAction, AuditEntry, DeadLetter, Subject, Timestamp, header,
     streams::{ORDERS_AUDIT, ORDERS_DLQ},
+};
+
+use super::letter::{DeadLetterContent, DeadLetterFilter, DeadLetterPage, read};
+use crate::{
+    Error, Operator,
+    history::Content,
+    publish::{acknowledged, headers},
 };
 
 /// The most concurrent requests about single dead letters.
@@ -37,10 +42,8 @@ impl Operator {
     /// The sequence of the newest dead letter; 0 if there never was one. A reader that stops there does not meet again
     /// the messages that it redrives.
     pub async fn last_dead_letter(&self) -> Result<u64, Error> {
-        Ok(self
-            .stream_state(&ORDERS_DLQ)
-            .await?
-            .map_or(0, |state| state.last))
+        let state = self.stream_state(&ORDERS_DLQ).await?;
+        Ok(state.map_or(0, |state| state.last))
     }
 
     /// Reads the next dead letters that match `filter`, after the sequence `after`, up to `up_to`. Bodies stay on the
@@ -53,30 +56,19 @@ impl Operator {
     ) -> Result<DeadLetterPage, Error> {
         let subject = Subject::filter(&ORDERS_DLQ, filter.tenant.as_ref());
         let page = self
-            .bus
             .page(&ORDERS_DLQ, &subject, Content::Headers, after, up_to)
             .await?;
-        let letters = page
-            .messages
-            .iter()
-            .filter_map(of_message)
-            .filter(|letter| filter.fits(letter))
-            .collect();
+        let letters = page.messages.iter().filter_map(read);
         Ok(DeadLetterPage {
-            letters,
+            letters: letters.filter(|letter| filter.fits(letter)).collect(),
             reached: page.reached,
         })
     }
 
     /// Reads the dead letter at `sequence` with its body, if there is one.
     pub async fn dead_letter(&self, sequence: u64) -> Result<Option<DeadLetterContent>, Error> {
-        let Some(message) = self.bus.stored(&ORDERS_DLQ, sequence).await? else {
+        let Some(message) = self.stored(&ORDERS_DLQ, sequence).await? else {
             return Ok(None);
-        };
-        let place = Place {
-            sequence,
-            time: timestamp(message.time.unix_timestamp_nanos()),
-            size: message.payload.len() as u64,
         };
         let headers = message.headers.iter().flat_map(|(name, values)| {
             values
@@ -85,13 +77,11 @@ impl Operator {
         });
         let mut headers: Vec<_> = headers.collect();
         headers.sort();
-        Ok(
-            read(&message.subject, &message.headers, place).map(|letter| DeadLetterContent {
-                letter,
-                headers,
-                body: message.payload,
-            }),
-        )
+        Ok(read(&message).map(|letter| DeadLetterContent {
+            letter,
+            headers,
+            body: message.payload,
+        }))
     }
 
     /// Whether ORDERS_AUDIT exists; the writer and `orderctl migrate` create it.
@@ -120,13 +110,11 @@ impl Operator {
                 Err(error) => progress.failure = Some(error),
             }
         }
-        let acks = sent.into_iter().map(async |(letter, sent)| match sent {
-            Ok(ack) => (letter, acknowledged(ack).await),
-            Err(error) => (letter, Err(error)),
-        });
+        let acks = sent.into_iter();
+        let acks = acks.map(async |(letter, sent)| (letter, acknowledged(sent).await));
         let stored = progress.successes(join_all(acks).await);
-        self.finish(stored, AuditAction::Redriven, operator, progress)
-            .await
+        let action = AuditAction::Redriven;
+        self.finish(stored, action, operator, progress).await
     }
 
     /// Records in ORDERS_AUDIT that dead letters are dropped, and then removes them for good.
@@ -135,20 +123,12 @@ impl Operator {
         letters: &[DeadLetter],
         operator: &str,
     ) -> DeadLetterProgress {
-        let letters = letters.iter().collect();
-        self.finish(
-            letters,
-            AuditAction::Dropped,
-            operator,
-            DeadLetterProgress::default(),
-        )
-        .await
+        let (letters, progress) = (letters.iter().collect(), DeadLetterProgress::default());
+        let action = AuditAction::Dropped;
+        self.finish(letters, action, operator, progress).await
     }
 
-    async fn send_again(
-        &self,
-        content: &DeadLetterContent,
-    ) -> Result<jetstream::context::PublishAckFuture, Error> {
+    async fn send_again(&self, content: &DeadLetterContent) -> Result<PublishAckFuture, Error> {
         let mut headers = HeaderMap::new();
         let own = content.headers.iter().filter(|(name, _)| {
             !name.starts_with("Nats-") && !NOT_ITS_OWN.contains(&name.as_str())
@@ -157,11 +137,9 @@ impl Operator {
             headers.append(name.as_str(), value.as_str());
         }
         let message_id = AuditEntry::id(AuditAction::Redriven, &content.letter);
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
         let subject = content.letter.original_subject.clone();
-        self.bus
-            .send_raw(subject, headers, content.body.clone())
-            .await
+        self.send_raw(subject, headers, content.body.clone()).await
     }
 
     /// Ends both actions: first the audit, then the removal.
@@ -199,35 +177,19 @@ impl Operator {
             dead_letter: letter,
         };
         let body = serde_json::to_vec(&entry).expect("an entry is plain data");
-        let message_id = AuditEntry::id(action, letter);
-        let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
-        headers.insert(header::SPEC_VERSION, "1.0");
-        headers.insert(header::ID, message_id.as_str());
-        headers.insert(header::TYPE, action.message_type());
-        headers.insert(header::SOURCE, "/orders/orderctl");
-        headers.insert(header::TIME, entry.at.to_string().as_str());
-        headers.insert(header::DATA_CONTENT_TYPE, "application/json");
-        if let Some(order) = &letter.order_id {
-            headers.insert(header::SUBJECT, order.as_str());
-        }
+        let headers = headers(&AuditEntry::id(action, letter), entry.headers());
         let subject = Subject::audit(action.as_str(), letter.tenant.as_ref());
-        acknowledged(
-            self.bus
-                .send_raw(subject.to_string(), headers, body.into())
-                .await?,
-        )
-        .await
+        let sent = self.send_raw(subject.to_string(), headers, body.into());
+        acknowledged(sent.await).await
     }
 
     /// Removes a dead letter. It is no error if it is gone already.
     async fn remove_dead_letter(&self, sequence: u64) -> Result<(), Error> {
-        let failed = |error: String| Error::api(format!("remove dead letter {sequence}"), error);
-        let stream = self.bus.stream_handle(&ORDERS_DLQ).await?;
+        let stream = self.stream_handle(&ORDERS_DLQ).await?;
         match stream.delete_message(sequence).await {
             Ok(_) => Ok(()),
-            Err(_) if self.bus.stored(&ORDERS_DLQ, sequence).await?.is_none() => Ok(()),
-            Err(error) => Err(failed(error.to_string())),
+            Err(_) if self.stored(&ORDERS_DLQ, sequence).await?.is_none() => Ok(()),
+            Err(error) => Err(Error::api(format!("remove dead letter {sequence}"), error)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use orders_contracts::{DeadLetter, Subject, TenantId, Timestamp, header};
 
@@ -45,13 +45,6 @@ pub struct DeadLetterPage {
     pub reached: u64,
 }
 
-/// The place of a message in the stream, and its size.
-pub(super) struct Place {
-    pub(super) sequence: u64,
-    pub(super) time: Timestamp,
-    pub(super) size: u64,
-}
-
 impl DeadLetterFilter {
     pub(super) fn fits(&self, letter: &DeadLetter) -> bool {
         fn is<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
@@ -66,13 +59,15 @@ impl DeadLetterFilter {
     }
 }
 
-/// Reads a dead letter that is at `place`; `None` for a message that is none.
-pub(super) fn read(subject: &str, headers: &HeaderMap, place: Place) -> Option<DeadLetter> {
-    let (daemon, tenant) = Subject::parse_dead_letter(subject)?;
-    let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
+/// Reads a dead letter, with or without its body; `None` for a message that is none.
+pub(super) fn read(message: &StreamMessage) -> Option<DeadLetter> {
+    let (daemon, tenant) = Subject::parse_dead_letter(&message.subject)?;
+    let value = |name: &'static str| message.headers.get(name);
+    let text = |name| value(name).map(|value| value.as_str().to_owned());
+    let size_on_server = value("Nats-Msg-Size").and_then(|size| size.as_str().parse().ok());
     Some(DeadLetter {
-        sequence: place.sequence,
-        time: place.time,
+        sequence: message.sequence,
+        time: timestamp(message.time),
         daemon: daemon.to_owned(),
         tenant,
         reason: text(header::REASON).unwrap_or_default(),
@@ -83,22 +78,6 @@ pub(super) fn read(subject: &str, headers: &HeaderMap, place: Place) -> Option<D
         id: text(header::ID),
         order_id: text(header::SUBJECT),
         truncated: text(header::TRUNCATED),
-        size: place.size,
+        size: size_on_server.unwrap_or(message.payload.len() as u64),
     })
-}
-
-/// Reads a dead letter that a consumer delivered.
-pub(super) fn of_message(message: &jetstream::Message) -> Option<DeadLetter> {
-    let info = message.info().ok()?;
-    let none = HeaderMap::new();
-    let headers = message.headers.as_ref().unwrap_or(&none);
-    let size = headers
-        .get("Nats-Msg-Size")
-        .and_then(|size| size.as_str().parse().ok());
-    let place = Place {
-        sequence: info.stream_sequence,
-        time: timestamp(info.published.unix_timestamp_nanos()),
-        size: size.unwrap_or(message.payload.len() as u64),
-    };
-    read(&message.subject, headers, place)
 }

@@ -89,7 +89,7 @@ impl Bus {
         }
         let tenant = Channel::parse(&message.subject).map(|(_, tenant)| tenant);
         let subject = Subject::dead_letter(self.daemon, tenant.as_ref());
-        acknowledged(self.send_raw(subject.to_string(), headers, body).await?).await
+        acknowledged(self.send_raw(subject.to_string(), headers, body).await).await
     }
 }
 
