@@ -59,6 +59,15 @@ impl Error {
         Self::Unacknowledged(cause.into())
     }
 
+    pub(crate) fn drift(name: String, fields: String, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::Drift {
+            name,
+            fields,
+            cause,
+        }
+    }
+
     pub(crate) fn api(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Api {
             what: what.into(),
