@@ -15,7 +15,7 @@ use crate::{
 /// file, so that another machine can go on with it.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    checkpoints: Collection<Checkpoint>,
+    pub(crate) checkpoints: Collection<Checkpoint>,
 }
 
 /// How far a piece of work has got.
@@ -32,10 +32,6 @@ pub struct Checkpoint {
 }
 
 impl Checkpoints {
-    pub(crate) fn new(checkpoints: Collection<Checkpoint>) -> Self {
-        Self { checkpoints }
-    }
-
     /// How far `work` has got; `None` when it was never begun, or is finished.
     pub async fn load(&self, work: &str) -> Result<Option<Checkpoint>, Error> {
         within(DEADLINE, self.checkpoints.find_one(named(work))).await

@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use moka::sync::Cache;
 use orders_contracts::{Timestamp, query::ListFilter};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
@@ -29,12 +33,11 @@ pub(crate) struct Counts {
     turn: Arc<Semaphore>,
 }
 
-/// A count that goes on, or is done.
+/// A count that goes on, or is done; `None` when it failed.
 #[derive(Debug, Clone)]
 struct Count {
     began: Instant,
-    as_of: Timestamp,
-    rows: watch::Receiver<Option<u64>>,
+    total: Shared<BoxFuture<'static, Option<Total>>>,
 }
 
 impl Counts {
@@ -59,21 +62,20 @@ impl Counts {
     where
         F: Future<Output = Result<u64, Error>> + Send + 'static,
     {
-        let known = match self.counts.get(filter) {
-            Some(count) => Some(count),
-            None => timeout(COUNT_DEADLINE, Arc::clone(&self.turn).acquire_owned())
-                .await
-                .ok()
-                .and_then(Result::ok)
-                .map(|turn| {
+        let total = async {
+            let count = match self.counts.get(filter) {
+                Some(count) => count,
+                None => {
+                    let turn = Arc::clone(&self.turn).acquire_owned();
+                    let turn = timeout(COUNT_DEADLINE, turn).await.ok()?.ok()?;
                     let start = || self.start(filter.clone(), turn, count());
                     self.counts.get_with_by_ref(filter, start)
-                }),
+                }
+            };
+            let deadline = count.began + COUNT_DEADLINE;
+            timeout_at(deadline, count.total).await.ok()?
         };
-        match known {
-            Some(count) => count.total().await,
-            None => Total::AtLeast(EXACT),
-        }
+        total.await.unwrap_or(Total::AtLeast(EXACT))
     }
 
     fn start(
@@ -82,36 +84,19 @@ impl Counts {
         turn: OwnedSemaphorePermit,
         count: impl Future<Output = Result<u64, Error>> + Send + 'static,
     ) -> Count {
-        let (done, rows) = watch::channel(None);
-        let counts = self.counts.clone();
-        tokio::spawn(async move {
+        let (counts, at) = (self.counts.clone(), Timestamp::now());
+        let counting = tokio::spawn(async move {
             let _turn = turn;
-            match count.await {
-                Ok(count) => drop(done.send_replace(Some(count))),
-                Err(error) => {
-                    debug!("cannot count a list: {error}");
-                    counts.invalidate(&filter);
-                }
-            }
+            let counted = count.await.inspect_err(|error| {
+                debug!("cannot count a list: {error}");
+                counts.invalidate(&filter);
+            });
+            let count = counted.ok()?;
+            Some(Total::AsOf { count, at })
         });
         Count {
             began: Instant::now(),
-            as_of: Timestamp::now(),
-            rows,
-        }
-    }
-}
-
-impl Count {
-    async fn total(mut self) -> Total {
-        let counted = self.rows.wait_for(Option::is_some);
-        let counted = timeout_at(self.began + COUNT_DEADLINE, counted).await;
-        match counted.ok().and_then(Result::ok).and_then(|rows| *rows) {
-            Some(count) => Total::AsOf {
-                count,
-                at: self.as_of,
-            },
-            None => Total::AtLeast(EXACT),
+            total: counting.map(|total| total.ok()?).boxed().shared(),
         }
     }
 }

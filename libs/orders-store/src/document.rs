@@ -138,14 +138,7 @@ pub(crate) struct RowDocument {
     #[serde(with = "date")]
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    attachment: Option<AttachmentRefDocument>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AttachmentRefDocument {
-    filename: String,
-    storage_key: String,
+    attachment: Option<AttachmentRef>,
 }
 
 impl From<&OrderEvent> for RowDocument {
@@ -160,42 +153,26 @@ impl From<&OrderEvent> for RowDocument {
             buyer_email: row.buyer_email,
             total: row.total,
             created_at: row.created_at,
-            attachment: row.attachment.map(|file| AttachmentRefDocument {
-                filename: file.filename,
-                storage_key: file.storage_key,
-            }),
+            attachment: row.attachment,
         }
     }
 }
 
-/// The row as it is stored, with the field `orderId` and not the `_id`: they may differ where somebody changed them.
+/// With the field `orderId` and not the `_id`: they may differ where somebody changed them.
 impl From<RowDocument> for StoredRow {
     fn from(document: RowDocument) -> Self {
-        let (order_id, tenant_id) = (document.order_id.clone(), document.tenant_id.clone());
-        let (version, row) = document.into();
         Self {
-            tenant_id,
-            version,
-            row: OrderRow { order_id, ..row },
+            tenant_id: document.tenant_id,
+            version: document.version,
+            row: OrderRow {
+                order_id: document.order_id,
+                status: document.status,
+                created_at: document.created_at,
+                buyer_email: document.buyer_email,
+                total: document.total,
+                attachment: document.attachment,
+            },
         }
-    }
-}
-
-/// The row and its version.
-impl From<RowDocument> for (u32, OrderRow) {
-    fn from(document: RowDocument) -> Self {
-        let row = OrderRow {
-            order_id: document.id,
-            status: document.status,
-            created_at: document.created_at,
-            buyer_email: document.buyer_email,
-            total: document.total,
-            attachment: document.attachment.map(|file| AttachmentRef {
-                filename: file.filename,
-                storage_key: file.storage_key,
-            }),
-        };
-        (document.version, row)
     }
 }
 

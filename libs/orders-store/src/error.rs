@@ -1,10 +1,9 @@
-use std::time::Duration;
+use std::error::Error as StdError;
 
 use mongodb::{
     bson,
     error::{Error as DriverError, ErrorKind, IndexedWriteError, InsertManyError, WriteFailure},
 };
-use tokio::task::JoinError;
 
 use crate::index::IndexDifference;
 
@@ -25,56 +24,25 @@ pub enum Error {
     Unmigrated(IndexDifference),
 }
 
-/// The cause of an [`Error`], which no other crate has to tell apart.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Cause(Box<Reason>);
+/// Nobody has to tell causes apart. Of the driver's errors it is the kind alone: the rest would repeat the server's whole
+/// answer.
+type Cause = Box<dyn StdError + Send + Sync>;
 
-impl Cause {
-    fn of(reason: impl Into<Reason>) -> Self {
-        Self(Box::new(reason.into()))
-    }
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {cause}")]
+struct About {
+    what: String,
+    #[source]
+    cause: Cause,
 }
 
-/// What a [`Cause`] is.
+/// A document that cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Reason {
-    /// The driver's own text would repeat the server's whole answer.
-    #[error("{}", .0.kind)]
-    Driver(DriverError),
-    #[error("no answer within {0:?}")]
-    NoAnswer(Duration),
-    #[error("document {}: code {}: {}", .0.index, .0.code, .0.message)]
-    Write(IndexedWriteError),
-    #[error("code {}: {}", .0.code, .0.message)]
-    WriteConcern(mongodb::error::WriteConcernError),
-    #[error("a write failed without a reason")]
-    Unexplained,
-    #[error("cannot read the answer")]
-    Answer(#[source] bson::error::Error),
-    #[error("the answer has no count")]
-    NoCount,
-    #[error(transparent)]
-    Bson(#[from] bson::error::Error),
-    #[error("corrupt order {id}: {field}: {}", message(source))]
-    Corrupt {
-        id: String,
-        field: String,
-        source: bson::error::Error,
-    },
-    #[error(transparent)]
-    Ended(#[from] JoinError),
-    #[error("not a MongoDB URL: {}", .0.kind)]
-    Url(DriverError),
-    /// Keeps no cause: the driver repeats parts of a URL it cannot read, which may be parts of a password.
-    #[error("not a MongoDB URL (are user name and password percent-encoded?)")]
-    SecretUrl,
-    #[error("{what}: {cause}")]
-    About {
-        what: String,
-        #[source]
-        cause: Cause,
-    },
+#[error("corrupt order {id}: {field}: {}", message(source))]
+pub(crate) struct Corrupt {
+    pub(crate) id: String,
+    pub(crate) field: String,
+    pub(crate) source: bson::error::Error,
 }
 
 /// The text of `error` without what the driver adds to it.
@@ -93,23 +61,20 @@ impl Error {
         !matches!(self, Self::Unmigrated(_))
     }
 
-    pub(crate) fn unavailable(reason: impl Into<Reason>) -> Self {
-        Self::Unavailable(Cause::of(reason))
+    pub(crate) fn unavailable(cause: impl Into<Cause>) -> Self {
+        Self::Unavailable(cause.into())
     }
 
-    pub(crate) fn refused(reason: impl Into<Reason>) -> Self {
-        Self::Refused(Cause::of(reason))
+    pub(crate) fn refused(cause: impl Into<Cause>) -> Self {
+        Self::Refused(cause.into())
     }
 
     /// The same error, saying what it is about.
     pub(crate) fn about(self, what: impl Into<String>) -> Self {
-        let about = |cause| {
-            let what = what.into();
-            Cause::of(Reason::About { what, cause })
-        };
+        let what = what.into();
         match self {
-            Self::Unavailable(cause) => Self::Unavailable(about(cause)),
-            Self::Refused(cause) => Self::Refused(about(cause)),
+            Self::Unavailable(cause) => Self::unavailable(About { what, cause }),
+            Self::Refused(cause) => Self::refused(About { what, cause }),
             other @ (Self::Busy | Self::Unmigrated(_)) => other,
         }
     }
@@ -149,9 +114,9 @@ impl From<DriverError> for Error {
             _ => false,
         };
         if is_refusal {
-            Self::refused(Reason::Driver(error))
+            Self::Refused(error.kind)
         } else {
-            Self::unavailable(Reason::Driver(error))
+            Self::Unavailable(error.kind)
         }
     }
 }
@@ -159,26 +124,27 @@ impl From<DriverError> for Error {
 impl From<InsertManyError> for Error {
     fn from(error: InsertManyError) -> Self {
         if let Some(error) = error.write_concern_error {
-            return Self::unavailable(Reason::WriteConcern(error));
+            return Self::unavailable(format!("code {}: {}", error.code, error.message));
         }
-        // One document whose outcome may change makes the whole call worth another try; duplicates are no failures.
-        let errors = error.write_errors.unwrap_or_default();
-        let (refused, transient): (Vec<_>, Vec<_>) = errors
-            .into_iter()
-            .filter(|error| error.code != DUPLICATE_KEY)
-            .partition(|error| REFUSALS.contains(&error.code));
-        match (transient.into_iter().next(), refused.into_iter().next()) {
-            (Some(error), _) => Self::unavailable(Reason::Write(error)),
-            (None, Some(error)) => Self::refused(Reason::Write(error)),
-            (None, None) => Self::unavailable(Reason::Unexplained),
+        let errors = error.write_errors.unwrap_or_default().into_iter();
+        let failures = errors.filter(|error| error.code != DUPLICATE_KEY);
+        let is_refusal = |error: &IndexedWriteError| REFUSALS.contains(&error.code);
+        // One document whose outcome may change makes the whole call worth another try.
+        let Some(error) = failures.min_by_key(is_refusal) else {
+            return Self::unavailable("a write failed without a reason");
+        };
+        let (index, code) = (error.index, error.code);
+        let cause = format!("document {index}: code {code}: {}", error.message);
+        if is_refusal(&error) {
+            Self::refused(cause)
+        } else {
+            Self::unavailable(cause)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
-
     use mongodb::bson::{Document, deserialize_from_document, doc};
 
     use super::*;
@@ -234,6 +200,7 @@ mod tests {
             text.starts_with("the database refuses: index x: "),
             "{text}"
         );
-        assert!(error.source().is_some_and(|cause| cause.is::<Cause>()));
+        let cause = error.source().and_then(StdError::source);
+        assert!(cause.is_some_and(|cause| cause.is::<ErrorKind>()));
     }
 }

@@ -10,8 +10,8 @@ use mongodb::{
 
 /// An index, named after its keys as MongoDB itself would.
 pub(crate) struct Index {
-    pub(crate) keys: &'static [(&'static str, i32)],
-    pub(crate) unique: bool,
+    keys: &'static [(&'static str, i32)],
+    unique: bool,
 }
 
 /// How the server's index differs from its declaration.
@@ -36,6 +36,20 @@ impl fmt::Display for IndexDifference {
 }
 
 impl Index {
+    pub(crate) const fn on(keys: &'static [(&'static str, i32)]) -> Self {
+        Self {
+            keys,
+            unique: false,
+        }
+    }
+
+    pub(crate) const fn unique_on(keys: &'static [(&'static str, i32)]) -> Self {
+        Self {
+            unique: true,
+            ..Self::on(keys)
+        }
+    }
+
     /// The keys as the driver wants them.
     pub(crate) fn document(&self) -> Document {
         self.keys
@@ -58,11 +72,8 @@ impl Index {
 
     /// The fields in which the server's index differs.
     pub(crate) fn compare(&self, server: &IndexModel) -> Option<String> {
-        let is_unique = server
-            .options
-            .as_ref()
-            .and_then(|options| options.unique)
-            .unwrap_or(false);
+        let options = server.options.as_ref();
+        let is_unique = options.is_some_and(|options| options.unique == Some(true));
         let mut fields = Vec::new();
         if !same_keys(&server.keys, self.keys) {
             let declared = self.document();
@@ -81,20 +92,16 @@ impl Index {
 
 /// Whether the keys are the declared ones in the same order; a shell writes their directions as floats.
 fn same_keys(server: &Document, declared: &[(&str, i32)]) -> bool {
-    let direction = |value: &Bson| {
-        value
-            .as_i32()
-            .map(f64::from)
-            .or_else(|| value.as_i64().map(|n| n as f64))
-            .or_else(|| value.as_f64())
+    let direction = |value: &Bson| match *value {
+        Bson::Int32(n) => Some(f64::from(n)),
+        Bson::Int64(n) => Some(n as f64),
+        Bson::Double(n) => Some(n),
+        _ => None,
     };
-    server.len() == declared.len()
-        && server
-            .iter()
-            .zip(declared)
-            .all(|((field, value), (name, order))| {
-                field == name && direction(value) == Some(f64::from(*order))
-            })
+    let server = server.iter();
+    let server = server.map(|(field, value)| (field.as_str(), direction(value)));
+    let declared = declared.iter();
+    server.eq(declared.map(|(field, order)| (*field, Some(f64::from(*order)))))
 }
 
 impl fmt::Display for Index {

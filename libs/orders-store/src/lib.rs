@@ -32,7 +32,7 @@ use mongodb::{
 };
 
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use error::{Cause, Error};
+pub use error::Error;
 pub use index::IndexDifference;
 pub use list::{OrderPage, Total};
 pub use orders_contracts::query::{ListFilter, ListOrders, ListPlace};
@@ -40,7 +40,11 @@ pub use read_model::ReadModel;
 pub use scan::{Found, Orphan};
 pub use write_model::{PendingPlace, WriteModel};
 
-use crate::{count::Counts, error::Reason, reads::Reads};
+use crate::{
+    count::Counts,
+    operation::{DEADLINE, within},
+    reads::Reads,
+};
 
 /// The database when the URL names none.
 const DEFAULT_DATABASE: &str = "orders";
@@ -102,11 +106,8 @@ impl Store {
 
     /// The version of the server, and which engine it is if it says that it is not MongoDB itself.
     pub async fn server_version(&self) -> Result<String, Error> {
-        let info = operation::within(
-            operation::DEADLINE,
-            self.database.run_command(doc! { "buildInfo": 1 }),
-        )
-        .await?;
+        let info = self.database.run_command(doc! { "buildInfo": 1 });
+        let info = within(DEADLINE, info).await?;
         let version = info.get_str("version").unwrap_or("unknown");
         let ferretdb = info
             .get_document("ferretdb")
@@ -119,13 +120,8 @@ impl Store {
 
     /// Whether the server answers, for readiness; the text says why not.
     pub async fn probe(&self) -> Result<(), String> {
-        operation::within(
-            operation::DEADLINE,
-            self.database.run_command(doc! { "ping": 1 }),
-        )
-        .await
-        .map(drop)
-        .map_err(|error| error.to_string())
+        let ping = within(DEADLINE, self.database.run_command(doc! { "ping": 1 }));
+        ping.await.map(drop).map_err(|error| error.to_string())
     }
 
     /// The readiness probe: [`probe`](Self::probe), as often as it is asked for.
@@ -139,22 +135,27 @@ impl Store {
 
     /// The write model.
     pub fn write_model(&self) -> WriteModel {
-        WriteModel::new(self.collection("orders_write"), self.auto_migrate)
+        WriteModel {
+            orders: self.collection("orders_write"),
+            auto_migrate: self.auto_migrate,
+        }
     }
 
     /// The read model. All of one store share its limits and its counts.
     pub fn read_model(&self) -> ReadModel {
-        ReadModel::new(
-            self.collection("orders_read"),
-            self.auto_migrate,
-            self.reads.clone(),
-            self.counts.clone(),
-        )
+        ReadModel {
+            rows: self.collection("orders_read"),
+            auto_migrate: self.auto_migrate,
+            reads: self.reads.clone(),
+            counts: self.counts.clone(),
+        }
     }
 
     /// The checkpoints of an operator's work.
     pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(self.collection("orders_checkpoints"))
+        Checkpoints {
+            checkpoints: self.collection("orders_checkpoints"),
+        }
     }
 
     fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
@@ -175,11 +176,11 @@ fn durable() -> WriteConcern {
 }
 
 fn bad_url(url: &str, error: DriverError) -> Error {
-    Error::refused(if url.contains('@') {
-        Reason::SecretUrl
-    } else {
-        Reason::Url(error)
-    })
+    if url.contains('@') {
+        // The driver repeats parts of a URL it cannot read, which may be parts of a password.
+        return Error::refused("not a MongoDB URL (are user name and password percent-encoded?)");
+    }
+    Error::Refused(error.kind).about("not a MongoDB URL")
 }
 
 #[cfg(test)]

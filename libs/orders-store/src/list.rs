@@ -9,28 +9,19 @@ use orders_contracts::{
 use crate::index::Index;
 
 /// Each index ends like the sort of the list, so that a page is read off it.
-const BY_STATUS: Index = Index {
-    keys: &[
-        ("tenantId", 1),
-        ("status", 1),
-        ("createdAt", -1),
-        ("orderId", -1),
-    ],
-    unique: false,
-};
-const BY_BUYER: Index = Index {
-    keys: &[
-        ("tenantId", 1),
-        ("buyerEmail", 1),
-        ("createdAt", -1),
-        ("orderId", -1),
-    ],
-    unique: false,
-};
-const BY_TIME: Index = Index {
-    keys: &[("tenantId", 1), ("createdAt", -1), ("orderId", -1)],
-    unique: false,
-};
+const BY_STATUS: Index = Index::on(&[
+    ("tenantId", 1),
+    ("status", 1),
+    ("createdAt", -1),
+    ("orderId", -1),
+]);
+const BY_BUYER: Index = Index::on(&[
+    ("tenantId", 1),
+    ("buyerEmail", 1),
+    ("createdAt", -1),
+    ("orderId", -1),
+]);
+const BY_TIME: Index = Index::on(&[("tenantId", 1), ("createdAt", -1), ("orderId", -1)]);
 
 /// The indexes of the read model.
 pub(crate) const INDEXES: [Index; 3] = [BY_STATUS, BY_BUYER, BY_TIME];
@@ -80,21 +71,15 @@ pub(crate) fn document(list: &ListFilter, after: Option<&ListPlace>) -> Document
         created.insert("$gte", date(from));
     }
     // One upper bound, so that the scan of the index begins at it.
-    match (list.until, after) {
-        (Some(until), Some(place)) if until <= place.created_at => {
-            created.insert("$lt", date(until));
-        }
-        (_, Some(place)) => {
-            let moment = date(place.created_at);
-            created.insert("$lte", moment);
-            let earlier = doc! { "createdAt": { "$lt": moment } };
-            let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
-            filter.insert("$or", [earlier, lower]);
-        }
-        (Some(until), None) => {
-            created.insert("$lt", date(until));
-        }
-        (None, None) => {}
+    let is_before = |place: &&ListPlace| list.until.is_none_or(|until| place.created_at < until);
+    if let Some(place) = after.filter(is_before) {
+        let moment = date(place.created_at);
+        created.insert("$lte", moment);
+        let earlier = doc! { "createdAt": { "$lt": moment } };
+        let lower = doc! { "orderId": { "$lt": place.order_id.as_str() } };
+        filter.insert("$or", [earlier, lower]);
+    } else if let Some(until) = list.until {
+        created.insert("$lt", date(until));
     }
     if !created.is_empty() {
         filter.insert("createdAt", created);
@@ -111,9 +96,12 @@ pub(crate) fn index_of(filter: &ListFilter) -> &'static Index {
     }
 }
 
-/// The rows before the page; `None` for a page behind the last row that any collection can have, whose position the
-/// server could not count to.
+/// The rows to skip before the page; `None` for a page behind the last row that any collection can have, whose position
+/// the server could not count to.
 pub(crate) fn skip(query: &ListOrders) -> Option<u64> {
+    if query.after.is_some() {
+        return Some(0);
+    }
     let skip = query.page.saturating_sub(1).checked_mul(query.limit)?;
     let end = skip.checked_add(query.limit)?;
     i64::try_from(end).is_ok().then_some(skip)

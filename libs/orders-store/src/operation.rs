@@ -15,7 +15,7 @@ use orders_contracts::OrderId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::error::{DUPLICATE_KEY, Error, Reason};
+use crate::error::{Corrupt, DUPLICATE_KEY, Error};
 
 /// How long a read or a write may take; after it the outcome is unknown.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ where
 {
     match timeout(deadline, operation).await {
         Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Error::unavailable(Reason::NoAnswer(deadline))),
+        Err(_) => Err(Error::unavailable(format!("no answer within {deadline:?}"))),
     }
 }
 
@@ -84,23 +84,12 @@ fn duplicates(error: DriverError, count: usize) -> Result<Vec<usize>, Error> {
     }
 }
 
-/// Reads at most `limit` documents in one batch.
-pub(crate) async fn read<T>(find: Find<'_, T>, limit: u64) -> Result<Vec<T>, Error>
-where
-    T: DeserializeOwned + Send + Sync,
-{
-    read_within(DEADLINE, find, limit).await
-}
-
 /// Reads at most `limit` documents in one batch, for at most `deadline`.
-pub(crate) async fn read_within<T>(
+pub(crate) async fn read<T: DeserializeOwned + Send + Sync>(
     deadline: Duration,
     find: Find<'_, T>,
     limit: u64,
-) -> Result<Vec<T>, Error>
-where
-    T: DeserializeOwned + Send + Sync,
-{
+) -> Result<Vec<T>, Error> {
     // A limit of 0 would mean none.
     if limit == 0 {
         return Ok(Vec::new());
@@ -142,7 +131,7 @@ pub(crate) async fn write_all<T: Send + Sync>(
     let answer = within(DEADLINE, database.run_command(command)).await?;
     // The same shape as that of an insert: what failed, by statement.
     let failed: InsertManyError = deserialize_from_document(answer.clone())
-        .map_err(|error| Error::unavailable(Reason::Answer(error)))?;
+        .map_err(|error| Error::unavailable(error).about("cannot read the answer"))?;
     if failed.write_errors.is_some() || failed.write_concern_error.is_some() {
         return Err(failed.into());
     }
@@ -151,7 +140,7 @@ pub(crate) async fn write_all<T: Send + Sync>(
         Bson::Int64(n) => u64::try_from(*n).ok(),
         _ => None,
     });
-    changed.ok_or_else(|| Error::unavailable(Reason::NoCount))
+    changed.ok_or_else(|| Error::unavailable("the answer has no count"))
 }
 
 /// Reads one document; one that is not a `T` is an error that names the order and the field.
@@ -159,11 +148,11 @@ pub(crate) fn decode<T: DeserializeOwned>(raw: &RawDocument) -> Result<T, Error>
     let corrupt = |field: String, source| {
         let id = raw.get_str("_id").unwrap_or("without a text as _id");
         let id = id.to_owned();
-        Error::refused(Reason::Corrupt { id, field, source })
+        Error::refused(Corrupt { id, field, source })
     };
-    let bytes =
-        RawDeserializer::new(raw.as_bytes()).map_err(|e| corrupt("document".to_owned(), e))?;
-    serde_path_to_error::deserialize(bytes)
+    let document = RawDeserializer::new(raw.as_bytes());
+    let document = document.map_err(|error| corrupt("document".to_owned(), error))?;
+    serde_path_to_error::deserialize(document)
         .map_err(|error| corrupt(error.path().to_string(), error.into_inner()))
 }
 

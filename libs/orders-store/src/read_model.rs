@@ -1,13 +1,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use mongodb::{Collection, bson::doc, options::Hint};
+use mongodb::{Collection, action::Action, bson::doc, options::Hint};
 use orders_contracts::{
     OrderEvent, OrderId, OrderRow, TenantId,
     query::{ListFilter, ListOrders, ListPlace},
 };
-
-use orders_domain::projection::Change;
+use orders_domain::projection::{Change, StoredRow};
 
 use crate::{
     Error, IndexDifference,
@@ -24,26 +23,12 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ReadModel {
     pub(crate) rows: Collection<RowDocument>,
-    auto_migrate: bool,
+    pub(crate) auto_migrate: bool,
     pub(crate) reads: Reads,
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 impl ReadModel {
-    pub(crate) fn new(
-        rows: Collection<RowDocument>,
-        auto_migrate: bool,
-        reads: Reads,
-        counts: Counts,
-    ) -> Self {
-        Self {
-            rows,
-            auto_migrate,
-            reads,
-            counts,
-        }
-    }
-
     /// Creates the indexes that are missing. Where the store was told not to
     /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
@@ -94,7 +79,7 @@ impl ReadModel {
         let find = rows
             .find(doc! { "_id": { "$in": texts(ids) } })
             .projection(doc! { "version": 1 });
-        let found = read(find, ids.len() as u64).await?;
+        let found = read(DEADLINE, find, ids.len() as u64).await?;
         Ok(found.into_iter().map(|row| (row.id, row.version)).collect())
     }
 
@@ -107,8 +92,9 @@ impl ReadModel {
     ) -> Result<Option<(u32, OrderRow)>, Error> {
         let rows = self.rows.clone();
         let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
-        let find = async move { read(rows.find(filter), 1).await }.boxed();
-        Ok(self.reads.run(find).await?.pop().map(Into::into))
+        let find = async move { read(DEADLINE, rows.find(filter), 1).await }.boxed();
+        let found = self.reads.run(find).await?.pop().map(StoredRow::from);
+        Ok(found.map(|found| (found.version, found.row)))
     }
 
     /// One page of the list, newest first, and how many rows there are in all.
@@ -129,10 +115,8 @@ impl ReadModel {
     async fn page(&self, query: &ListOrders, index: Option<&Index>) -> Result<OrderPage, Error> {
         let (total, rows) =
             tokio::try_join!(self.total(&query.filter, index), self.rows_of(query, index))?;
-        let mut items: Vec<OrderRow> = rows
-            .into_iter()
-            .map(|row| <(u32, OrderRow)>::from(row).1)
-            .collect();
+        let rows = rows.into_iter().map(|row| StoredRow::from(row).row);
+        let mut items: Vec<OrderRow> = rows.collect();
         let has_more = items.len() as u64 > query.limit;
         if has_more {
             items.pop();
@@ -151,26 +135,19 @@ impl ReadModel {
         query: &ListOrders,
         index: Option<&Index>,
     ) -> Result<Vec<RowDocument>, Error> {
-        let skip = match (&query.after, skip(query)) {
-            (Some(_), _) => 0,
-            (None, Some(skip)) => skip,
-            (None, None) => return Ok(Vec::new()),
-        };
-        if query.limit == 0 {
+        let Some(skip) = skip(query).filter(|_| query.limit > 0) else {
             return Ok(Vec::new());
-        }
+        };
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
         let filter = document(&query.filter, query.after.as_ref());
         let limit = query.limit.saturating_add(1);
         let page = async move {
-            let mut find = rows
+            let find = rows
                 .find(filter)
                 .sort(doc! { "createdAt": -1, "orderId": -1 })
-                .skip(skip);
-            if let Some(keys) = hint {
-                find = find.hint(Hint::Keys(keys));
-            }
-            read(find, limit).await
+                .skip(skip)
+                .optional(hint, |find, keys| find.hint(Hint::Keys(keys)));
+            read(DEADLINE, find, limit).await
         }
         .boxed();
         if is_deep(query) {
@@ -208,14 +185,11 @@ impl ReadModel {
         let (rows, hint) = (self.rows.clone(), index.map(Index::document));
         let filter = document(filter, None);
         async move {
-            let count = rows.count_documents(filter);
-            let mut count = count.max_time(deadline - SERVER_MARGIN);
-            if let Some(keys) = hint {
-                count = count.hint(Hint::Keys(keys));
-            }
-            if let Some(limit) = limit {
-                count = count.limit(limit);
-            }
+            let count = rows
+                .count_documents(filter)
+                .max_time(deadline - SERVER_MARGIN)
+                .optional(hint, |count, keys| count.hint(Hint::Keys(keys)))
+                .optional(limit, |count, limit| count.limit(limit));
             within(deadline, count).await
         }
         .boxed()

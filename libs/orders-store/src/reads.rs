@@ -41,8 +41,7 @@ impl Reads {
         &self,
         read: BoxFuture<'static, Result<T, Error>>,
     ) -> Result<T, Error> {
-        let permit = in_time(permit(&self.all)).await?;
-        hold(permit, read).await
+        run(permit(&self.all), read).await
     }
 
     /// The same for a deep page.
@@ -50,26 +49,21 @@ impl Reads {
         &self,
         read: BoxFuture<'static, Result<T, Error>>,
     ) -> Result<T, Error> {
-        let both = async { Ok((permit(&self.deep).await?, permit(&self.all).await?)) };
-        hold(in_time(both).await?, read).await
+        let both = async { Some((permit(&self.deep).await?, permit(&self.all).await?)) };
+        run(both, read).await
     }
 }
 
-async fn permit(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-    let permit = Arc::clone(semaphore).acquire_owned().await;
-    permit.map_err(|_| Error::Busy)
+async fn permit(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(semaphore).acquire_owned().await.ok()
 }
 
-async fn in_time<P>(permit: impl Future<Output = Result<P, Error>>) -> Result<P, Error> {
-    timeout(PERMIT_DEADLINE, permit)
-        .await
-        .unwrap_or(Err(Error::Busy))
-}
-
-async fn hold<T: Send + 'static>(
-    permit: impl Send + 'static,
+async fn run<T: Send + 'static, P: Send + 'static>(
+    permit: impl Future<Output = Option<P>>,
     read: BoxFuture<'static, Result<T, Error>>,
 ) -> Result<T, Error> {
+    let permit = timeout(PERMIT_DEADLINE, permit).await;
+    let permit = permit.ok().flatten().ok_or(Error::Busy)?;
     let read = tokio::spawn(async move {
         let _permit = permit;
         read.await

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Error, ReadModel, WriteModel,
     document::{OrderDocument, RowDocument},
-    operation::{DEADLINE, SCAN_DEADLINE, decode, read_within, within, write_all},
+    operation::{DEADLINE, SCAN_DEADLINE, decode, read, within, write_all},
 };
 
 /// A document and its `_id`.
@@ -89,11 +89,9 @@ impl ReadModel {
     /// Makes the rows of `orders` say what their orders say, whatever they say now; but a row that is missing, or newer
     /// than the order is here, stays as it is. How many were written.
     pub async fn replace(&self, orders: &[&Order]) -> Result<u64, Error> {
-        let rows = orders
-            .iter()
-            .map(|order| RowDocument::from(&order.latest_event()));
         let mut statements = Vec::with_capacity(orders.len());
-        for row in rows {
+        for order in orders {
+            let row = RowDocument::from(&order.latest_event());
             // "Not newer" is also true of a version that is no number.
             let not_newer = doc! { "$not": { "$gt": row.version } };
             let stored = doc! { "_id": row.id.as_str(), "version": not_newer };
@@ -125,7 +123,7 @@ impl ReadModel {
     ) -> Result<Vec<String>, Error> {
         let rows = self.rows.clone_with_type::<Document>();
         let find = rows.find(stray(tenant)).projection(doc! { "_id": 1 });
-        let found = read_within(SCAN_DEADLINE, find, limit).await?;
+        let found = read(SCAN_DEADLINE, find, limit).await?;
         let id = |row: &Document| row.get("_id").map_or_else(String::new, Bson::to_string);
         Ok(found.iter().map(id).collect())
     }
@@ -138,7 +136,11 @@ impl ReadModel {
 }
 
 fn stray(tenant: Option<&TenantId>) -> Document {
-    let mut filter = doc! { "_id": { "$not": { "$type": "string" } } };
+    of_tenant(tenant, doc! { "_id": { "$not": { "$type": "string" } } })
+}
+
+/// Narrows `filter` to the documents of one tenant, or of all.
+fn of_tenant(tenant: Option<&TenantId>, mut filter: Document) -> Document {
     if let Some(tenant) = tenant {
         filter.insert("tenantId", tenant.as_str());
     }
@@ -155,17 +157,14 @@ where
     C: Send + Sync,
     D: DeserializeOwned + Into<T>,
 {
-    let mut filter = doc! { "_id": { "$gt": after } };
-    if let Some(tenant) = tenant {
-        filter.insert("tenantId", tenant.as_str());
-    }
+    let filter = of_tenant(tenant, doc! { "_id": { "$gt": after } });
     let documents = collection.clone_with_type::<RawDocumentBuf>();
     // Without the hint an engine may take the tenant's index and sort all that it finds there, for every page.
     let find = documents
         .find(filter)
         .sort(doc! { "_id": 1 })
         .hint(Hint::Keys(doc! { "_id": 1 }));
-    let found = read_within(SCAN_DEADLINE, find, limit).await?;
+    let found = read(SCAN_DEADLINE, find, limit).await?;
     found.iter().map(|raw| examine::<D, T>(raw)).collect()
 }
 
@@ -179,7 +178,7 @@ where
 {
     let documents = collection.clone_with_type::<RawDocumentBuf>();
     let find = documents.find(doc! { "_id": { "$in": ids } });
-    let found = read_within(DEADLINE, find, ids.len() as u64).await?;
+    let found = read(DEADLINE, find, ids.len() as u64).await?;
     found
         .iter()
         .map(|raw| examine::<D, T>(raw).map(|Found { id, content }| (id, content)))

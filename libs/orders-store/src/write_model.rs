@@ -16,25 +16,16 @@ use crate::{
 };
 
 const INDEXES: [Index; 3] = [
-    Index {
-        keys: &[("tenantId", 1), ("requestId", 1)],
-        unique: true,
-    },
-    Index {
-        keys: &[("tenantId", 1), ("orderId", 1)],
-        unique: true,
-    },
-    Index {
-        keys: &[("status", 1)],
-        unique: false,
-    },
+    Index::unique_on(&[("tenantId", 1), ("requestId", 1)]),
+    Index::unique_on(&[("tenantId", 1), ("orderId", 1)]),
+    Index::on(&[("status", 1)]),
 ];
 
 /// The collection `orders_write`: each order as it is.
 #[derive(Debug, Clone)]
 pub struct WriteModel {
     pub(crate) orders: Collection<OrderDocument>,
-    auto_migrate: bool,
+    pub(crate) auto_migrate: bool,
 }
 
 /// How far a search for pending orders has got.
@@ -45,13 +36,6 @@ pub struct PendingPlace {
 }
 
 impl WriteModel {
-    pub(crate) fn new(orders: Collection<OrderDocument>, auto_migrate: bool) -> Self {
-        Self {
-            orders,
-            auto_migrate,
-        }
-    }
-
     /// Creates the indexes that are missing. Where the store was told not to
     /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
@@ -76,7 +60,7 @@ impl WriteModel {
     /// The orders with these ids, as far as they exist.
     pub async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Order>, Error> {
         let find = self.orders.find(doc! { "_id": { "$in": texts(ids) } });
-        let found = read(find, ids.len() as u64).await?;
+        let found = read(DEADLINE, find, ids.len() as u64).await?;
         Ok(found
             .into_iter()
             .map(Order::from)
@@ -122,7 +106,7 @@ impl WriteModel {
             filter.insert("$or", [later, same_time]);
         }
         let find = orders.find(filter).sort(doc! { "createdAt": 1, "_id": 1 });
-        let found = read(find, limit).await?;
+        let found = read(DEADLINE, find, limit).await?;
         let is_full = found.len() as u64 == limit;
         let place = found.last().filter(|_| is_full).and_then(|last| {
             Some(PendingPlace {

@@ -36,10 +36,7 @@ fn orders_and_rows_come_back_as_they_were() {
             let event = order.latest_event();
             let bytes = serialize_to_vec(&RowDocument::from(&event)).unwrap();
             let stored: RowDocument = deserialize_from_slice(&bytes).unwrap();
-            assert_eq!(
-                <(u32, OrderRow)>::from(stored),
-                (event.version, event.order)
-            );
+            assert_eq!(StoredRow::from(stored), event.into());
         }
     }
 }
