@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    http::{HeaderValue, header},
+    http::header,
     middleware::map_response,
     response::{Html, Response},
     routing::get,
@@ -13,10 +13,8 @@ const PAGE: &str = include_str!("docs/index.html");
 const SCRIPT: &str = include_str!("docs/start.js");
 
 /// Swagger UI styles its elements in place; scripts come from here only.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let page = get(async || Html(PAGE));
@@ -32,15 +30,9 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/docs/", page)
         .route("/docs/start.js", script)
         .merge(assets.with_state(()))
-        .layer(map_response(harden))
-}
-
-async fn harden(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
+        .layer(map_response(async |response: Response| {
+            let policy = (header::CONTENT_SECURITY_POLICY, POLICY);
+            let no_sniffing = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+            ([policy, no_sniffing], response)
+        }))
 }

@@ -7,20 +7,6 @@ use super::components::{ORDER_ID, reference};
 
 const STORAGE_KEY: &str = "tenants/t-123/orders/abcd1234/invoice.pdf";
 
-const STORED: [&str; 4] = [
-    "headers/location",
-    "headers/x-projected",
-    "links/show",
-    "links/cancel",
-];
-const REPLAYED: [&str; 5] = [
-    "headers/x-idempotent-replayed",
-    "headers/x-idempotency-mismatch",
-    "headers/x-projected",
-    "links/show",
-    "links/cancel",
-];
-
 pub(super) fn paths() -> Value {
     let order_ref = json!({ "orderId": ORDER_ID });
     let accepted = json!({ "orderId": ORDER_ID, "status": "ACCEPTED" });
@@ -28,9 +14,7 @@ pub(super) fn paths() -> Value {
     json!({
         "/api/orders": {
             "get": {
-                "tags": ["orders"],
-                "operationId": "listOrders",
-                "summary": "List a tenant's orders, newest first",
+                "tags": ["orders"], "operationId": "listOrders", "summary": "List a tenant's orders, newest first",
                 "parameters": [
                     reference("parameters/tenantId"),
                     filter("status", "Only orders in this status", &reference("schemas/Status")),
@@ -48,9 +32,7 @@ pub(super) fn paths() -> Value {
                 }), &["400", "503"]),
             },
             "post": {
-                "tags": ["orders"],
-                "operationId": "createOrder",
-                "summary": "Create an order",
+                "tags": ["orders"], "operationId": "createOrder", "summary": "Create an order",
                 "description": "The same `requestId` of the same tenant creates no second order: the first one's id is answered again. An answer of 201 or 200 means that the order is stored, and, with `x-projected: true`, that lists show it.",
                 "parameters": [reference("parameters/idempotencyKey"), reference("parameters/traceparent")],
                 "requestBody": body("CreateOrder", &json!({
@@ -61,8 +43,14 @@ pub(super) fn paths() -> Value {
                     "attachment": { "filename": "invoice.pdf", "contentType": "application/pdf", "size": 123_456, "storageKey": STORAGE_KEY },
                 })),
                 "responses": with_problems(json!({
-                    "201": answer("The order was created", "OrderRef", &order_ref, &STORED),
-                    "200": answer("An earlier request created the order", "OrderRef", &order_ref, &REPLAYED),
+                    "201": answer(
+                        "The order was created", "OrderRef", &order_ref,
+                        &["headers/location", "headers/x-projected", "links/show", "links/cancel"],
+                    ),
+                    "200": answer(
+                        "An earlier request created the order", "OrderRef", &order_ref,
+                        &["headers/x-idempotent-replayed", "headers/x-idempotency-mismatch", "headers/x-projected", "links/show", "links/cancel"],
+                    ),
                     "202": answer(
                         "The request is stored, and the order will be created when the writer is back", "OrderState", &accepted,
                         &["headers/location", "links/show", "links/cancel"],
@@ -72,18 +60,14 @@ pub(super) fn paths() -> Value {
         },
         "/api/orders/{orderId}": {
             "get": {
-                "tags": ["orders"],
-                "operationId": "showOrder",
-                "summary": "Show one order",
+                "tags": ["orders"], "operationId": "showOrder", "summary": "Show one order",
                 "parameters": [reference("parameters/orderId"), reference("parameters/tenantId")],
                 "responses": with_problems(json!({ "200": answer("The order", "OrderRow", &row(), &[]) }), &["400", "404", "503"]),
             },
         },
         "/api/orders/{orderId}/cancel": {
             "post": {
-                "tags": ["orders"],
-                "operationId": "cancelOrder",
-                "summary": "Cancel an order that is PENDING",
+                "tags": ["orders"], "operationId": "cancelOrder", "summary": "Cancel an order that is PENDING",
                 "description": "An order that is cancelled already answers 200 again; one that is paid answers 409.",
                 "parameters": [reference("parameters/orderId"), reference("parameters/traceparent")],
                 "requestBody": body("CancelRequest", &json!({ "tenantId": "t-123" })),
@@ -98,9 +82,7 @@ pub(super) fn paths() -> Value {
         },
         "/api/uploads/presign": {
             "post": {
-                "tags": ["uploads"],
-                "operationId": "presignUpload",
-                "summary": "Get a URL to upload a file to",
+                "tags": ["uploads"], "operationId": "presignUpload", "summary": "Get a URL to upload a file to",
                 "requestBody": body("PresignUpload", &json!({
                     "tenantId": "t-123", "filename": "invoice.pdf", "contentType": "application/pdf", "size": 123_456,
                 })),
@@ -116,9 +98,7 @@ pub(super) fn paths() -> Value {
         },
         "/mock-upload/{key}": {
             "put": {
-                "tags": ["uploads"],
-                "operationId": "receiveUpload",
-                "summary": "Upload a file",
+                "tags": ["uploads"], "operationId": "receiveUpload", "summary": "Upload a file",
                 "description": "Counts the bytes and discards them. There is no limit to the size.",
                 "parameters": [{
                     "name": "key", "in": "path", "required": true, "example": STORAGE_KEY, "schema": { "type": "string" },
@@ -132,9 +112,7 @@ pub(super) fn paths() -> Value {
         },
         "/ws/": {
             "get": {
-                "tags": ["realtime"],
-                "operationId": "connect",
-                "summary": "Socket.IO, by WebSocket or polling",
+                "tags": ["realtime"], "operationId": "connect", "summary": "Socket.IO, by WebSocket or polling",
                 "description": "For a Socket.IO client: `io('http://localhost:3001', { path: '/ws', auth: { tenantId: 't-123' } })`. Events are `order.created` and `order.updated` with `{ orderId, status }`.",
                 "responses": with_problems(json!({
                     "101": { "description": "A WebSocket" },
