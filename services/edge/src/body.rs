@@ -9,7 +9,7 @@ use std::{
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Frame, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 /// NATS takes messages of up to 1 MiB, headers included.
 const JSON_LIMIT: usize = 512 * 1024;
@@ -36,9 +36,12 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             let detail = "The content type must be application/json, in UTF-8 and not compressed";
-            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let too_large = || Problem::new(Kind::TooLarge, "The body must not exceed 512 KiB");
+        let too_large = || {
+            let detail = "The body must not exceed 512 KiB";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        };
         let body = request.into_body();
         if body.size_hint().lower() > JSON_LIMIT as u64 {
             return Err(too_large());
@@ -48,7 +51,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Problem::bad_request("The body ended too early")),
             Err(_) => Err(Problem::new(
-                Kind::Timeout,
+                StatusCode::REQUEST_TIMEOUT,
                 "The body took longer than 10 s to arrive",
             )),
         }
@@ -141,10 +144,7 @@ async fn discard(mut body: Body) {
 
 #[cfg(test)]
 mod tests {
-    use axum::{
-        http::{HeaderValue, StatusCode},
-        response::IntoResponse,
-    };
+    use axum::{http::HeaderValue, response::IntoResponse};
 
     use super::*;
 

@@ -19,72 +19,15 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// Why a request failed. It never reveals internals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    kind: Kind,
+    status: StatusCode,
     detail: String,
     errors: Vec<FieldError>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Validation,
-    NotFound,
-    MethodNotAllowed,
-    Timeout,
-    NotCancellable,
-    TooLarge,
-    UnsupportedMediaType,
-    IdempotencyMismatch,
-    Internal,
-    BadGateway,
-    Unavailable,
-}
-
-impl Kind {
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Validation => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NotCancellable => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::BadGateway => StatusCode::BAD_GATEWAY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// The type and its title; `about:blank` is the type of a problem that its status alone explains.
-    fn type_and_title(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Validation => ("urn:orders:problem:validation", "The request is not valid"),
-            Self::NotCancellable => (
-                "urn:orders:problem:not-cancellable",
-                "The order is no longer PENDING",
-            ),
-            Self::IdempotencyMismatch => (
-                "urn:orders:problem:idempotency-mismatch",
-                "The request id was used for another body",
-            ),
-            Self::Unavailable => (
-                "urn:orders:problem:unavailable",
-                "The service is temporarily unavailable",
-            ),
-            _ => ("about:blank", self.reason()),
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        self.status().canonical_reason().unwrap_or_default()
-    }
-}
-
 impl Problem {
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            kind,
+            status,
             detail: detail.into(),
             errors: Vec::new(),
         }
@@ -97,7 +40,7 @@ impl Problem {
             [first, rest @ ..] => format!("{}, and {} more", first.message, rest.len()),
         };
         Self {
-            kind: Kind::Validation,
+            status: StatusCode::BAD_REQUEST,
             detail,
             errors,
         }
@@ -109,11 +52,37 @@ impl Problem {
     }
 
     pub(crate) fn unavailable(detail: &str) -> Self {
-        Self::new(Kind::Unavailable, detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     pub(crate) fn internal() -> Self {
-        Self::new(Kind::Internal, "Internal server error")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
+    fn reason(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or_default()
+    }
+
+    /// The type and its title; `about:blank` is the type of a problem that its status alone explains.
+    fn type_and_title(&self) -> (&'static str, &'static str) {
+        match self.status {
+            StatusCode::BAD_REQUEST => {
+                ("urn:orders:problem:validation", "The request is not valid")
+            }
+            StatusCode::CONFLICT => (
+                "urn:orders:problem:not-cancellable",
+                "The order is no longer PENDING",
+            ),
+            StatusCode::UNPROCESSABLE_ENTITY => (
+                "urn:orders:problem:idempotency-mismatch",
+                "The request id was used for another body",
+            ),
+            StatusCode::SERVICE_UNAVAILABLE => (
+                "urn:orders:problem:unavailable",
+                "The service is temporarily unavailable",
+            ),
+            _ => ("about:blank", self.reason()),
+        }
     }
 }
 
@@ -125,8 +94,8 @@ impl From<Invalid> for Problem {
 
 impl From<Problem> for ProblemDetails {
     fn from(problem: Problem) -> Self {
-        let (kind, title) = problem.kind.type_and_title();
-        let status = problem.kind.status().as_u16();
+        let (kind, title) = problem.type_and_title();
+        let (status, reason) = (problem.status.as_u16(), problem.reason());
         let message = match problem.errors.as_slice() {
             [] => vec![problem.detail.clone()],
             errors => errors.iter().map(|error| error.message.clone()).collect(),
@@ -138,7 +107,7 @@ impl From<Problem> for ProblemDetails {
         Self {
             status_code: status,
             message,
-            error: problem.kind.reason().to_owned(),
+            error: reason.to_owned(),
             kind: kind.to_owned(),
             title: title.to_owned(),
             status,
@@ -150,11 +119,11 @@ impl From<Problem> for ProblemDetails {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = self.kind;
-        let mut response = (kind.status(), Json(ProblemDetails::from(self))).into_response();
+        let status = self.status;
+        let mut response = (status, Json(ProblemDetails::from(self))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if kind == Kind::Unavailable {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response
@@ -186,21 +155,17 @@ fn names_problem(headers: &HeaderMap) -> bool {
 
 /// The answer to an unknown path.
 pub(crate) async fn not_found(method: Method, uri: Uri) -> Problem {
-    Problem::new(Kind::NotFound, format!("Cannot {method} {}", shown(&uri)))
+    Problem::new(StatusCode::NOT_FOUND, unroutable(&method, &uri))
 }
 
 /// The answer to a method that the path does not have; the router adds `Allow`.
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let detail = format!("Cannot {method} {}", shown(&uri));
-    Problem::new(Kind::MethodNotAllowed, detail)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, unroutable(&method, &uri))
 }
 
-fn shown(uri: &Uri) -> String {
-    uri.path_and_query()
-        .map_or("/", |path| path.as_str())
-        .chars()
-        .take(256)
-        .collect()
+fn unroutable(method: &Method, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    format!("Cannot {method} {path:.256}")
 }
 
 /// The answer after a panic of a handler; the log has the panic itself.
@@ -239,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_problem_without_fields_has_its_detail_as_message() {
-        let problem = Problem::new(Kind::NotFound, "Cannot GET /nope");
+        let problem = Problem::new(StatusCode::NOT_FOUND, "Cannot GET /nope");
         let body = serde_json::to_value(ProblemDetails::from(problem)).unwrap();
         let expected = json!({
             "statusCode": 404, "message": ["Cannot GET /nope"], "error": "Not Found",

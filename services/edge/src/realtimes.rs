@@ -10,16 +10,13 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{Uri, header},
+    http::{StatusCode, Uri, header},
     response::Response,
 };
 use orders_http::{Forward, Unanswered, client_address};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::Origins,
-    problem::{Kind, Problem},
-};
+use crate::{config::Origins, problem::Problem};
 
 /// The realtime daemons.
 pub(crate) struct Realtimes {
@@ -61,9 +58,10 @@ pub(crate) async fn forward(
     let answer = realtimes.forward.send(origin, peer.ip(), request);
     answer.await.map_err(|unanswered| match unanswered {
         Unanswered::Path => Problem::bad_request("The path is not valid"),
-        Unanswered::Silence => {
-            Problem::new(Kind::BadGateway, "The realtime service does not answer")
-        }
+        Unanswered::Silence => Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "The realtime service does not answer",
+        ),
         Unanswered::Shutdown => Problem::unavailable("Shutting down, connect again"),
     })
 }

@@ -1,11 +1,12 @@
 //! The parameters, headers, links and problems that several operations share.
 
+use axum::http::StatusCode;
 use orders_contracts::{ProblemDetails, http_header};
 use serde_json::{Value, json};
 
 use crate::{
     idempotency,
-    problem::{Kind, PROBLEM_JSON, Problem},
+    problem::{PROBLEM_JSON, Problem},
 };
 
 pub(super) const ORDER_ID: &str = "ord_qz74bke6iblutmfkqfvmtezzkq";
@@ -74,23 +75,23 @@ pub(super) fn links() -> Value {
 
 pub(super) fn responses() -> Value {
     let mut responses = json!({
-        "400": problem(Kind::Validation, "The request is malformed or breaks a rule; nothing is stored"),
-        "404": problem(Kind::NotFound, "The tenant has no such order"),
-        "408": problem(Kind::Timeout, "The body took too long to arrive"),
-        "409": problem(Kind::NotCancellable, "The order is paid and cannot be cancelled"),
-        "413": problem(Kind::TooLarge, "The body exceeds 512 KiB"),
-        "415": problem(Kind::UnsupportedMediaType, "The body is not application/json"),
-        "422": problem(Kind::IdempotencyMismatch, "The request id was used for another body, and the service is set to reject that"),
-        "500": problem(Kind::Internal, "A fault of the service"),
-        "502": problem(Kind::BadGateway, "No realtime daemon answers"),
-        "503": problem(Kind::Unavailable, "Nothing is known to be stored; the same request again is safe"),
+        "400": problem(StatusCode::BAD_REQUEST, "The request is malformed or breaks a rule; nothing is stored"),
+        "404": problem(StatusCode::NOT_FOUND, "The tenant has no such order"),
+        "408": problem(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
+        "409": problem(StatusCode::CONFLICT, "The order is paid and cannot be cancelled"),
+        "413": problem(StatusCode::PAYLOAD_TOO_LARGE, "The body exceeds 512 KiB"),
+        "415": problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not application/json"),
+        "422": problem(StatusCode::UNPROCESSABLE_ENTITY, "The request id was used for another body, and the service is set to reject that"),
+        "500": problem(StatusCode::INTERNAL_SERVER_ERROR, "A fault of the service"),
+        "502": problem(StatusCode::BAD_GATEWAY, "No realtime daemon answers"),
+        "503": problem(StatusCode::SERVICE_UNAVAILABLE, "Nothing is known to be stored; the same request again is safe"),
     });
     responses["503"]["headers"] = json!({ "retry-after": reference("headers/retry-after") });
     responses
 }
 
-fn problem(kind: Kind, description: &str) -> Value {
-    let example = ProblemDetails::from(Problem::new(kind, description));
+fn problem(status: StatusCode, description: &str) -> Value {
+    let example = ProblemDetails::from(Problem::new(status, description));
     let content = json!({ "schema": reference("schemas/Problem"), "example": example });
     let content = json!({ "application/json": content, PROBLEM_JSON: content });
     json!({ "description": description, "content": content })

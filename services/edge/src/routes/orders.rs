@@ -20,7 +20,7 @@ use crate::{
     commands::{Command, Outcome},
     config::OnMismatch,
     idempotency,
-    problem::{Kind, Problem},
+    problem::Problem,
     segment::Segment,
     state::AppState,
 };
@@ -53,7 +53,7 @@ pub(crate) async fn create(
             if edge.on_mismatch == OnMismatch::Reject =>
         {
             let detail = "requestId was used before for an order with another body";
-            Err(Problem::new(Kind::IdempotencyMismatch, detail))
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
         }
         Outcome::Decided(Reply::Replayed { same_body }, listed) => {
             let replayed = [flag(http_header::REPLAYED, true)];
@@ -165,7 +165,7 @@ fn parse_order_id(text: &str) -> Result<OrderId, Problem> {
 }
 
 fn no_such_order() -> Problem {
-    Problem::new(Kind::NotFound, "Order not found")
+    Problem::new(StatusCode::NOT_FOUND, "Order not found")
 }
 
 fn refused(order_id: &OrderId, reply: Reply) -> Problem {
@@ -177,7 +177,7 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
                 "Order {order_id} is {} and cannot be cancelled",
                 status.as_str()
             );
-            Problem::new(Kind::NotCancellable, detail)
+            Problem::new(StatusCode::CONFLICT, detail)
         }
         reply => {
             error!(order.id = %order_id, "the writer answered {reply:?}, which does not fit the command");
