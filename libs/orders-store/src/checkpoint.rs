@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    document::date,
+    document::Date,
     operation::{DEADLINE, within},
 };
 
@@ -27,7 +27,7 @@ pub struct Checkpoint {
     /// The id up to which all is done.
     pub reached: String,
     /// When that was.
-    #[serde(with = "date")]
+    #[serde(with = "Date")]
     pub at: Timestamp,
 }
 

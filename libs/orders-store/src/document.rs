@@ -1,12 +1,14 @@
 //! The documents as they are stored. They are not wire types: they hold every value in the database's own type, money
 //! as Decimal128 and moments as dates, and can change without the messages.
 
+use mongodb::bson::{DateTime, Decimal128};
 use orders_contracts::{
     Attachment, AttachmentRef, Buyer, CommandId, Item, Money, OrderEvent, OrderId, OrderRow,
     RequestId, Status, TenantId, Timestamp,
 };
 use orders_domain::{Order, projection::StoredRow};
 use serde::{Deserialize, Serialize};
+use serde_with::serde_conv;
 
 /// A document of `orders_write`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,13 +25,13 @@ pub(crate) struct OrderDocument {
     version: u32,
     buyer: BuyerDocument,
     items: Vec<ItemDocument>,
-    #[serde(with = "decimal")]
+    #[serde(with = "Decimal")]
     total: Money,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attachment: Option<AttachmentDocument>,
-    #[serde(with = "date")]
+    #[serde(with = "Date")]
     created_at: Timestamp,
-    #[serde(with = "date")]
+    #[serde(with = "Date")]
     updated_at: Timestamp,
 }
 
@@ -43,7 +45,7 @@ struct BuyerDocument {
 struct ItemDocument {
     sku: String,
     qty: u32,
-    #[serde(with = "decimal")]
+    #[serde(with = "Decimal")]
     price: Money,
 }
 
@@ -133,9 +135,9 @@ pub(crate) struct RowDocument {
     pub(crate) version: u32,
     status: Status,
     buyer_email: String,
-    #[serde(with = "decimal")]
+    #[serde(with = "Decimal")]
     total: Money,
-    #[serde(with = "date")]
+    #[serde(with = "Date")]
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attachment: Option<AttachmentRef>,
@@ -184,38 +186,21 @@ pub(crate) struct VersionDocument {
     pub(crate) version: u32,
 }
 
-/// Money as Decimal128, which holds more digits than any amount has: exact both ways.
-mod decimal {
-    use mongodb::bson::Decimal128;
-    use orders_contracts::Money;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+serde_conv!(
+    /// Money as Decimal128, which holds more digits than any amount has: exact both ways.
+    Decimal,
+    Money,
+    |money: &Money| -> Decimal128 { money.to_string().parse().expect("an amount is a number") },
+    |decimal: Decimal128| decimal.to_string().parse::<Money>()
+);
 
-    pub(super) fn serialize<S: Serializer>(money: &Money, to: S) -> Result<S::Ok, S::Error> {
-        let decimal: Decimal128 = money.to_string().parse().map_err(ser::Error::custom)?;
-        decimal.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Money, D::Error> {
-        let decimal = Decimal128::deserialize(from)?;
-        decimal.to_string().parse().map_err(de::Error::custom)
-    }
-}
-
-/// A moment as a date; both have milliseconds.
-pub(crate) mod date {
-    use mongodb::bson::DateTime;
-    use orders_contracts::Timestamp;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-    pub(crate) fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        DateTime::from_millis(moment.millis()).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        let millis = DateTime::deserialize(from)?.timestamp_millis();
-        Timestamp::from_millis(millis).ok_or_else(|| de::Error::custom("must be a date in range"))
-    }
-}
+serde_conv!(
+    /// A moment as a date; both have milliseconds.
+    pub(crate) Date,
+    Timestamp,
+    |moment: &Timestamp| DateTime::from_millis(moment.millis()),
+    |date: DateTime| Timestamp::from_millis(date.timestamp_millis()).ok_or("must be a date in range")
+);
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 use mongodb::bson::{
-    Bson, DateTime, Decimal128, Document, deserialize_from_slice, doc, serialize_to_document,
-    serialize_to_vec,
+    Bson, Document, deserialize_from_slice, doc, serialize_to_document, serialize_to_vec,
 };
 use orders_contracts::CreateOrder;
 use proptest::prelude::*;
@@ -68,7 +67,7 @@ fn values_have_the_types_of_the_database() {
 
 fn total(decimal: Decimal128) -> Result<Money, mongodb::bson::error::Error> {
     #[derive(Deserialize)]
-    struct Total(#[serde(with = "decimal")] Money);
+    struct Total(#[serde(with = "Decimal")] Money);
     let document: Document = doc! { "total": decimal };
     let bytes = serialize_to_vec(&document).unwrap();
     let mut fields: std::collections::HashMap<String, Total> = deserialize_from_slice(&bytes)?;
