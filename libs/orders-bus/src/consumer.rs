@@ -99,8 +99,8 @@ impl<T: Body> BatchConsumer<T> {
     /// For messages that the daemon [holds](orders_contracts::streams::Policy::HOLD): nothing shows progress on them.
     pub async fn next_batch(&mut self, shutdown: &CancellationToken) -> Option<Vec<Delivery<T>>> {
         let idle = watch::Sender::new(0);
-        let (batch, _) = self.next(shutdown, idle.subscribe()).await?;
-        Some(batch)
+        let next = self.next(shutdown, idle.subscribe()).await;
+        next.map(|(batch, _)| batch)
     }
 
     /// The next batch, as soon as what is `in_hand` leaves room for it, and how much of that room it takes.

@@ -119,16 +119,11 @@ impl Bus {
         let mut has_warned = false;
         loop {
             let results = self.publish_all(&messages).await;
-            let mut results = results.into_iter();
-            let mut last_error = None;
-            messages.retain(|_| match results.next() {
-                Some(Err(error)) => {
-                    last_error = Some(error);
-                    true
-                }
-                _ => false,
-            });
-            let Some(error) = last_error else { return };
+            let left = messages.into_iter().zip(results);
+            let left = left.filter_map(|(message, result)| Some((message, result.err()?)));
+            let (left, errors): (Vec<_>, Vec<_>) = left.unzip();
+            let Some(error) = errors.last() else { return };
+            messages = left;
             if !has_warned {
                 has_warned = true;
                 warn!(
@@ -151,11 +146,8 @@ impl Bus {
         }
         for (to, answers) in by_edge.into_values() {
             let body = serde_json::to_vec(&answers).expect("contracts have only string keys");
-            let sent = timeout(
-                BEST_EFFORT,
-                self.client.publish(to.to_string(), body.into()),
-            );
-            if !matches!(sent.await, Ok(Ok(()))) {
+            let sent = self.client.publish(to.to_string(), body.into());
+            if !matches!(timeout(BEST_EFFORT, sent).await, Ok(Ok(()))) {
                 debug!("{} replies could not be sent", answers.len());
             }
         }
