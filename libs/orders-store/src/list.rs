@@ -23,7 +23,6 @@ const BY_BUYER: Index = Index::on(&[
 ]);
 const BY_TIME: Index = Index::on(&[("tenantId", 1), ("createdAt", -1), ("orderId", -1)]);
 
-/// The indexes of the read model.
 pub(crate) const INDEXES: [Index; 3] = [BY_STATUS, BY_BUYER, BY_TIME];
 
 /// A page is deep if it ends behind so many rows.

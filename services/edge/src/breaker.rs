@@ -19,7 +19,6 @@ pub(crate) struct WriterBreaker {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wait {
     heard: u64,
-    /// How long to wait.
     pub(crate) limit: Duration,
 }
 

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Origins, problem::Problem};
 
-/// The realtime daemons.
 pub(crate) struct Realtimes {
     forward: Forward,
     origins: Vec<String>,

@@ -28,7 +28,6 @@ pub(super) struct Puller {
     backoff: ExponentialBackoff,
 }
 
-/// A request for messages.
 struct Request {
     messages: pull::Batch,
     has_delivered: bool,
@@ -50,7 +49,6 @@ impl Puller {
         })
     }
 
-    /// Whether a request stands.
     pub(super) fn has_request(&self) -> bool {
         self.request.is_some()
     }
