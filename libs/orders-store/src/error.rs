@@ -24,8 +24,7 @@ pub enum Error {
     Unmigrated(IndexDifference),
 }
 
-/// Nobody has to tell causes apart. Of the driver's errors it is the kind alone: the rest would repeat the server's whole
-/// answer.
+/// Nobody tells causes apart. Of the driver's errors it is the kind alone: the rest repeats the server's whole answer.
 type Cause = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
