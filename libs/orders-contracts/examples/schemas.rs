@@ -4,9 +4,10 @@
 use std::{fs, path::Path};
 
 use orders_contracts::{
-    Answer, CancelOrder, Channel, CreateOrder, FeedEntry, OrderEvent, OrderPaid, streams,
+    Answer, CancelOrder, Channel, CreateOrder, FeedEntry, OrderEvent, OrderPaid, schema_settings,
+    streams,
 };
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 fn main() -> std::io::Result<()> {
@@ -30,7 +31,7 @@ fn main() -> std::io::Result<()> {
 }
 
 fn schema<T: JsonSchema>() -> Value {
-    let schema: Schema = SchemaSettings::draft2020_12()
+    let schema: Schema = schema_settings()
         .into_generator()
         .into_root_schema_for::<T>();
     schema.into()

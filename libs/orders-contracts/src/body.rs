@@ -39,7 +39,7 @@ impl Body for OrderCommand {
     fn read(payload: &[u8], envelope: Envelope<'_>) -> Result<Self, Vec<FieldError>> {
         match envelope.channel {
             Channel::CreateOrder => {
-                let order = CreateOrder::parse(payload, None).map_err(|Invalid(faults)| faults)?;
+                let order = CreateOrder::read(payload).map_err(|Invalid(faults)| faults)?;
                 same_tenant(&order.tenant_id, envelope)?;
                 if order.order_id() != envelope.metadata.order_id {
                     return fault(

@@ -1,5 +1,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use crate::{
     Invalid, Money, OrderId, RequestId, TenantId,
@@ -9,11 +10,13 @@ use crate::{
 /// The most lines one order can have.
 pub const MAX_ITEMS: usize = 1_000;
 
-/// The texts that [`Node::string`] accepts, for the schemas: no control characters.
+/// The texts that [`Node::string`] accepts, for the schemas: no control characters. Patterns keep to what ECMAScript with
+/// and without `u`, Python and Java have in common.
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// Printable, with a letter or a digit after the last folder.
-const FILE_NAME: &str =
-    r"^[^\u0000-\u001f\u007f-\u009f]*[\p{L}\p{N}][^/\\\u0000-\u001f\u007f-\u009f]*$";
+/// Printable, and not [deceptive](is_deceptive).
+const FILE_NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$";
+/// The same, with more than dots after the last folder.
+const FILE_PATH: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*[^./\\\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069][^/\\\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$";
 
 const MAX_QTY: u64 = 1_000_000;
 /// The largest single PUT of the object stores that presigned URLs usually point at: 5 GiB.
@@ -60,7 +63,7 @@ pub struct Item {
     /// How many, 1 to 1,000,000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub qty: u32,
-    /// The price of one, with at most 6 decimals.
+    /// The price of one, with at most 6 decimals and 15 significant digits. The total of all lines has at most 15, too.
     #[schemars(extend("maximum" = 999_999_999_999_u64))]
     pub price: Money,
 }
@@ -70,8 +73,8 @@ pub struct Item {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Attachment {
-    /// The file's name, 1 to 255 characters.
-    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
+    /// The file's name, 1 to 255 characters, none of which changes the direction of the text.
+    #[schemars(length(min = 1, max = 255), regex(pattern = FILE_NAME))]
     pub filename: String,
     /// The media type, such as `application/pdf`.
     #[schemars(
@@ -87,11 +90,45 @@ pub struct Attachment {
     pub storage_key: String,
 }
 
+impl Attachment {
+    /// The tenant to whose uploads the storage key leads, if it is like the keys that presigned uploads answer.
+    pub fn uploader(&self) -> Option<&str> {
+        let key = self.storage_key.strip_prefix("tenants/")?;
+        key.split_once('/').map(|(tenant, _)| tenant)
+    }
+}
+
+/// Where the body of a create command comes from.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// From a client, with its idempotency key if it has one.
+    Client(Option<&'a RequestId>),
+    /// From an edge, perhaps of an earlier version with fewer rules. To refuse an order now would lose it, because its
+    /// client was told that it is stored.
+    Edge,
+}
+
+impl Source<'_> {
+    fn is_new(self) -> bool {
+        matches!(self, Self::Client(_))
+    }
+}
+
 impl CreateOrder {
-    /// Reads and checks a body. A missing `requestId` is taken from `idempotency_key`; both and different is refused.
+    /// Reads and checks the body of a request. A missing `requestId` is taken from `idempotency_key`; both and different
+    /// is refused.
     pub fn parse(body: &[u8], idempotency_key: Option<&RequestId>) -> Result<Self, Invalid> {
+        Self::from(body, Source::Client(idempotency_key))
+    }
+
+    /// Reads and checks the body of a command, which an edge has accepted.
+    pub fn read(body: &[u8]) -> Result<Self, Invalid> {
+        Self::from(body, Source::Edge)
+    }
+
+    fn from(body: &[u8], source: Source<'_>) -> Result<Self, Invalid> {
         read_object(body, |fields| {
-            let request_id = read_request_id(fields, idempotency_key);
+            let request_id = read_request_id(fields, source);
             let tenant_id = fields.take("tenantId").id();
             let buyer = fields.take("buyer").object(|buyer| {
                 let email = buyer.take("email").email();
@@ -101,12 +138,12 @@ impl CreateOrder {
                     name: name?,
                 })
             });
-            let items = fields.take("items").array(1..=MAX_ITEMS, read_item);
+            let items = read_items(&fields.take("items"), source);
             let attachment = fields.take("attachment");
             let attachment = if attachment.is_absent() {
                 Some(None)
             } else {
-                read_attachment(&attachment).map(Some)
+                read_attachment(&attachment, source).map(Some)
             };
             Some(Self {
                 request_id: request_id?,
@@ -125,13 +162,17 @@ impl CreateOrder {
 
     /// The exact sum of quantity times price.
     pub fn total(&self) -> Money {
-        self.items
-            .iter()
-            .try_fold(Money::ZERO, |sum, item| {
-                sum.plus(item.price.times(item.qty)?)
-            })
-            .expect("1,000 lines of the largest quantity and price stay below 28 digits")
+        total(&self.items)
     }
+}
+
+fn total(items: &[Item]) -> Money {
+    items
+        .iter()
+        .try_fold(Money::ZERO, |sum, item| {
+            sum.plus(item.price.times(item.qty)?)
+        })
+        .expect("1,000 lines of the largest quantity and price stay below 28 digits")
 }
 
 /// The command "cancel an order": the body of `orders.cmd.{tenant}.cancel`.
@@ -171,8 +212,9 @@ impl CancelOrder {
 pub struct PresignUpload {
     /// Whose file it is.
     pub tenant_id: TenantId,
-    /// The file's name, 1 to 255 characters; folders before it are dropped.
-    #[schemars(length(min = 1, max = 255), regex(pattern = FILE_NAME))]
+    /// The file's name, 1 to 255 characters, none of which changes the direction of the text; folders before it are
+    /// dropped.
+    #[schemars(length(min = 1, max = 255), regex(pattern = FILE_PATH))]
     pub filename: String,
     /// The media type, such as `application/pdf`.
     #[schemars(
@@ -191,7 +233,7 @@ impl PresignUpload {
         read_object(body, |fields| {
             let tenant_id = fields.take("tenantId").id();
             let filename = fields.take("filename");
-            let safe_name = filename.string(255).and_then(|name| {
+            let safe_name = read_file_name(&filename).and_then(|name| {
                 safe_last_segment(&name)
                     .map_or_else(|| filename.refuse("must be a file name"), Some)
             });
@@ -207,25 +249,38 @@ impl PresignUpload {
     }
 }
 
-fn read_request_id(
-    fields: &mut Fields<'_>,
-    idempotency_key: Option<&RequestId>,
-) -> Option<RequestId> {
+fn read_request_id(fields: &mut Fields<'_>, source: Source<'_>) -> Option<RequestId> {
     let node = fields.take("requestId");
-    match idempotency_key {
-        Some(key) if node.is_absent() => Some(key.clone()),
-        Some(key) => node.id().filter(|id| id == key).or_else(|| {
+    match source {
+        Source::Client(Some(key)) if node.is_absent() => Some(key.clone()),
+        Source::Client(Some(key)) => node.id().filter(|id| id == key).or_else(|| {
             node.refuse("must be the same as the Idempotency-Key header when both are given")
         }),
-        None => node.id(),
+        Source::Client(None) | Source::Edge => node.id(),
     }
 }
 
-fn read_item(node: Node<'_>) -> Option<Item> {
+fn read_items(node: &Node<'_>, source: Source<'_>) -> Option<Vec<Item>> {
+    let items = node.array(1..=MAX_ITEMS, |item| read_item(&item, source))?;
+    if source.is_new() && !total(&items).fits_a_double() {
+        let rule = "must add up to at most 15 significant digits, the most that a JSON number holds exactly";
+        return node.refuse(rule);
+    }
+    Some(items)
+}
+
+fn read_item(node: &Node<'_>, source: Source<'_>) -> Option<Item> {
     node.object(|item| {
         let sku = item.take("sku").string(100);
         let qty = item.take("qty").integer(1..=MAX_QTY);
-        let price = item.take("price").price();
+        let number = item.take("price");
+        let price = number.price().and_then(|price| {
+            if source.is_new() && !price.fits_a_double() {
+                let rule = "must not have more than 15 significant digits, the most that a JSON number holds exactly";
+                return number.refuse(rule);
+            }
+            Some(price)
+        });
         Some(Item {
             sku: sku?,
             qty: u32::try_from(qty?).ok()?,
@@ -234,9 +289,14 @@ fn read_item(node: Node<'_>) -> Option<Item> {
     })
 }
 
-fn read_attachment(node: &Node<'_>) -> Option<Attachment> {
+fn read_attachment(node: &Node<'_>, source: Source<'_>) -> Option<Attachment> {
     node.object(|file| {
-        let filename = file.take("filename").string(255);
+        let filename = file.take("filename");
+        let filename = if source.is_new() {
+            read_file_name(&filename)
+        } else {
+            filename.string(255)
+        };
         let content_type = read_media_type(&file.take("contentType"));
         let size = file.take("size").integer(0..=MAX_UPLOAD_BYTES);
         let storage_key = file.take("storageKey").string(1024);
@@ -273,21 +333,40 @@ fn read_media_type(node: &Node<'_>) -> Option<String> {
     }
 }
 
-/// The last segment of a client's file name. It keeps `.`, `_`, `-` and the letters and digits of any script; other
-/// characters become `_`. `None` if no letter or digit is left.
+/// Reads the name of a file that is new.
+fn read_file_name(node: &Node<'_>) -> Option<String> {
+    let name = node.string(255)?;
+    if name.contains(is_deceptive) {
+        return node.refuse("must not contain characters that change the direction of the text");
+    }
+    Some(name)
+}
+
+/// Line separators, and what embeds, overrides or isolates a direction: with them `invoice\u{202e}fdp.exe` is shown as
+/// `invoiceexe.pdf`.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The last segment of a client's file name, composed (NFC). It keeps `.`, `_`, `-` and the letters and digits of any
+/// script with their marks; other characters become `_`. `None` if nothing but dots is left.
 fn safe_last_segment(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let safe: String = last
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    safe.chars().any(char::is_alphanumeric).then_some(safe)
+    if last.chars().all(|c| c == '.') {
+        return None;
+    }
+    let mut follows_letter = false;
+    let safe = last.nfc().map(|c| {
+        // Hindi and Persian join and separate letters by characters of their own.
+        let belongs = is_combining_mark(c) || matches!(c, '\u{200c}' | '\u{200d}');
+        follows_letter = c.is_alphanumeric() || follows_letter && belongs;
+        if follows_letter || matches!(c, '.' | '_' | '-') {
+            c
+        } else {
+            '_'
+        }
+    });
+    Some(safe.collect())
 }
 
 #[cfg(test)]

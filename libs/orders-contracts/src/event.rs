@@ -52,8 +52,9 @@ pub struct OrderPaid {
 pub struct FeedEntry {
     /// Which order changed.
     pub order_id: OrderId,
-    /// Where it stands now.
-    pub status: Status,
+    /// Where it stands now, as text: readers pass on a status that they do not know.
+    #[schemars(with = "Status")]
+    pub status: String,
     /// The order's version; a reader that has a higher one ignores this entry.
     pub version: u32,
 }

@@ -116,6 +116,9 @@ pub struct ProblemDetails {
     pub status: u16,
     /// What went wrong this time.
     pub detail: String,
+    /// The request that went wrong: `urn:orders:request:`, and its `x-request-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// Every faulty field.
     pub errors: Vec<Fault>,
 }

@@ -8,3 +8,5 @@ pub const REPLAYED: &str = "x-idempotent-replayed";
 pub const MISMATCH: &str = "x-idempotency-mismatch";
 /// On a response, `true` or `false`: whether lists already show the outcome.
 pub const PROJECTED: &str = "x-projected";
+/// On both: the id by which people find the request again in logs; the client's, or else one that the server makes.
+pub const REQUEST_ID: &str = "x-request-id";

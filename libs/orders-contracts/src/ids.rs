@@ -91,6 +91,12 @@ text_id!(
 );
 
 text_id!(
+    /// The id of an installation: its database and each of its streams have it, so that nobody mixes two installations.
+    InstallationId,
+    json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
+);
+
+text_id!(
     /// The subject of the replies to a command: a core NATS subject under the edges' own inbox prefix.
     ///
     /// A header can name no other subject, so no client can make a daemon publish to a subject of its choice.
@@ -128,6 +134,19 @@ impl CommandId {
     /// A fresh, time-ordered id.
     pub fn fresh() -> Self {
         Self(Uuid::now_v7().to_string())
+    }
+}
+
+impl InstallationId {
+    fn check(text: &str) -> Result<(), Unparsable> {
+        is_token(text, 64)
+            .then_some(())
+            .ok_or(Unparsable("must match /^[A-Za-z0-9_-]{1,64}$/"))
+    }
+
+    /// A fresh id.
+    pub fn fresh() -> Self {
+        Self(Uuid::new_v4().to_string())
     }
 }
 

@@ -3,12 +3,15 @@
 //! The tree is never built: each level keeps the raw text of its members ([`RawValue`]), so numbers keep their digits
 //! and a body nested thousands deep costs no stack.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
+mod parts;
+
+use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de};
+use serde::{Deserialize, Serialize, de::DeserializeSeed};
 use serde_json::value::RawValue;
 
+use self::parts::{AtMost, Members};
 use crate::{Money, Unparsable};
 
 /// The most faults of a report: a body of a thousand broken items does not need a thousand lines.
@@ -186,20 +189,11 @@ impl<'a> Node<'a> {
 
     /// An object, read by `read`; members it does not take are refused.
     pub(crate) fn object<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
-        let raw = self.present("must be an object")?;
-        let members = match serde_json::from_str::<Members<'a>>(raw.get()) {
-            Ok(Members(members)) => members,
-            Err(error) if error.is_data() && raw.get().starts_with('{') => {
-                return self.refuse(
-                    error
-                        .to_string()
-                        .split(" at line")
-                        .next()
-                        .unwrap_or_default(),
-                );
-            }
-            Err(_) => return self.refuse("must be an object"),
-        };
+        let raw = self.present("must be an object")?.get();
+        if !raw.starts_with('{') {
+            return self.refuse("must be an object");
+        }
+        let members = self.split(raw, Members)?;
         let mut fields = Fields {
             members,
             path: self.path.clone(),
@@ -216,31 +210,39 @@ impl<'a> Node<'a> {
         length: RangeInclusive<usize>,
         read: impl Fn(Node<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let raw = self.present("must be an array")?;
-        let Ok(elements) = serde_json::from_str::<Vec<&'a RawValue>>(raw.get()) else {
+        let raw = self.present("must be an array")?.get();
+        if !raw.starts_with('[') {
             return self.refuse("must be an array");
-        };
+        }
+        let elements = self.split(raw, AtMost(*length.end()))?;
         if elements.len() < *length.start() {
             return self.refuse(format!("must contain at least {} elements", length.start()));
         }
-        if elements.len() > *length.end() {
-            return self.refuse(format!(
-                "must contain no more than {} elements",
-                length.end()
-            ));
+        let mut values = Vec::with_capacity(elements.len());
+        for (index, raw) in elements.into_iter().enumerate() {
+            values.push(read(Node {
+                raw: Some(raw),
+                path: self.path.child(index.to_string()),
+                errors: self.errors,
+            }));
+            if self.errors.borrow().len() >= MAX_ERRORS {
+                return None;
+            }
         }
-        let values: Vec<Option<T>> = elements
-            .into_iter()
-            .enumerate()
-            .map(|(index, raw)| {
-                read(Node {
-                    raw: Some(raw),
-                    path: self.path.child(index.to_string()),
-                    errors: self.errors,
-                })
-            })
-            .collect();
         values.into_iter().collect()
+    }
+
+    /// The parts of `raw`; what is wrong with them is a fault of this node.
+    fn split<P: DeserializeSeed<'a>>(&self, raw: &'a str, parts: P) -> Option<P::Value> {
+        let mut raw = serde_json::Deserializer::from_str(raw);
+        match parts.deserialize(&mut raw) {
+            Ok(parts) => Some(parts),
+            Err(error) if error.is_data() => {
+                let text = error.to_string();
+                self.refuse(text.split(" at line").next().unwrap_or_default())
+            }
+            Err(_) => self.refuse("must be valid JSON"),
+        }
     }
 
     /// A string of 1 to `max` characters without control characters.
@@ -348,37 +350,4 @@ fn report(errors: &RefCell<Vec<FieldError>>, error: FieldError) {
 /// A client's member name made safe to show: no control characters, bounded length.
 fn printable(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
-}
-
-/// The members of an object with their raw text; a duplicate name is an error.
-struct Members<'a>(BTreeMap<String, &'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Members<'de>, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
-                    let shown = printable(&name);
-                    if members.insert(name, raw).is_some() {
-                        return Err(de::Error::custom(format!(
-                            "must not have the property {shown} twice"
-                        )));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
 }

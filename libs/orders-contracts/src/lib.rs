@@ -1,33 +1,41 @@
 //! The contracts of the orders pipeline: everything that crosses a process boundary, and nothing else.
 //!
-//! * [`CreateOrder`] and [`CancelOrder`] are commands; only their `parse` makes them, so every value is valid, in the
-//!   edge as in the writer.
+//! * [`CreateOrder`] and [`CancelOrder`] are commands; only their `parse` and `read` make them, so every value is valid, in
+//!   the edge as in the writer.
 //! * The streams carry [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`]; the edge receives [`Reply`].
 //! * [`Body`] reads the body of a message and checks it against its [`Envelope`].
 //! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderRef`], [`OrderState`] and
 //!   [`ProblemDetails`], and names its headers in [`http_header`].
 //! * Socket.IO clients receive [`socket`] events and resume from an [`Offset`].
-//! * Operators read a [`DeadLetter`]; an [`AuditEntry`] records what they do to one.
+//! * Operators read a [`DeadLetter`]; an [`AuditEntry`] records what they do to one. [`DaemonHealth`] is what a daemon tells
+//!   them about itself.
 //! * [`Metadata`] is the header part of every message: CloudEvents 1.0 (binary mode) and W3C trace context.
-//! * [`Subject`] is built from typed ids only; [`streams`] declares streams and durable consumers.
+//! * [`Subject`] is built from typed ids only; [`streams`] declares streams and durable consumers, and a [`Deployment`]
+//!   is what an installation chooses for them.
 //!
 //! No I/O, no async, no driver types.
 
 mod body;
 mod command;
 mod dead_letter;
+mod deployment;
+mod email;
 mod event;
 mod filter;
+mod health;
 mod http;
 pub mod http_header;
 mod ids;
 mod input;
 mod metadata;
 mod money;
+mod newer;
 mod offset;
+mod period;
 pub mod query;
 mod reply;
 mod row;
+mod schema;
 pub mod socket;
 pub mod streams;
 mod subject;
@@ -36,19 +44,26 @@ mod trace;
 
 pub use body::{Body, Envelope, OrderCommand};
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
-pub use dead_letter::{AuditAction, AuditEntry, DeadLetter};
+pub use dead_letter::{AuditAction, AuditEntry, DeadLetter, KeptContent};
+pub use deployment::{
+    Deployment, LogLimits, Namespace, PaymentSettings, QueueLimits, StreamSettings,
+};
+pub use email::canonical_email;
 pub use event::{FeedEntry, OrderEvent, OrderPaid};
+pub use health::DaemonHealth;
 pub use http::{
     Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,
     TotalRelation,
 };
-pub use ids::{CommandId, OrderId, ReplyTo, RequestId, TenantId, Unparsable};
+pub use ids::{CommandId, InstallationId, OrderId, ReplyTo, RequestId, TenantId, Unparsable};
 pub use input::{FieldError, Invalid, is_email};
-pub use metadata::{Metadata, MetadataError, header};
+pub use metadata::{Metadata, header};
 pub use money::{InvalidMoney, Money};
+pub use newer::may_be_newer;
 pub use offset::Offset;
 pub use reply::{Answer, Refusal, Reply};
 pub use row::{AttachmentRef, OrderRow, Status};
+pub use schema::schema_settings;
 pub use subject::{Channel, Subject};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;

@@ -1,4 +1,4 @@
-use crate::{Channel, OrderId, ReplyTo, Timestamp, TraceContext};
+use crate::{Channel, FieldError, Invalid, OrderId, ReplyTo, Timestamp, TraceContext};
 
 /// The names of the headers of messages.
 pub mod header {
@@ -32,6 +32,9 @@ pub mod header {
     pub const DELIVERIES: &str = "Orders-Deliveries";
     /// Dead letters: the parts of the message that did not fit; absent from a complete dead letter.
     pub const TRUNCATED: &str = "Orders-Truncated";
+    /// A message that an operator sent again: the sequence of its dead letter. If it is given up again, the new dead letter
+    /// has it too.
+    pub const REDRIVE_OF: &str = "Orders-Redrive-Of";
 }
 
 /// The header part of a message: CloudEvents 1.0 context attributes in binary mode, trace context, and the reply
@@ -50,16 +53,6 @@ pub struct Metadata {
     pub trace: TraceContext,
     /// The edge that waits for the outcome; travels from the command to the event.
     pub reply_to: Option<ReplyTo>,
-}
-
-/// A header that is missing or malformed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("header {name} {rule}")]
-pub struct MetadataError {
-    /// The header's name.
-    pub name: &'static str,
-    /// The rule it breaks.
-    pub rule: String,
 }
 
 impl Metadata {
@@ -81,54 +74,52 @@ impl Metadata {
         headers
     }
 
-    /// Reads the headers of a message on `channel`; `get` looks up a header by its name.
+    /// Reads the headers of a message on `channel`; `get` looks up a header by its name. Names all that are missing or
+    /// malformed.
     ///
     /// A missing or malformed trace or reply subject is not an error: the message starts a new trace, and no edge gets
     /// a reply.
     pub fn parse<'a>(
         channel: Channel,
         get: impl Fn(&'static str) -> Option<&'a str>,
-    ) -> Result<Self, MetadataError> {
-        let required = |name| {
-            get(name).ok_or_else(|| MetadataError {
-                name,
-                rule: "is missing".to_owned(),
-            })
+    ) -> Result<Self, Invalid> {
+        let mut faults = Vec::new();
+        let mut required = |name: &'static str, is_valid: &dyn Fn(&str) -> bool, rule: &str| {
+            let fault = match get(name) {
+                Some(value) if is_valid(value) => return value,
+                Some(_) => format!("header {name} {rule}"),
+                None => format!("header {name} is missing"),
+            };
+            faults.push(FieldError::of_message(fault));
+            ""
         };
-        let exactly = |name, want: &str| match required(name)? {
-            value if value == want => Ok(()),
-            _ => Err(MetadataError {
-                name,
-                rule: format!("must be {want}"),
+        required(header::SPEC_VERSION, &|value| value == "1.0", "must be 1.0");
+        let message_type = format!("must be {}", channel.message_type());
+        required(
+            header::TYPE,
+            &|value| channel.has_type(value),
+            &message_type,
+        );
+        let is_id = |value: &str| {
+            (1..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let id = required(header::ID, &is_id, "must be 1 to 128 visible characters");
+        let source = required(header::SOURCE, &|_| true, "");
+        let is_order_id = |value: &str| value.parse::<OrderId>().is_ok();
+        let order_id = required(header::SUBJECT, &is_order_id, "must be an order id");
+        let is_time = |value: &str| value.parse::<Timestamp>().is_ok();
+        let time = required(header::TIME, &is_time, "must be an RFC 3339 date and time");
+        match (order_id.parse(), time.parse()) {
+            (Ok(order_id), Ok(time)) if faults.is_empty() => Ok(Self {
+                id: id.to_owned(),
+                source: source.to_owned(),
+                order_id,
+                time,
+                trace: Self::trace_of(&get),
+                reply_to: Self::reply_to_of(&get),
             }),
-        };
-        exactly(header::SPEC_VERSION, "1.0")?;
-        exactly(header::TYPE, channel.message_type())?;
-        let id = required(header::ID)?;
-        if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(MetadataError {
-                name: header::ID,
-                rule: "must be 1 to 128 visible characters".to_owned(),
-            });
+            _ => Err(Invalid(faults)),
         }
-        let order_id = required(header::SUBJECT)?
-            .parse()
-            .map_err(|error| MetadataError {
-                name: header::SUBJECT,
-                rule: format!("{error}"),
-            })?;
-        let time = required(header::TIME)?.parse().map_err(|_| MetadataError {
-            name: header::TIME,
-            rule: "must be an RFC 3339 date and time".to_owned(),
-        })?;
-        Ok(Self {
-            id: id.to_owned(),
-            source: required(header::SOURCE)?.to_owned(),
-            order_id,
-            time,
-            trace: Self::trace_of(&get),
-            reply_to: Self::reply_to_of(&get),
-        })
     }
 
     /// Reads the reply subject alone, to reply to a message whose other headers are broken.
@@ -168,12 +159,43 @@ mod tests {
         let wrong = Metadata::parse(Channel::CancelOrder, get).unwrap_err();
         assert_eq!(
             wrong.to_string(),
-            "header ce-type must be com.example.orders.order.cancel.v1"
+            "header ce-type must be orders.order.cancel.v1"
         );
         let without =
             |missing: &'static str| move |name: &'static str| get(name).filter(|_| name != missing);
         let error = Metadata::parse(Channel::CreateOrder, without(header::ID)).unwrap_err();
         assert_eq!(error.to_string(), "header ce-id is missing");
         assert!(Metadata::parse(Channel::CreateOrder, without(header::TRACEPARENT)).is_ok());
+    }
+
+    #[test]
+    fn all_that_is_missing_or_malformed_is_named_at_once() {
+        let faults = |get: fn(&'static str) -> Option<&'static str>| {
+            let Invalid(faults) = Metadata::parse(Channel::CancelOrder, get).unwrap_err();
+            faults
+                .into_iter()
+                .map(|fault| fault.message)
+                .collect::<Vec<_>>()
+        };
+        let missing = ["specversion", "type", "id", "source", "subject", "time"];
+        let missing = missing.map(|name| format!("header ce-{name} is missing"));
+        assert_eq!(faults(|_| None), missing);
+        let malformed = [
+            "header ce-specversion must be 1.0",
+            "header ce-type must be orders.order.cancel.v1",
+            "header ce-id must be 1 to 128 visible characters",
+            "header ce-subject must be an order id",
+            "header ce-time must be an RFC 3339 date and time",
+        ];
+        assert_eq!(faults(|_| Some("x y")), malformed);
+    }
+
+    #[test]
+    fn types_of_version_0_1_are_read() {
+        for channel in Channel::ALL {
+            let name = channel.message_type();
+            assert!(channel.has_type(name) && channel.has_type(&format!("com.example.{name}")));
+            assert!(!channel.has_type("orders.order.what.v1"), "{name}");
+        }
     }
 }

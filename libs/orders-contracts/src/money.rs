@@ -73,6 +73,16 @@ impl Money {
         }
     }
 
+    /// Whether it has at most 15 significant digits. A client that reads a JSON number as a double, as JavaScript does,
+    /// gets such an amount exactly.
+    pub fn fits_a_double(self) -> bool {
+        let mut digits = self.0.mantissa().unsigned_abs();
+        while digits >= 10_u128.pow(15) && digits.is_multiple_of(10) {
+            digits /= 10;
+        }
+        digits < 10_u128.pow(15)
+    }
+
     /// This amount `quantity` times; `None` when it cannot be represented.
     pub fn times(self, quantity: u32) -> Option<Self> {
         self.0
@@ -173,7 +183,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_15_significant_digits_survive_a_double() {
+        for exact in [
+            "0",
+            "0.3",
+            "999999999999",
+            "123456789.012345",
+            "99999999999999900000",
+        ] {
+            assert!(money(exact).fits_a_double(), "{exact}");
+        }
+        for residue in [
+            "0.30000000000000004",
+            "999999999998999999",
+            "1000000000.000001",
+        ] {
+            assert!(!money(residue).fits_a_double(), "{residue}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_fits_a_double_is_read_from_one(digits in 0u64..1_000_000_000_000_000, scale in 0u32..7) {
+            let exact = Money(Decimal::from_i128_with_scale(i128::from(digits), scale).normalize());
+            prop_assert!(exact.fits_a_double());
+            let double: f64 = exact.to_string().parse().unwrap();
+            prop_assert_eq!(money(&double.to_string()), exact);
+        }
+
         #[test]
         fn any_sum_of_cents_is_exact(cents in proptest::collection::vec((0u64..10_000_000_000, 1u32..1000), 1..50)) {
             let exact: u128 = cents.iter().map(|(c, q)| u128::from(*c) * u128::from(*q)).sum();

@@ -58,6 +58,8 @@ pub enum Refusal {
     },
     /// The tenant has no such order.
     NotFound,
+    /// The order is stored, but the writer cannot read it; the command was dead-lettered.
+    Unreadable,
     /// The order's status is final and another one.
     Conflict {
         /// The status that stands in the way.

@@ -50,7 +50,7 @@ pub struct OrderRow {
     pub status: Status,
     /// When the writer stored it.
     pub created_at: Timestamp,
-    /// Who buys.
+    /// Who buys: the e-mail address in lower case, its domain in ASCII.
     pub buyer_email: String,
     /// The exact sum of its lines.
     pub total: Money,

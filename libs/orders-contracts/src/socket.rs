@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Offset, OrderId, Status, TenantId};
+use crate::{Offset, OrderId, TenantId};
 
 /// The event that greets a client; its first argument is [`Connected`].
 pub const CONNECTED: &str = "connected";
@@ -29,8 +29,8 @@ pub struct Connected<'a> {
 pub struct OrderChange<'a> {
     /// The order that changed.
     pub order_id: &'a OrderId,
-    /// Its status now.
-    pub status: Status,
+    /// Its status now, as text: a newer version may know more of them.
+    pub status: &'a str,
 }
 
 /// Tells a client that the feed cannot resume from its offset.
@@ -100,7 +100,7 @@ mod tests {
         let change = (
             OrderChange {
                 order_id,
-                status: Status::Paid,
+                status: "PAID",
             },
             Position {
                 offset,

@@ -5,10 +5,12 @@
 
 use std::{fmt, time::Duration};
 
-use crate::Channel;
+use crate::{Channel, PaymentSettings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// As settings write `1year`: 365.25 days.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 const MIB: u64 = 1 << 20;
 
 /// What a stream does with a message that was acked, or when it is full.
@@ -23,7 +25,7 @@ pub enum Retention {
     },
 }
 
-/// The declaration of a stream. All are on file storage; the number of replicas is configuration.
+/// The declaration of a stream, with the default of each [setting](crate::StreamSettings). All are on file storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
     /// The stream's name.
@@ -36,6 +38,8 @@ pub struct Stream {
     pub max_bytes: u64,
     /// How long a second message with the id of an earlier one is dropped.
     pub duplicate_window: Duration,
+    /// The most messages of one subject, that is of one tenant and kind; the stream refuses more.
+    pub max_of_subject: Option<u32>,
 }
 
 /// Commands on their way to the writer.
@@ -45,6 +49,8 @@ pub const ORDERS_COMMANDS: Stream = Stream {
     retention: Retention::WorkQueue,
     max_bytes: 1024 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
+    // Several seconds of work for the writer, so that no tenant can fill the stream.
+    max_of_subject: Some(10_000),
 };
 
 /// What happened to orders, from the writer.
@@ -56,6 +62,7 @@ pub const ORDERS_EVENTS: Stream = Stream {
     },
     max_bytes: 4096 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
+    max_of_subject: None,
 };
 
 /// What happened to payments, from the payment-simulator.
@@ -67,6 +74,7 @@ pub const PAYMENTS: Stream = Stream {
     },
     max_bytes: 1024 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
+    max_of_subject: None,
 };
 
 /// Changes that the list already shows, from the projector.
@@ -78,6 +86,7 @@ pub const ORDERS_FEED: Stream = Stream {
     },
     max_bytes: 1024 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
+    max_of_subject: None,
 };
 
 /// Messages that a daemon gave up on, with the reason in their headers.
@@ -90,17 +99,17 @@ pub const ORDERS_DLQ: Stream = Stream {
     max_bytes: 512 * MIB,
     // A daemon may die between storing a dead letter and terminating its message, and start again minutes later.
     duplicate_window: MINUTE.saturating_mul(15),
+    max_of_subject: None,
 };
 
 /// What operators did to dead letters. It outlives them, and a flood of them cannot push it out.
 pub const ORDERS_AUDIT: Stream = Stream {
     name: "ORDERS_AUDIT",
     subjects: "orders.audit.>",
-    retention: Retention::Limits {
-        max_age: DAY.saturating_mul(365),
-    },
+    retention: Retention::Limits { max_age: YEAR },
     max_bytes: 64 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
+    max_of_subject: None,
 };
 
 /// Every stream of the pipeline.
@@ -177,7 +186,8 @@ const fn batches_of(stream: Stream, durable: &'static str) -> Consumer {
         durable,
         filter: None,
         ack_wait: Duration::from_secs(5),
-        max_ack_pending: 8_192,
+        // Those whose dead letter cannot be stored wait beside the others.
+        max_ack_pending: 50_000,
         policy: Policy::BATCH,
     }
 }
@@ -202,24 +212,24 @@ pub const WRITER_PAYMENTS: Consumer = batches_of(PAYMENTS, "writer");
 /// The projector's events.
 pub const PROJECTOR: Consumer = batches_of(ORDERS_EVENTS, "projector");
 
-/// The payment-simulator's created orders: each stays un-acked for the payment's `delay`.
-pub const fn payment_simulator(delay: Duration) -> Consumer {
+/// The payment-simulator's created orders: each stays un-acked for the payment's delay.
+pub const fn payment_simulator(payment: &PaymentSettings) -> Consumer {
     Consumer {
         stream: ORDERS_EVENTS,
         durable: "payment-simulator",
         filter: Some(Channel::OrderCreated),
-        ack_wait: delay.saturating_add(Duration::from_secs(3)),
-        max_ack_pending: 50_000,
+        ack_wait: payment.delay.saturating_add(Duration::from_secs(3)),
+        max_ack_pending: payment.max_ack_pending,
         policy: Policy::HOLD,
     }
 }
 
-/// Every durable consumer of the pipeline, where payments go through after `payment_delay`.
-pub const fn consumers(payment_delay: Duration) -> [Consumer; 4] {
+/// Every durable consumer of the pipeline.
+pub const fn consumers(payment: &PaymentSettings) -> [Consumer; 4] {
     [
         WRITER_COMMANDS,
         WRITER_PAYMENTS,
         PROJECTOR,
-        payment_simulator(payment_delay),
+        payment_simulator(payment),
     ]
 }

@@ -51,17 +51,26 @@ impl Channel {
         }
     }
 
+    pub(crate) const fn prefix(self) -> &'static str {
+        self.affixes().0
+    }
+
     /// The CloudEvents `type` of its messages; the version is part of the name.
     pub const fn message_type(self) -> &'static str {
         match self {
-            Self::CreateOrder => "com.example.orders.order.create.v1",
-            Self::CancelOrder => "com.example.orders.order.cancel.v1",
-            Self::OrderCreated => "com.example.orders.order.created.v1",
-            Self::OrderUpdated => "com.example.orders.order.updated.v1",
-            Self::OrderPaid => "com.example.orders.order.paid.v1",
-            Self::FeedCreated => "com.example.orders.feed.created.v1",
-            Self::FeedUpdated => "com.example.orders.feed.updated.v1",
+            Self::CreateOrder => "orders.order.create.v1",
+            Self::CancelOrder => "orders.order.cancel.v1",
+            Self::OrderCreated => "orders.order.created.v1",
+            Self::OrderUpdated => "orders.order.updated.v1",
+            Self::OrderPaid => "orders.order.paid.v1",
+            Self::FeedCreated => "orders.feed.created.v1",
+            Self::FeedUpdated => "orders.feed.updated.v1",
         }
+    }
+
+    /// Whether `name` is [`message_type`](Self::message_type), or what version 0.1 called it.
+    pub fn has_type(self, name: &str) -> bool {
+        name.strip_prefix("com.example.").unwrap_or(name) == self.message_type()
     }
 
     /// The channel's subject for one tenant.
@@ -116,6 +125,11 @@ impl Subject {
             "orders.audit.{}.{action}",
             tenant.map_or("~", TenantId::as_str)
         ))
+    }
+
+    /// The subject at which every daemon that is connected to NATS tells how it is.
+    pub fn health() -> Self {
+        Self("orders.health".to_owned())
     }
 
     /// The subject as text.

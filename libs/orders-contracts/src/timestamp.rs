@@ -26,6 +26,11 @@ impl Timestamp {
         DateTime::from_timestamp_millis(millis).map(|_| Self(millis))
     }
 
+    /// The same within the years 0000 to 9999.
+    pub(crate) fn writable(millis: i64) -> Option<Self> {
+        WRITABLE.contains(&millis).then_some(Self(millis))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn millis(self) -> i64 {
         self.0
@@ -55,9 +60,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Unparsable> {
         let moment = DateTime::parse_from_rfc3339(text).ok();
         moment
-            .map(|moment| moment.timestamp_millis())
-            .filter(|millis| WRITABLE.contains(millis))
-            .map(Self)
+            .and_then(|moment| Self::writable(moment.timestamp_millis()))
             .ok_or(Unparsable("must be an RFC 3339 date and time"))
     }
 }

@@ -13,4 +13,4 @@ pub mod projection;
 mod transition;
 
 pub use order::{Order, Repeat};
-pub use transition::{Decision, decide};
+pub use transition::{Decision, Request, decide};

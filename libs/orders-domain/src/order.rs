@@ -1,6 +1,6 @@
 use orders_contracts::{
     Attachment, AttachmentRef, Buyer, CommandId, CreateOrder, Item, Money, OrderEvent, OrderId,
-    OrderRow, RequestId, Status, TenantId, Timestamp,
+    OrderRow, RequestId, Status, TenantId, Timestamp, canonical_email,
 };
 use sha2::{Digest, Sha256};
 
@@ -108,7 +108,7 @@ impl Order {
                 order_id: self.order_id.clone(),
                 status,
                 created_at: self.created_at,
-                buyer_email: self.buyer.email.clone(),
+                buyer_email: canonical_email(&self.buyer.email),
                 total: self.total,
                 attachment: self.attachment.as_ref().map(|file| AttachmentRef {
                     filename: file.filename.clone(),
@@ -165,5 +165,13 @@ pub(crate) mod tests {
         assert_eq!(paid.created_event(), event);
         assert_eq!(paid.latest_event().version, 2);
         assert_eq!(paid.latest_event().occurred_at.millis(), 2_000);
+    }
+
+    #[test]
+    fn an_order_keeps_the_address_as_sent_and_its_row_has_the_canonical_form() {
+        let mut order = order("c1", 3);
+        order.buyer.email = "A@Bücher.example".to_owned();
+        let row = order.latest_event().order;
+        assert_eq!(row.buyer_email, "a@xn--bcher-kva.example");
     }
 }

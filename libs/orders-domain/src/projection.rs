@@ -8,7 +8,16 @@ use orders_contracts::{AttachmentRef, OrderEvent, OrderId, OrderRow, Status, Ten
 
 use crate::Order;
 
-/// The effect of an event on a stored row, of which only the version matters.
+/// Whose a stored row is, and its version: all that matters to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowVersion {
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its version.
+    pub version: u32,
+}
+
+/// The effect of an event on a stored row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The event is newer: the row becomes the event's.
@@ -17,25 +26,38 @@ pub enum Effect {
     AlreadyApplied,
     /// The row is at a higher version and stays as it is.
     Superseded,
+    /// The row is another tenant's and stays as it is.
+    Foreign,
 }
 
-/// The effect of `event` on a row at version `stored`, or on no row.
-pub fn effect(stored: Option<u32>, event: &OrderEvent) -> Effect {
+/// The effect of `event` on the row `stored`, or on no row.
+pub fn effect(stored: Option<&RowVersion>, event: &OrderEvent) -> Effect {
     match stored {
-        Some(version) if version == event.version => Effect::AlreadyApplied,
-        Some(version) if version > event.version => Effect::Superseded,
+        Some(row) if row.tenant_id != event.tenant_id => Effect::Foreign,
+        Some(row) if row.version == event.version => Effect::AlreadyApplied,
+        Some(row) if row.version > event.version => Effect::Superseded,
         _ => Effect::Apply,
     }
 }
 
-/// The newest event of each order in a batch: the only one that needs to be stored.
+/// Whether an order can be at the version and in the status that `event` says. One that cannot was made up, or is an
+/// order of a later version of the pipeline, with more statuses.
+pub fn is_possible(event: &OrderEvent) -> bool {
+    event.version
+        == match event.order.status {
+            Status::Pending => 1,
+            Status::Paid | Status::Cancelled => 2,
+        }
+}
+
+/// The newest event of each tenant's order in a batch: the only one that needs to be stored.
 pub fn newest<'a>(
     batch: impl IntoIterator<Item = &'a OrderEvent>,
-) -> HashMap<&'a OrderId, &'a OrderEvent> {
-    let mut newest: HashMap<&OrderId, &OrderEvent> = HashMap::new();
+) -> HashMap<(&'a TenantId, &'a OrderId), &'a OrderEvent> {
+    let mut newest: HashMap<_, &OrderEvent> = HashMap::new();
     for event in batch {
         newest
-            .entry(&event.order.order_id)
+            .entry((&event.tenant_id, &event.order.order_id))
             .and_modify(|known| {
                 if event.version > known.version {
                     *known = event;
@@ -48,7 +70,7 @@ pub fn newest<'a>(
 
 /// What an event changes in the row of an order that is listed already. Everything else in a row is as the order was
 /// created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     /// The version of the row from then on.
     pub version: u32,
@@ -191,9 +213,13 @@ mod tests {
 
     impl Rows {
         fn apply(&mut self, batch: &[OrderEvent]) {
-            for (order_id, event) in newest(batch) {
-                let stored = self.0.get(order_id).map(|(version, _)| *version);
-                if effect(stored, event) == Effect::Apply {
+            for ((tenant_id, order_id), event) in newest(batch) {
+                let stored = self.0.get(order_id).map(|(version, _)| RowVersion {
+                    tenant_id: tenant_id.clone(),
+                    version: *version,
+                });
+                assert!(is_possible(event));
+                if effect(stored.as_ref(), event) == Effect::Apply {
                     self.0
                         .insert(order_id.clone(), (event.version, event.order.clone()));
                 }
@@ -257,6 +283,34 @@ mod tests {
         let at = |millis| Timestamp::from_millis(millis).unwrap();
         let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
         Order::create(command, "c".parse().unwrap(), at(1_000)).moved(Status::Paid, at(2_000))
+    }
+
+    #[test]
+    fn an_event_changes_only_a_row_of_its_tenant_and_only_if_it_can_be() {
+        let event = paid().latest_event();
+        let forged = OrderEvent {
+            tenant_id: "other".parse().unwrap(),
+            ..event.clone()
+        };
+        let row = RowVersion {
+            tenant_id: event.tenant_id.clone(),
+            version: 1,
+        };
+        assert_eq!(effect(Some(&row), &event), Effect::Apply);
+        assert_eq!(effect(Some(&row), &forged), Effect::Foreign);
+        assert_eq!(
+            newest([&event, &forged]).len(),
+            2,
+            "neither hides the other"
+        );
+        for version in [0, 1, 3, u32::MAX] {
+            let version = OrderEvent {
+                version,
+                ..event.clone()
+            };
+            assert!(!is_possible(&version), "{version:?}");
+        }
+        assert!(is_possible(&event) && is_possible(&paid().created_event()));
     }
 
     #[test]

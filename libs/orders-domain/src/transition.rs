@@ -2,21 +2,36 @@
 
 use std::collections::HashMap;
 
-use orders_contracts::{OrderId, Status, TenantId, Timestamp};
+use orders_contracts::{Money, OrderId, Status, TenantId, Timestamp};
 
 use crate::Order;
+
+/// A request to move an order to a final status.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The tenant that asks for it.
+    pub tenant: &'a TenantId,
+    /// The order.
+    pub order_id: &'a OrderId,
+    /// What was paid, if it is a payment: the order's total, or it moves nothing.
+    pub amount: Option<Money>,
+}
 
 /// The decision on a request to move an order to a final status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The tenant has no such order.
     Unknown,
+    /// There is such an order, but this version of the pipeline cannot read it.
+    Unreadable,
     /// The order becomes this one, which is to be stored.
     Move(Order),
     /// The order has that status already. The same request may have moved it, at an earlier attempt.
     Already(Order),
     /// The order has another final status.
     Conflict(Status),
+    /// The order is pending, and its total is this instead of what was paid.
+    WrongAmount(Money),
 }
 
 impl Decision {
@@ -49,27 +64,34 @@ impl Order {
     }
 }
 
-/// Decides on `requests`, each of a tenant for an order, to move `orders` to the final status `to` at `now`. In the
-/// order of the requests; of several for one order, the first moves it.
+/// Decides on `requests` to move `orders` to the final status `to` at `now`; `None` is an order that cannot be read. In
+/// the order of the requests; of several for one order, the first moves it.
 pub fn decide(
-    requests: &[(&TenantId, &OrderId)],
-    orders: &HashMap<OrderId, Order>,
+    requests: &[Request<'_>],
+    orders: &HashMap<OrderId, Option<Order>>,
     to: Status,
     now: Timestamp,
 ) -> Vec<Decision> {
     let mut moved: HashMap<&OrderId, Order> = HashMap::new();
-    let mut decide = |(tenant, id): (&TenantId, &OrderId)| {
-        let stored = orders.get(id).filter(|order| order.tenant_id == *tenant);
-        let Some(stored) = stored else {
-            return Decision::Unknown;
+    let mut decide = |request: &Request<'_>| {
+        let id = request.order_id;
+        let stored = match orders.get(id) {
+            Some(Some(order)) if order.tenant_id == *request.tenant => order,
+            Some(None) => return Decision::Unreadable,
+            _ => return Decision::Unknown,
         };
-        let decision = moved.get(id).unwrap_or(stored).decide(to, now);
+        let order = moved.get(id).unwrap_or(stored);
+        let is_total = request.amount.is_none_or(|amount| amount == order.total);
+        if order.status == Status::Pending && !is_total {
+            return Decision::WrongAmount(order.total);
+        }
+        let decision = order.decide(to, now);
         if let Decision::Move(order) = &decision {
             moved.insert(&stored.order_id, order.clone());
         }
         decision
     };
-    requests.iter().map(|request| decide(*request)).collect()
+    requests.iter().map(&mut decide).collect()
 }
 
 #[cfg(test)]
@@ -79,6 +101,39 @@ mod tests {
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn request<'a>(
+        tenant: &'a TenantId,
+        order_id: &'a OrderId,
+        amount: Option<Money>,
+    ) -> Request<'a> {
+        Request {
+            tenant,
+            order_id,
+            amount,
+        }
+    }
+
+    #[test]
+    fn only_the_total_pays_a_pending_order() {
+        let stored = order("c1", 3);
+        let (tenant, id) = (&stored.tenant_id, &stored.order_id);
+        let wrong = Some("0.01".parse().unwrap());
+        let requests = [
+            request(tenant, id, wrong),
+            request(tenant, id, Some(stored.total)),
+            request(tenant, id, wrong),
+        ];
+        let orders = HashMap::from([(id.clone(), Some(stored.clone()))]);
+        let decisions = decide(&requests, &orders, Status::Paid, at(2_000));
+        let paid = stored.clone().moved(Status::Paid, at(2_000));
+        let expected = [
+            Decision::WrongAmount(stored.total),
+            Decision::Move(paid.clone()),
+            Decision::Already(paid),
+        ];
+        assert_eq!(decisions, expected);
     }
 
     #[test]
@@ -104,13 +159,15 @@ mod tests {
         let (tenant, id) = (&stored.tenant_id, &stored.order_id);
         let stranger: TenantId = "stranger".parse().unwrap();
         let missing = OrderId::derive(&stranger, &"r1".parse().unwrap());
+        let corrupt = OrderId::derive(&stranger, &"r2".parse().unwrap());
         let requests = [
-            (&stranger, id),
-            (tenant, id),
-            (tenant, id),
-            (tenant, &missing),
+            request(&stranger, id, None),
+            request(tenant, id, None),
+            request(tenant, id, None),
+            request(tenant, &missing, None),
+            request(tenant, &corrupt, None),
         ];
-        let orders = HashMap::from([(id.clone(), stored.clone())]);
+        let orders = HashMap::from([(id.clone(), Some(stored.clone())), (corrupt.clone(), None)]);
         let decisions = decide(&requests, &orders, Status::Cancelled, at(2_000));
         let cancelled = stored.clone().moved(Status::Cancelled, at(2_000));
         let expected = [
@@ -118,6 +175,7 @@ mod tests {
             Decision::Move(cancelled.clone()),
             Decision::Already(cancelled),
             Decision::Unknown,
+            Decision::Unreadable,
         ];
         assert_eq!(decisions, expected);
     }

@@ -1,3 +1,7 @@
+use std::time::Instant;
+
+use serde_json::value::RawValue;
+
 use super::*;
 
 const SEED: &str = r#"{
@@ -99,6 +103,26 @@ fn wrong_values_are_refused() {
             "items.0.price must be a number",
         ),
         (
+            r#""price": 49.99"#,
+            r#""price": 1000000000.000001"#,
+            "items.0.price must not have more than 15 significant digits, the most that a JSON number holds exactly",
+        ),
+        (
+            r#""price": 49.99"#,
+            r#""price": 0.30000000000000004"#,
+            "items.0.price must not have more than 6 decimal places",
+        ),
+        (
+            r#""qty": 2, "price": 49.99"#,
+            r#""qty": 999999, "price": 999999999999"#,
+            "items must add up to at most 15 significant digits, the most that a JSON number holds exactly",
+        ),
+        (
+            r#""filename": "invoice.pdf""#,
+            r#""filename": "invoice\u202efdp.exe""#,
+            "attachment.filename must not contain characters that change the direction of the text",
+        ),
+        (
             r#""tenantId": "t-123""#,
             r#""tenantId": {"$ne":1}"#,
             "tenantId must be a string",
@@ -177,13 +201,76 @@ fn orders_have_1_to_1000_items() {
     );
 }
 
+/// Half a megabyte of what no order has: it takes a few times as long as to see that it is JSON at all, not a hundred.
+#[test]
+fn a_flood_of_faults_is_not_read_to_its_end() {
+    let many = |part: &str, count: usize| vec![part; count].join(",");
+    let members: Vec<_> = (0..60_000).map(|n| format!(r#""{n}":0"#)).collect();
+    let members = format!("{{{}}}", members.join(","));
+    assert_eq!(
+        errors(&members),
+        ["# | body must not have more than 100 properties"]
+    );
+    let numbers = format!(r#"{{"items":[{}]}}"#, many("1", 250_000));
+    assert!(
+        errors(&numbers)
+            .contains(&"#/items | items must contain no more than 1000 elements".to_owned())
+    );
+    let item = (0..50).map(|n| format!(r#""{n}":0"#));
+    let item = format!("{{{}}}", item.collect::<Vec<_>>().join(","));
+    let items = format!(r#"{{"items":[{}]}}"#, many(&item, 1_000));
+    assert_eq!(errors(&items).len(), 50);
+
+    for body in [members, numbers, items] {
+        let fastest = |read: &dyn Fn()| {
+            let times = (0..5).map(|_| {
+                let began = Instant::now();
+                read();
+                began.elapsed()
+            });
+            times.min().unwrap_or_default()
+        };
+        let json = fastest(&|| drop(serde_json::from_str::<&RawValue>(&body)));
+        let parsed = fastest(&|| drop(CreateOrder::parse(body.as_bytes(), None)));
+        assert!(parsed < 10 * json, "{parsed:?}, {json:?} for JSON alone");
+    }
+}
+
 #[test]
 fn the_largest_order_still_has_an_exact_total() {
     let items =
         vec![r#"{"sku":"S","qty":1000000,"price":999999999998.999999}"#; MAX_ITEMS].join(",");
     let body = changed(r#"{ "sku": "SKU-1", "qty": 2, "price": 49.99 }"#, &items);
-    let order = CreateOrder::parse(body.as_bytes(), None).unwrap();
+    let order = CreateOrder::read(body.as_bytes()).unwrap();
     assert_eq!(order.total().to_string(), "999999999998999999000");
+}
+
+#[test]
+fn what_an_earlier_version_accepted_is_carried_out() {
+    for (from, to) in [
+        (r#""price": 49.99"#, r#""price": 1000000000.000001"#),
+        (r#""price": 49.99"#, r#""price": 999999999999"#),
+        ("invoice.pdf", r"invoice\u202efdp.exe"),
+    ] {
+        let body = changed(from, to).replace(r#""qty": 2"#, r#""qty": 999999"#);
+        assert_ne!(errors(&body), [""; 0]);
+        assert!(CreateOrder::read(body.as_bytes()).is_ok(), "{to}");
+    }
+    let without = changed(r#""requestId": "r1","#, "");
+    assert!(CreateOrder::read(without.as_bytes()).is_err());
+}
+
+#[test]
+fn a_key_like_ours_names_the_tenant_who_uploaded() {
+    for (key, tenant) in [
+        ("tenants/t-9/orders/abcd1234/invoice.pdf", Some("t-9")),
+        ("tenants/t-9", None),
+        ("invoice.pdf", None),
+    ] {
+        let body = changed("tenants/t-123/orders/001/invoice.pdf", key);
+        let order = CreateOrder::parse(body.as_bytes(), None).unwrap();
+        assert_eq!(order.attachment.unwrap().uploader(), tenant);
+    }
 }
 
 #[test]
@@ -222,8 +309,39 @@ fn upload_names_become_one_safe_segment() {
         safe(r"C:\Users\me\my file (1).pdf").unwrap(),
         "my_file__1_.pdf"
     );
-    assert_eq!(safe("счёт.pdf").unwrap(), "счёт.pdf");
-    for bad in ["", "..", "a/", ".", "///", "../.."] {
+    for (name, segment) in [
+        ("счёт.pdf", "счёт.pdf"),
+        // As macOS sends it, decomposed.
+        ("cafe\u{301}.pdf", "café.pdf"),
+        ("हिन्दी.pdf", "हिन्दी.pdf"),
+        ("می\u{200c}خواهم.pdf", "می\u{200c}خواهم.pdf"),
+        ("👩\u{200d}💻.pdf", "___.pdf"),
+        ("\u{301}a", "_a"),
+        ("...pdf", "...pdf"),
+        ("-", "-"),
+    ] {
+        assert_eq!(safe(name).unwrap(), segment);
+    }
+    for bad in [
+        "",
+        "..",
+        "a/",
+        ".",
+        "///",
+        "../..",
+        "a\u{202e}fdp.exe",
+        "a\u{2067}b",
+        "a\nb",
+    ] {
         assert!(safe(bad).is_err(), "{bad}");
+    }
+}
+
+/// No language's regular expressions are assumed: Python has no `\p`, Java reads `[` within a class as a class.
+#[test]
+fn patterns_have_only_what_all_languages_have() {
+    for pattern in [PRINTABLE, FILE_NAME, FILE_PATH] {
+        let syntax = pattern.replace("\\u", "").replace("\\\\", "");
+        assert!(!syntax.contains('\\'), "{pattern}");
     }
 }
