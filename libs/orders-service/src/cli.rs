@@ -4,7 +4,10 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::config::{self, Loaded, Settings};
+use crate::{
+    chain,
+    config::{self, Loaded, Settings},
+};
 
 /// A flag that prints a text: its name, its help, and what makes the text.
 type Print = (&'static str, &'static str, fn() -> String);
@@ -73,7 +76,7 @@ pub(crate) fn parse<C: Settings>(
     }
     let file = matches.get_one::<PathBuf>("config");
     let loaded =
-        config::load::<C>(file.map(PathBuf::as_path), env).map_err(|error| error.to_string())?;
+        config::load::<C>(file.map(PathBuf::as_path), env).map_err(|error| chain(&error))?;
     Ok(match matches.get_flag("dump-config") {
         true => Request::Print(config::dump(&loaded.config)),
         false => Request::Run(loaded),

@@ -15,6 +15,7 @@ use axum::Router;
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
     time::timeout,
@@ -23,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    About, COMMIT, Health, VERSION,
+    About, COMMIT, Health, VERSION, chain,
     cli::{self, Request},
     config::{Loaded, Settings},
     http, limits,
@@ -33,6 +34,9 @@ use crate::{
 
 /// The exit code for a wrong command line or configuration, `EX_USAGE` of sysexits.
 const USAGE: u8 = 64;
+
+/// A longer one might not fit into the clock.
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Any error, for reporting only.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -194,10 +198,18 @@ where
     T: Future<Output: TaskResult> + Send + 'static,
 {
     let mut signals = Signals::new()?;
-    let port = config.common().port;
-    let listener = http::bind(port)
+    let common = config.common();
+    let (host, port) = (common.host, common.port);
+    let listener = http::bind(host, port)
         .await
-        .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
+        .map_err(|error| format!("cannot listen on port {port} of {host}: {error}"))?;
+    let admin =
+        match common.admin_addr {
+            Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
+                format!("cannot listen on {address} (ORDERS_ADMIN_ADDR): {error}")
+            })?),
+            None => None,
+        };
     let daemon = Daemon::new(about.name, instance, listener.local_addr()?.port());
     let port = daemon.port;
     info!(
@@ -209,8 +221,17 @@ where
     );
 
     let stop = CancellationToken::new();
-    let router = http::router(daemon.health.clone(), metrics.clone(), daemon.api.clone());
-    let server = tokio::spawn(http::serve(listener, router, stop.clone()));
+    let probes = http::probes(daemon.health.clone(), metrics.clone());
+    let idle = config.common().keep_alive.min(MAX_KEEP_ALIVE);
+    let own = match admin {
+        Some(listener) => {
+            tokio::spawn(http::serve(listener, probes, idle, stop.clone()));
+            http::liveness()
+        }
+        None => probes,
+    };
+    let router = http::router(own, daemon.health.clone(), daemon.api.clone());
+    let server = tokio::spawn(http::serve(listener, router, idle, stop.clone()));
     tokio::spawn(upkeep(metrics));
     let service = run(config, daemon.clone());
     let shutdown = daemon.shutdown.clone();
@@ -300,19 +321,4 @@ impl Signals {
             _ = self.interrupt.recv() => ("SIGINT", 2),
         }
     }
-}
-
-/// An error and its sources on one line, without repeating what a message already says.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(error.source(), |&error| error.source()).fold(
-        error.to_string(),
-        |text, source| {
-            let source = source.to_string();
-            if text.contains(&source) {
-                text
-            } else {
-                format!("{text}: {source}")
-            }
-        },
-    )
 }

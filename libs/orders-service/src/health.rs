@@ -13,12 +13,17 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, join_all},
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::{BoxError, chain};
 
 /// How long a probe may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
+/// How long its result counts: whoever asks often, or with many others, does not keep the servers busy.
+const FRESH: Duration = Duration::from_secs(1);
 
-type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The readiness of a daemon: its start-up is over, no shutdown has begun and every probe succeeds.
 #[derive(Clone)]
@@ -27,7 +32,31 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     started: AtomicBool,
     shutdown: CancellationToken,
-    probes: Mutex<Vec<(&'static str, Check)>>,
+    probes: Mutex<Vec<Arc<Probe>>>,
+}
+
+/// A readiness probe and its last result.
+struct Probe {
+    name: &'static str,
+    check: Check,
+    last: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl Probe {
+    /// The result of a check that is at most [`FRESH`] old; those who ask meanwhile wait for the same check.
+    async fn result(&self) -> Result<(), String> {
+        let mut last = self.last.lock().await;
+        if let Some((at, result)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return result.clone();
+        }
+        let result = tokio::time::timeout(PROBE_DEADLINE, (self.check)())
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {PROBE_DEADLINE:?}")));
+        *last = Some((Instant::now(), result.clone()));
+        result
+    }
 }
 
 impl Health {
@@ -39,23 +68,28 @@ impl Health {
         }))
     }
 
-    /// Adds a readiness probe, run for each request of `/readyz`; one second without an answer is a failure.
+    /// Adds a readiness probe, run for `/readyz` at most once a second; one second without an answer is a failure.
     pub fn probe<F, T, E>(&self, name: &'static str, check: F)
     where
         F: Fn() -> T + Send + Sync + 'static,
         T: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
+        E: Into<BoxError>,
     {
-        let check: Check = Arc::new(move || {
+        let check: Check = Box::new(move || {
             check()
-                .map(|result| result.map_err(|error| error.to_string()))
+                .map(|result| result.map_err(|error| chain(&*error.into())))
                 .boxed()
+        });
+        let probe = Arc::new(Probe {
+            name,
+            check,
+            last: tokio::sync::Mutex::default(),
         });
         self.0
             .probes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((name, check));
+            .push(probe);
     }
 
     /// Ends the start-up; until then the daemon is not ready, whatever the probes say.
@@ -65,6 +99,15 @@ impl Health {
 
     pub(crate) fn is_started(&self) -> bool {
         self.0.started.load(Ordering::Acquire)
+    }
+
+    /// Why the daemon is not ready, as often as it is asked for.
+    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + use<> {
+        let health = self.clone();
+        move || {
+            let health = health.clone();
+            async move { health.report(&[]).await.verdict() }.boxed()
+        }
     }
 
     /// Runs every probe not named in `exclude`, all at the same time.
@@ -77,14 +120,11 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        probes.retain(|(name, _)| !exclude.iter().any(|excluded| excluded == name));
-        let results = join_all(probes.into_iter().map(|(name, check)| async move {
-            let result = tokio::time::timeout(PROBE_DEADLINE, check()).await;
-            (
-                name,
-                result.unwrap_or_else(|_| Err(format!("no answer within {PROBE_DEADLINE:?}"))),
-            )
-        }));
+        probes.retain(|probe| !exclude.iter().any(|excluded| excluded == probe.name));
+        let results = probes
+            .iter()
+            .map(async |probe| (probe.name, probe.result().await));
+        let results = join_all(results);
         Report {
             started,
             draining,
@@ -112,6 +152,22 @@ impl Report {
     pub(crate) fn is_ready(&self) -> bool {
         self.started && !self.draining && self.probes.iter().all(|(_, result)| result.is_ok())
     }
+
+    /// Why the daemon is not ready, on one line.
+    fn verdict(&self) -> Result<(), String> {
+        let failed = self.probes.iter().filter_map(|(name, result)| {
+            let reason = result.as_ref().err()?;
+            Some(format!("{name}: {reason}"))
+        });
+        let starting = (!self.started).then(|| "starting".to_owned());
+        let draining = self.draining.then(|| "draining".to_owned());
+        let reasons: Vec<String> = starting.into_iter().chain(draining).chain(failed).collect();
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons.join("; "))
+        }
+    }
 }
 
 impl Display for Report {
@@ -138,6 +194,8 @@ impl Display for Report {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     async fn failing() -> Result<(), String> {
@@ -172,11 +230,31 @@ mod tests {
         health.probe("mongo", failing);
         let report = health.report(&[]).await;
         assert!(!report.is_ready());
+        let verdict = Err("mongo: connection refused".to_owned());
+        assert_eq!(health.readiness()().await, verdict);
         assert_eq!(
             report.to_string(),
             "[+]nats ok\n[-]mongo failed: connection refused\nreadyz check failed\n"
         );
         assert!(health.report(&["mongo".to_owned()]).await.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_that_asks_costs_one_check_a_second() {
+        let health = Health::new(CancellationToken::new());
+        health.ready();
+        let checks = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&checks);
+        health.probe("nats", move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, String>(()) }
+        });
+        for expected in 1..=2 {
+            let crowd = join_all((0..100).map(|_| health.report(&[]))).await;
+            assert!(crowd.iter().all(Report::is_ready));
+            assert_eq!(checks.load(Ordering::Relaxed), expected);
+            tokio::time::sleep(FRESH).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,12 @@
 //! The HTTP server of a daemon: health and metrics always, an API once the service has mounted one.
 
+mod stream;
+mod wire;
+
 use std::{
+    convert::Infallible,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -14,54 +18,62 @@ use axum::{
     extract::{ConnectInfo, Query, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{any, get},
     serve::Listener,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusHandle;
-use rustix::net::sockopt;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use self::stream::{Awaiting, ClientStream};
 use crate::{Health, shutdown::REQUESTS};
 
-/// How long a client may take to send the head of its next request, or leave an answer unread.
+/// How long a client may take to begin its first request, to complete the head of any, or leave an answer unread.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
-/// The most bytes of a request's head, and the size of a connection's buffers.
-const MAX_HEAD: usize = 64 << 10;
+/// The most bytes of a request's head, which is what Node takes, and the size of a connection's buffers.
+const MAX_HEAD: usize = 16 << 10;
 
 /// The routes of a service, absent until it has started far enough to answer.
 pub(crate) type Api = Arc<OnceLock<Router>>;
 
-/// Listens on `port` of every address, IPv6 and IPv4, so that `localhost` works whichever it resolves to.
-pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+/// Listens on `port` of `host`. If that is `0.0.0.0`, every IPv6 address counts too, so that `localhost` works whichever
+/// it resolves to.
+pub(crate) async fn bind(host: IpAddr, port: u16) -> io::Result<TcpListener> {
+    if host == Ipv4Addr::UNSPECIFIED {
+        match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {}
+            result => return result,
         }
-        result => result,
     }
+    TcpListener::bind((host, port)).await
 }
 
-/// `/livez` answers while the process runs; `/readyz` runs the probes too, with `?verbose` for people and
-/// `?exclude=NAME`. `/healthz`, the old name, is an alias of `/livez`: whatever watches it may restart the daemon, and
-/// a restart does not help when a dependency is away.
-pub(crate) fn router(health: Health, metrics: PrometheusHandle, api: Api) -> Router {
+/// `/livez` answers while the process runs. `/healthz`, the old name, is an alias of it: whatever watches it may restart
+/// the daemon, and a restart does not help when a dependency is away.
+pub(crate) fn liveness() -> Router {
     let live = get(|| async { "ok" });
     Router::new()
         .route("/livez", live.clone())
         .route("/healthz", live)
-        .route("/readyz", get(ready).with_state(health.clone()))
+}
+
+/// `/readyz` runs the probes too, with `?verbose` for people and `?exclude=NAME`; `/metrics` is for Prometheus.
+pub(crate) fn probes(health: Health, metrics: PrometheusHandle) -> Router {
+    liveness()
+        .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(render).with_state(metrics))
-        .fallback(call)
-        .with_state((health, api))
+}
+
+/// `own`, and the API once it is there.
+pub(crate) fn router(own: Router, health: Health, api: Api) -> Router {
+    own.fallback_service(any(call).with_state((health, api)))
 }
 
 async fn ready(
@@ -108,14 +120,20 @@ async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> R
     }
 }
 
-/// Serves until `stop`, then finishes the requests in hand within [`REQUESTS`]. Idle connections are closed at once.
-pub(crate) async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {
+/// Serves until `stop`, then finishes the requests in hand within [`REQUESTS`]. Idle connections are closed at once, and
+/// otherwise after `idle`.
+pub(crate) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    idle: Duration,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     while let Some((stream, peer)) = stop
         .run_until_cancelled(Listener::accept(&mut listener))
         .await
     {
-        connections.spawn(converse(stream, peer, router.clone(), stop.clone()));
+        connections.spawn(converse(stream, peer, router.clone(), idle, stop.clone()));
     }
     drop(listener);
     connections.close();
@@ -125,31 +143,35 @@ pub(crate) async fn serve(mut listener: TcpListener, router: Router, stop: Cance
 }
 
 /// Serves one connection. `axum::serve` would wait for ever for a client that stops half-way.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    idle: Duration,
+    stop: CancellationToken,
+) {
     // hyper counts a connection without a request yet as busy, so it would hold up the stop.
     let asked = timeout(CLIENT_DEADLINE, stream.readable());
     if !matches!(stop.run_until_cancelled(asked).await, Some(Ok(Ok(())))) {
         return;
     }
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!("no TCP_NODELAY: {error}");
-    }
-    // A write waits only once the kernel's buffer is full, which takes megabytes: the kernel needs a deadline too.
-    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, CLIENT_DEADLINE.as_millis() as u32) {
-        debug!("no TCP_USER_TIMEOUT: {error}");
-    }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(CLIENT_DEADLINE));
+    set_options(&stream);
+    let awaiting = Awaiting::new();
+    let stream = ClientStream::new(stream, awaiting.clone(), idle);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        awaiting.begin();
+        let (awaiting, router) = (awaiting.clone(), router.clone());
+        async move {
+            let response = answer(router, peer, request.map(Body::new)).await;
+            Ok::<_, Infallible>(awaiting.until_sent(response))
+        }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(CLIENT_DEADLINE)
+        .header_read_timeout(None)
+        // Some clients close their side once they have asked, and wait for the answer.
+        .half_close(true)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
@@ -162,4 +184,27 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: Can
     if let Err(error) = served {
         debug!("a connection of {peer} broke: {error}");
     }
+}
+
+fn set_options(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("no TCP_NODELAY: {error}");
+    }
+    // A write waits only once the kernel's buffer is full, which takes megabytes: the kernel needs a deadline too.
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::net::sockopt::set_tcp_user_timeout(stream, CLIENT_DEADLINE.as_millis() as u32)
+    {
+        debug!("no TCP_USER_TIMEOUT: {error}");
+    }
+}
+
+async fn answer(router: Router, peer: SocketAddr, mut request: Request) -> Response {
+    if let Some(fault) = wire::wrong_host(&request) {
+        return (StatusCode::BAD_REQUEST, fault).into_response();
+    }
+    wire::drop_slashes(request.uri_mut());
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let Ok(response) = router.oneshot(request).await;
+    response
 }

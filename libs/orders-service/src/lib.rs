@@ -9,6 +9,7 @@
 //! * a spawned task that fails or panics takes the whole daemon down with exit code 1;
 //! * no service reads the environment itself.
 
+mod chain;
 mod cli;
 pub mod config;
 mod daemon;
@@ -18,10 +19,12 @@ mod http;
 mod limits;
 mod poison;
 mod retry;
+mod seldom;
 pub mod shutdown;
 mod telemetry;
 
 pub use self::{
+    chain::chain,
     cli::About,
     config::{Invalid, Settings, redact},
     daemon::{BoxError, Daemon, TaskResult, main},
@@ -29,9 +32,10 @@ pub use self::{
     health::Health,
     poison::poison,
     retry::{always, retry},
+    seldom::Seldom,
 };
 
 /// The version of the pipeline, which all its packages share.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit this was built from, abbreviated; `unknown` for a build outside a Git checkout.
-const COMMIT: &str = env!("ORDERS_COMMIT");
+pub const COMMIT: &str = env!("ORDERS_COMMIT");

@@ -1,9 +1,11 @@
 //! Trying again until something works.
 
-use std::{fmt::Display, time::Duration};
+use std::{error::Error, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
+
+use crate::{Seldom, chain};
 
 /// Pauses between half and all of 100 ms, doubling up to 5 s, without end: jitter adds up to the same again.
 const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
@@ -21,19 +23,18 @@ pub async fn retry<T, E, F>(
     attempt: impl FnMut() -> F,
 ) -> Result<T, E>
 where
-    E: Display,
+    E: Error + 'static,
     F: Future<Output = Result<T, E>>,
 {
     let mut failures = 0_u32;
+    let lines = Seldom::new();
     let result = attempt
         .retry(BACKOFF)
         .when(is_transient)
         .notify(|error, _| {
             failures += 1;
-            // The first failure is news; after that a sign of life now and then is enough.
-            if failures == 1 || failures.is_multiple_of(10) {
-                warn!(failures, "cannot {what}: {error}; retrying");
-            }
+            lines.say(|_| warn!(failures, "cannot {what}: {}; retrying", chain(error)));
+            debug!(failures, "cannot {what}: {error:?}");
         })
         .await;
     if failures > 0 && result.is_ok() {
@@ -49,7 +50,7 @@ pub fn always<E>(_: &E) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, future::ready};
+    use std::{collections::HashSet, fmt, future::ready};
 
     use backon::BackoffBuilder as _;
 
@@ -76,18 +77,14 @@ mod tests {
         let works_at_last = retry("count", always, || {
             attempts += 1;
             ready(if attempts < 20 {
-                Err("not yet")
+                Err(fmt::Error)
             } else {
                 Ok(attempts)
             })
         });
         assert_eq!(works_at_last.await, Ok(20));
 
-        let refused = retry(
-            "count",
-            |error| *error != "never",
-            || ready(Err::<(), _>("never")),
-        );
-        assert_eq!(refused.await, Err("never"));
+        let refused = retry("count", |_| false, || ready(Err::<(), _>(fmt::Error)));
+        assert_eq!(refused.await, Err(fmt::Error));
     }
 }

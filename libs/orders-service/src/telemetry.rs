@@ -2,7 +2,10 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    io::IsTerminal as _,
+    env,
+    fs::File,
+    io::{IsTerminal as _, stdout},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     panic::PanicHookInfo,
 };
 
@@ -12,7 +15,7 @@ use tracing_subscriber::{EnvFilter, prelude::*};
 
 use crate::{
     About, COMMIT, VERSION,
-    config::{Format, Logging},
+    config::{Format, Logging, Times},
 };
 
 /// Upper bounds in seconds for every histogram whose name ends in `_seconds`.
@@ -26,19 +29,36 @@ pub(crate) fn logs(config: &Logging) {
     let filter = EnvFilter::new(&config.filter);
     // Without this a closed stderr would turn a failed log write into a panic.
     let lines = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let has_times = match config.times {
+        Times::Auto => !is_journal(),
+        Times::Always => true,
+        Times::Never => false,
+    };
     let lines = match config.format {
-        // The supervisor's output has its own timestamps.
-        Format::Text => lines
-            .without_time()
-            .with_target(false)
-            .with_ansi(std::io::stdout().is_terminal())
-            .boxed(),
+        Format::Text => {
+            let lines = lines.with_target(false).with_ansi(stdout().is_terminal());
+            if has_times {
+                lines.boxed()
+            } else {
+                lines.without_time().boxed()
+            }
+        }
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
     std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Whether systemd reads stdout into its journal, where each line gets a time.
+fn is_journal() -> bool {
+    let stdout = || {
+        let file = File::from(stdout().as_fd().try_clone_to_owned().ok()?);
+        let metadata = file.metadata().ok()?;
+        Some(format!("{}:{}", metadata.dev(), metadata.ino()))
+    };
+    env::var("JOURNAL_STREAM").is_ok_and(|journal| stdout() == Some(journal))
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {

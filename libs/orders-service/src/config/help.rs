@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use figment::value::Value;
-use schemars::{Schema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
 
 use super::{
     Settings,
-    load::{defaults, variables},
+    check::{pointer, schema},
+    load::{defaults, variable},
 };
 
 /// The end of `--help`.
@@ -23,11 +25,10 @@ struct Entry {
     meaning: String,
 }
 
-fn entries<C: Settings>() -> Vec<Entry> {
-    let inline = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let schema = inline.into_generator().into_root_schema_for::<C>();
+fn entries<C: Default + Serialize + JsonSchema>() -> Vec<Entry> {
+    let schema = schema::<C>();
     let entry = |(key, default): (String, Value)| Entry {
-        variable: variables(&key).pop().unwrap_or_default(),
+        variable: variable(&key),
         default: shown(&default),
         // A field without a doc comment; rustc warns of each that is public.
         meaning: meaning(&schema, &key).unwrap_or_else(|| "(undocumented)".to_owned()),
@@ -47,16 +48,20 @@ fn shown(default: &Value) -> String {
 
 /// The doc comment of the field `key`, on one line, in Markdown.
 fn meaning(schema: &Schema, key: &str) -> Option<String> {
-    let pointer = format!("/properties/{}", key.replace('.', "/properties/"));
-    let comment = schema
-        .pointer(&format!("{pointer}/description"))?
-        .as_str()?;
+    let pointer = format!("{}/description", pointer(key));
+    let comment = schema.pointer(&pointer)?.as_str()?;
     let line = comment.replace('\n', " ");
     Some(line.trim_end_matches('.').to_owned())
 }
 
 /// The part of `--help` about settings.
 pub(crate) fn help<C: Settings>() -> String {
+    environment::<C>() + RULES
+}
+
+/// A line for each setting, with its variable.
+#[must_use]
+pub fn environment<C: Default + Serialize + JsonSchema>() -> String {
     let entries = entries::<C>();
     let width = entries.iter().map(|entry| entry.variable.len()).max();
     let width = width.unwrap_or_default();
@@ -70,7 +75,7 @@ pub(crate) fn help<C: Settings>() -> String {
         let meaning = meaning.replace('`', "");
         let _ = writeln!(help, "  {variable:width$}  {meaning} [default: {default}]");
     }
-    help + RULES
+    help
 }
 
 /// The settings as a Markdown table, for the documents.

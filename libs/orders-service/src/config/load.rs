@@ -11,15 +11,21 @@ use figment::{
     providers::Serialized,
     value::{Dict, Value},
 };
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
 use tracing_subscriber::EnvFilter;
 
-use super::{Invalid, Settings, redact};
+use super::{
+    Invalid, Mongo, Nats, Settings,
+    check::{check, schema},
+    known, redact,
+};
 
 /// Why settings could not be loaded: one line that names the key as the user wrote it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{}: {source}", file.display())]
+    #[error("cannot read {}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
@@ -27,14 +33,14 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{}:{line}: {}", file.display(), source.message().replace('\n', ", "))]
+    #[error("{}:{line}: {reason}", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The error of the parser.
-        source: toml::de::Error,
+        /// The fault.
+        reason: String,
     },
     /// A key is unknown or its value is wrong.
     #[error("{key}: {reason}")]
@@ -63,55 +69,129 @@ struct Set {
     written: String,
 }
 
+/// The highest base port: all other ports are above it.
+const MAX_BASE_PORT: u16 = 65_000;
+
 /// Puts the layers together: defaults, then `file`, then `env`.
 ///
-/// Variables in `env` that set no key of `C` are ignored, because one `.env` serves all daemons; empty ones count as
-/// unset. Unknown keys in `file` are errors. The error is the first fault found.
+/// Variables in `env` that set no key of `C` are ignored if another daemon has them, because one `.env` serves all
+/// daemons; empty ones count as unset. Unknown keys in `file` are errors. The error is the first fault found.
 pub fn load<C: Settings>(
     file: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded<C>, Error> {
-    let defaults = defaults::<C>();
-    let mut set = match file {
-        Some(file) => from_file(file, &defaults)?,
-        None => Vec::new(),
-    };
-    let variables = from_env(env, &defaults);
-    let sources: Vec<_> = file
-        .map(|file| file.display().to_string())
-        .into_iter()
-        .chain(variables.iter().map(|set| set.written.clone()))
-        .collect();
-    set.extend(variables);
-
-    // One at a time: serde does not say which key of a flattened struct is wrong.
-    let mut figment = Figment::from(Serialized::defaults(C::default()));
-    let mut config = C::default();
-    for Set {
-        key,
-        value,
-        written,
-    } in &set
-    {
-        figment = figment.merge((key, value));
-        config = figment.extract().map_err(|error| Error::Value {
-            key: written.clone(),
-            reason: reason(&error.kind),
-        })?;
-    }
-    let wrong = |Invalid { key, reason }| {
-        let last = set.iter().rfind(|set| set.key == key);
-        let key = last.map_or_else(|| key.to_owned(), |set| set.written.clone());
-        Error::Value { key, reason }
-    };
+    let mut layers = Layers::read::<C>(file, env)?;
+    let moved = moved_ports::<C>(&layers.set)?;
+    layers.set.splice(0..0, moved);
+    let config: C = layers.merge()?;
     EnvFilter::try_new(&config.common().log.filter)
-        .map_err(|error| wrong(Invalid::new("log.filter", error.to_string())))?;
-    config.validate().map_err(wrong)?;
-    let source = match sources.as_slice() {
+        .map_err(|error| layers.wrong(Invalid::new("log.filter", error.to_string())))?;
+    config.validate().map_err(|invalid| layers.wrong(invalid))?;
+    let source = match layers.sources.as_slice() {
         [] => "defaults".to_owned(),
         sources => sources.join(", "),
     };
     Ok(Loaded { config, source })
+}
+
+/// The settings of a program that is no daemon, from the environment alone.
+pub fn from_environment<C>(env: impl IntoIterator<Item = (String, String)>) -> Result<C, Error>
+where
+    C: Default + Serialize + DeserializeOwned + JsonSchema,
+{
+    Layers::read::<C>(None, env)?.merge()
+}
+
+/// What was set, from the layer that loses to the one that wins.
+struct Layers {
+    set: Vec<Set>,
+    sources: Vec<String>,
+}
+
+impl Layers {
+    fn read<C: Default + Serialize>(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let defaults = defaults::<C>();
+        let mut set = match file {
+            Some(file) => from_file(file, &defaults)?,
+            None => Vec::new(),
+        };
+        let variables = from_env(env, &defaults)?;
+        let sources = file
+            .map(|file| file.display().to_string())
+            .into_iter()
+            .chain(variables.iter().map(|set| set.written.clone()))
+            .collect();
+        set.extend(variables);
+        Ok(Self { set, sources })
+    }
+
+    fn merge<C>(&self) -> Result<C, Error>
+    where
+        C: Default + Serialize + DeserializeOwned + JsonSchema,
+    {
+        let schema = schema::<C>();
+        // One at a time: serde does not say which key of a flattened struct is wrong.
+        let mut figment = Figment::from(Serialized::defaults(C::default()));
+        let mut config = C::default();
+        for Set {
+            key,
+            value,
+            written,
+        } in &self.set
+        {
+            let wrong = |reason| Error::Value {
+                key: written.clone(),
+                reason,
+            };
+            check(&schema, key, value).map_err(wrong)?;
+            figment = figment.merge((key, value));
+            config = figment
+                .extract()
+                .map_err(|error| wrong(reason(&error.kind)))?;
+        }
+        // The groups of whoever uses these servers; the settings of others have no such keys.
+        if let Ok(nats) = figment.extract::<Nats>() {
+            nats.connection().map_err(|invalid| self.wrong(invalid))?;
+        }
+        if let Ok(mongo) = figment.extract::<Mongo>() {
+            mongo.uri().map_err(|invalid| self.wrong(invalid))?;
+        }
+        Ok(config)
+    }
+
+    /// The error, naming the key as it was written last.
+    fn wrong(&self, Invalid { key, reason }: Invalid) -> Error {
+        let last = self.set.iter().rfind(|set| set.key == key);
+        let key = last.map_or_else(|| variable(key), |set| set.written.clone());
+        Error::Value { key, reason }
+    }
+}
+
+/// The defaults that another base port changes.
+fn moved_ports<C: Settings>(set: &[Set]) -> Result<Vec<Set>, Error> {
+    let base = set.iter().rfind(|set| set.key == "base_port");
+    let Some((base, port)) = base.and_then(|base| Some((base, base.value.deserialize().ok()?)))
+    else {
+        return Ok(Vec::new());
+    };
+    if !(1..=MAX_BASE_PORT).contains(&port) {
+        return Err(Error::Value {
+            key: base.written.clone(),
+            reason: format!("must be from 1 to {MAX_BASE_PORT}"),
+        });
+    }
+    let defaults = defaults::<C>();
+    let moved = leaves(&C::on_base_port(port)).into_iter();
+    let moved = moved.filter(|(key, value)| defaults.get(key) != Some(value));
+    let set = |(key, value)| Set {
+        key,
+        value,
+        written: base.written.clone(),
+    };
+    Ok(moved.map(set).collect())
 }
 
 /// figment's words, where they read well.
@@ -158,7 +238,7 @@ fn read(file: &Path) -> Result<toml::Table, Error> {
         Error::Syntax {
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
-            source,
+            reason: source.message().replace('\n', ", "),
         }
     })
 }
@@ -191,11 +271,18 @@ fn unknown(key: &str, defaults: &BTreeMap<String, Value>) -> String {
 fn from_env(
     env: impl IntoIterator<Item = (String, String)>,
     defaults: &BTreeMap<String, Value>,
-) -> Vec<Set> {
+) -> Result<Vec<Set>, Error> {
     let env: BTreeMap<String, String> = env
         .into_iter()
         .filter(|(_, text)| !text.is_empty())
         .collect();
+    let own: Vec<String> = defaults.keys().flat_map(|key| variables(key)).collect();
+    for (name, value) in &env {
+        known::check(name, value, &own).map_err(|reason| Error::Value {
+            key: name.clone(),
+            reason,
+        })?;
+    }
     let set = |(key, default): (&String, &Value)| {
         let written = variables(key)
             .into_iter()
@@ -206,7 +293,7 @@ fn from_env(
             written,
         })
     };
-    defaults.iter().filter_map(set).collect()
+    Ok(defaults.iter().filter_map(set).collect())
 }
 
 /// Reads the text of a variable. It stays text where the default is text, `PASSWORD=123` included. Where a key has no
@@ -231,13 +318,18 @@ pub(super) fn variables(key: &str) -> Vec<String> {
     }
 }
 
+/// The variable that documents name for `key`.
+pub(super) fn variable(key: &str) -> String {
+    variables(key).pop().unwrap_or_default()
+}
+
 /// Every key with its default.
-pub(super) fn defaults<C: Settings>() -> BTreeMap<String, Value> {
+pub(super) fn defaults<C: Default + Serialize>() -> BTreeMap<String, Value> {
     leaves(&C::default())
 }
 
 /// Every key with its value, nested ones as `payment.delay`.
-fn leaves(settings: &impl serde::Serialize) -> BTreeMap<String, Value> {
+fn leaves(settings: &impl Serialize) -> BTreeMap<String, Value> {
     fn flatten(prefix: &str, dict: Dict, flat: &mut BTreeMap<String, Value>) {
         for (name, value) in dict {
             let key = format!("{prefix}{name}");

@@ -1,11 +1,13 @@
 use std::path::Path;
 
 use super::*;
+use crate::chain;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Payment {
     /// How long a payment takes, from `createdAt`
     /// on.
+    #[schemars(extend("x-shortest" = "100ms", "x-longest" = "1day"))]
     delay: String,
     approve: bool,
     /// A share.
@@ -28,11 +30,17 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::on_base_port(BASE_PORT)
+    }
+}
+
+impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
         Self {
-            common: Common::on_port(3001),
+            common: Common::new(base, 1),
             nats: Nats::default(),
             public_url: None,
-            cors_origin: "http://localhost:3000".to_owned(),
+            cors_origin: format!("http://localhost:{base}"),
             payment: Payment {
                 delay: "5s".to_owned(),
                 approve: true,
@@ -40,9 +48,7 @@ impl Default for Config {
             },
         }
     }
-}
 
-impl Settings for Config {
     fn common(&self) -> &Common {
         &self.common
     }
@@ -78,7 +84,7 @@ fn from(file: Option<&str>, env: &[(&str, &str)]) -> Result<Loaded<Config>, Stri
             source: readable(loaded.source),
             ..loaded
         }),
-        Err(error) => Err(readable(error.to_string())),
+        Err(error) => Err(readable(chain(&error))),
     }
 }
 
@@ -112,21 +118,65 @@ fn later_layers_win() {
 fn the_environment_of_others_and_empty_variables_are_ignored() {
     let env = [
         ("ORDERS_REALTIME_URLS", "x"),
-        ("ORDERS_PORT", "x"),
+        ("ORDERS_PORT", "tcp://10.0.0.1:80"),
         ("PORT", ""),
-        ("ORDERS_PAYMENT", "x"),
+        ("ORDERS_PAYMENT", ""),
+        ("PAYMENT", "x"),
     ];
     assert_eq!(from(None, &env).unwrap().source, "defaults");
+    assert_eq!(
+        wrong(None, &[("ORDERS_PAYMENT_DELAY", "1s")]),
+        "ORDERS_PAYMENT_DELAY: no daemon has this setting; did you mean ORDERS_PAYMENT__DELAY?"
+    );
+}
+
+#[test]
+fn one_variable_moves_all_ports_that_nothing_else_sets() {
+    let moved = |file, env: &[(&str, &str)]| {
+        let config = from(file, env).unwrap().config;
+        (config.common.port, config.cors_origin)
+    };
+    let base = ("ORDERS_BASE_PORT", "4000");
+    let pages = |port| format!("http://localhost:{port}");
+    assert_eq!(moved(None, &[base]), (4001, pages(4000)));
+    assert_eq!(moved(None, &[base, ("PORT", "1")]), (1, pages(4000)));
+    assert_eq!(moved(Some("base_port = 5000"), &[]), (5001, pages(5000)));
+    assert_eq!(
+        moved(Some("base_port = 5000\nport = 7"), &[base]),
+        (7, pages(4000))
+    );
+    for (text, reason) in [
+        ("0", "must be from 1 to 65000"),
+        ("65001", "must be from 1 to 65000"),
+        ("x", "\"x\" is not a port"),
+    ] {
+        let error = wrong(None, &[("ORDERS_BASE_PORT", text)]);
+        assert_eq!(error, format!("ORDERS_BASE_PORT: {reason}"));
+    }
+}
+
+#[test]
+fn addresses_are_addresses() {
+    let env = [("ORDERS_HOST", "::1"), ("ORDERS_ADMIN_ADDR", "[::1]:9001")];
+    let common = from(None, &env).unwrap().config.common;
+    assert!(common.host.is_loopback());
+    assert_eq!(common.admin_addr, Some("[::1]:9001".parse().unwrap()));
+    for (name, text) in [
+        ("ORDERS_HOST", "shop.example"),
+        ("ORDERS_ADMIN_ADDR", "9001"),
+    ] {
+        assert!(wrong(None, &[(name, text)]).starts_with(name));
+    }
 }
 
 #[test]
 fn text_stays_text_however_it_looks() {
     for text in ["123", "true", "[a]", "\"quoted\"", " spaced ", "a,b"] {
-        let config = from(None, &[("ORDERS_PUBLIC_URL", text), ("NATS_URL", text)])
+        let config = from(None, &[("ORDERS_PUBLIC_URL", text), ("CORS_ORIGIN", text)])
             .unwrap()
             .config;
         assert_eq!(config.public_url.as_deref(), Some(text));
-        assert_eq!(config.nats.url, text);
+        assert_eq!(config.cors_origin, text);
     }
     assert_eq!(
         from(None, &[("ORDERS_PAYMENT__SHARE", "1")])
@@ -142,30 +192,52 @@ fn text_stays_text_however_it_looks() {
 fn a_wrong_value_is_named_as_it_was_written() {
     assert_eq!(
         wrong(None, &[("PORT", "abc")]),
-        "PORT: invalid type: found string \"abc\", expected u16"
+        "PORT: \"abc\" is not a port"
     );
     assert_eq!(
         wrong(Some("port = 1"), &[("PORT", "70000")]),
-        "PORT: invalid value: found unsigned int `70000`, expected u16"
+        "PORT: 70000 is not a port"
     );
     let nested = wrong(None, &[("ORDERS_PAYMENT__APPROVE", "maybe")]);
     assert_eq!(
         nested,
-        "ORDERS_PAYMENT__APPROVE: invalid type: found string \"maybe\", expected a boolean"
+        "ORDERS_PAYMENT__APPROVE: \"maybe\" is neither true nor false"
     );
     assert_eq!(
         wrong(Some("[streams]\nreplicas = \"x\""), &[("PORT", "1")]),
-        "streams.replicas in FILE: invalid type: found string \"x\", expected usize"
+        "streams.replicas in FILE: \"x\" is not a whole number from 1 to 5"
+    );
+    assert!(
+        wrong(None, &[("ORDERS_NAMESPACE", "a.b")])
+            .starts_with("ORDERS_NAMESPACE: must be at most 32 letters")
     );
     let format = wrong(None, &[("ORDERS_LOG__FORMAT", "xml")]);
     assert_eq!(
         format,
         "ORDERS_LOG__FORMAT: unknown value `xml`, expected one of: text, json"
     );
+    for (value, reason) in [
+        ("3", "\"3\" is not a duration, such as 5s or 2m"),
+        ("soon", "\"soon\" is not a duration, such as 5s or 2m"),
+        ("800days", "\"800days\" is not from 100ms to 1day"),
+        ("0s", "\"0s\" is not from 100ms to 1day"),
+    ] {
+        assert_eq!(
+            wrong(None, &[("ORDERS_PAYMENT__DELAY", value)]),
+            format!("ORDERS_PAYMENT__DELAY: {reason}")
+        );
+    }
+    for value in ["0", "6", "-1", "1.5", "x"] {
+        let replicas = wrong(None, &[("ORDERS_STREAMS__REPLICAS", value)]);
+        assert!(
+            replicas.ends_with(" is not a whole number from 1 to 5"),
+            "{replicas}"
+        );
+    }
     let file = wrong(Some("[payment]\ndelay = 5"), &[("PORT", "1")]);
     assert_eq!(
         file,
-        "payment.delay in FILE: invalid type: found signed int `5`, expected a string"
+        "payment.delay in FILE: 5 is not a duration, such as 5s or 2m"
     );
 }
 
@@ -183,14 +255,15 @@ fn unknown_keys_in_a_file_and_bad_files_are_errors() {
     );
     for top in ["[stream]\nreplicas = 3", "prot = 1", "[port]\nx = 5"] {
         let top = wrong(Some(top), &[]);
-        let expected = "expected one of: auto_migrate, cors_origin, log, nats_url, payment, port,";
+        let expected = "expected one of: admin_addr, auto_migrate, base_port, cors_origin, host, keep_alive, log, namespace, nats, nats_url,";
         assert!(top.contains(expected), "{top}");
     }
     assert!(wrong(Some("port = 1\nport 2"), &[]).starts_with("FILE:2: "));
-    let missing = load::<Config>(Some(Path::new("/no/such/file.toml")), [])
-        .unwrap_err()
-        .to_string();
-    assert!(missing.starts_with("/no/such/file.toml: "), "{missing}");
+    let missing = load::<Config>(Some(Path::new("/no/such/file.toml")), []).unwrap_err();
+    assert_eq!(
+        chain(&missing),
+        "cannot read /no/such/file.toml: No such file or directory (os error 2)"
+    );
 }
 
 #[test]
@@ -201,6 +274,40 @@ fn what_the_types_allow_is_checked_too() {
     );
     assert!(wrong(None, &[("RUST_LOG", "a=b=c")]).starts_with("RUST_LOG: "));
     assert!(wrong(Some("[log]\nfilter = \"a=b=c\""), &[]).starts_with("log.filter in FILE: "));
+}
+
+#[test]
+fn limits_are_written_with_units() {
+    let env = [
+        ("ORDERS_NAMESPACE", "shop"),
+        ("ORDERS_STREAMS__EVENTS__MAX_AGE", "90d"),
+        ("ORDERS_STREAMS__COMMANDS__MAX_BYTES", "2GiB"),
+        ("ORDERS_STREAMS__FEED__MAX_BYTES", "1000000"),
+    ];
+    let streams = from(None, &env).unwrap().config.nats.deployment.streams;
+    assert_eq!(streams.events.max_age.as_secs(), 90 * 24 * 60 * 60);
+    assert_eq!(streams.commands.max_bytes.as_u64(), 2 << 30);
+    assert_eq!(streams.feed.max_bytes.as_u64(), 1_000_000);
+    let shared = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let shared: Deployment = from_environment(shared).unwrap();
+    assert_eq!(shared.streams, streams);
+    assert_eq!(shared.namespace.to_string(), "shop");
+}
+
+#[test]
+fn settings_of_servers_are_checked_together() {
+    assert_eq!(
+        wrong(None, &[("NATS_URL", "nats://a:b")]),
+        "NATS_URL: \"nats://a:b\" is not like nats://host:port: invalid port number"
+    );
+    assert_eq!(
+        wrong(None, &[("ORDERS_NATS__CREDS", "/no/such/file")]),
+        "ORDERS_NATS__CREDS: /no/such/file: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        wrong(Some("[nats]\npassword_file = \"x\""), &[]),
+        "nats.password_file in FILE: needs ORDERS_NATS__USER"
+    );
 }
 
 #[test]
@@ -218,7 +325,7 @@ fn rust_log_wins() {
 fn a_dump_is_a_file_without_passwords() {
     let config = Config {
         nats: Nats {
-            url: "nats://user:secret@localhost:4222".to_owned(),
+            url: "nats://user:sec/ret@localhost:4222".to_owned(),
             ..Nats::default()
         },
         ..Config::default()
@@ -228,24 +335,27 @@ fn a_dump_is_a_file_without_passwords() {
         dumped.contains("nats_url = \"nats://user:***@localhost:4222\"\n"),
         "{dumped}"
     );
-    assert_eq!(
-        from(Some(&dumped), &[]).unwrap().config.payment,
-        config.payment
-    );
+    let read = from(Some(&dumped), &[]).unwrap().config;
+    assert_eq!(read.payment, config.payment);
+    assert_eq!(read.nats.deployment, config.nats.deployment);
 }
 
 #[test]
 fn help_has_each_key_its_doc_comment_and_its_default() {
     let help = help::<Config>();
+    let columns = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = help.lines().map(columns).collect();
     for line in [
-        "ORDERS_PAYMENT__DELAY     How long a payment takes, from createdAt on [default: 5s]",
-        "PORT                      The port of the HTTP server; 0 takes any free one [default: 3001]",
-        "ORDERS_STREAMS__REPLICAS  The number of NATS servers that keep a copy of each stream [default: 1]",
-        "ORDERS_PUBLIC_URL         Where clients come in [default: unset]",
-        "ORDERS_PAYMENT__APPROVE   (undocumented) [default: true]",
+        "ORDERS_PAYMENT__DELAY How long a payment takes, from createdAt on [default: 5s]",
+        "PORT The port of the HTTP server; 0 takes any free one [default: 3001]",
+        "ORDERS_STREAMS__REPLICAS The number of NATS servers that keep a copy of each stream [default: 1]",
+        "ORDERS_STREAMS__EVENTS__MAX_AGE The age at which the stream drops a message; 0s for none [default: 30days]",
+        "ORDERS_STREAMS__EVENTS__MAX_BYTES The size at which the stream drops its oldest messages; 0 for none [default: 4.0 GiB]",
+        "ORDERS_PUBLIC_URL Where clients come in [default: unset]",
+        "ORDERS_PAYMENT__APPROVE (undocumented) [default: true]",
     ] {
         assert!(
-            help.contains(&format!("  {line}\n")),
+            lines.iter().any(|found| found == line),
             "no {line:?} in {help}"
         );
     }
