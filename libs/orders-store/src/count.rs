@@ -8,13 +8,14 @@ use futures_util::{
 };
 use moka::sync::Cache;
 use orders_contracts::{Timestamp, query::ListFilter};
+use orders_service::chain;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
 
-use crate::{Error, list::Total};
+use crate::{Error, exact::ExactCounts, list::Total};
 
 /// Up to so many rows are counted for each list.
 pub(crate) const EXACT: u64 = 10_000;
@@ -28,6 +29,7 @@ const COUNT_DEADLINE: Duration = Duration::from_millis(150);
 /// The counts of long lists, shared by all clones.
 #[derive(Debug, Clone)]
 pub(crate) struct Counts {
+    pub(crate) exact: ExactCounts,
     counts: Cache<ListFilter, Count>,
     /// One count goes on at a time: it keeps a core of the database busy.
     turn: Arc<Semaphore>,
@@ -46,6 +48,7 @@ impl Counts {
             .max_capacity(MAX_FILTERS)
             .time_to_live(max_age);
         Self {
+            exact: ExactCounts::default(),
             counts: counts.build(),
             turn: Arc::new(Semaphore::new(1)),
         }
@@ -88,7 +91,7 @@ impl Counts {
         let counting = tokio::spawn(async move {
             let _turn = turn;
             let counted = count.await.inspect_err(|error| {
-                debug!("cannot count a list: {error}");
+                debug!("cannot count a list: {}", chain(error));
                 counts.invalidate(&filter);
             });
             let count = counted.ok()?;

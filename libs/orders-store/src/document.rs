@@ -4,9 +4,12 @@
 use mongodb::bson::{DateTime, Decimal128};
 use orders_contracts::{
     Attachment, AttachmentRef, Buyer, CommandId, Item, Money, OrderEvent, OrderId, OrderRow,
-    RequestId, Status, TenantId, Timestamp,
+    RequestId, Status, TenantId, Timestamp, canonical_email,
 };
-use orders_domain::{Order, projection::StoredRow};
+use orders_domain::{
+    Order,
+    projection::{RowVersion, StoredRow},
+};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_conv;
 
@@ -152,7 +155,8 @@ impl From<&OrderEvent> for RowDocument {
             tenant_id: event.tenant_id.clone(),
             version: event.version,
             status: row.status,
-            buyer_email: row.buyer_email,
+            // A writer of version 0.1 puts it into its events as it was sent.
+            buyer_email: canonical_email(&row.buyer_email),
             total: row.total,
             created_at: row.created_at,
             attachment: row.attachment,
@@ -180,10 +184,23 @@ impl From<RowDocument> for StoredRow {
 
 /// The version of a row alone.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct VersionDocument {
     #[serde(rename = "_id")]
-    pub(crate) id: OrderId,
-    pub(crate) version: u32,
+    id: OrderId,
+    tenant_id: TenantId,
+    version: u32,
+}
+
+impl From<VersionDocument> for (OrderId, RowVersion) {
+    fn from(document: VersionDocument) -> Self {
+        let VersionDocument {
+            id,
+            tenant_id,
+            version,
+        } = document;
+        (id, RowVersion { tenant_id, version })
+    }
 }
 
 serde_conv!(

@@ -1,3 +1,5 @@
+mod text;
+
 use std::error::Error as StdError;
 
 use mongodb::{
@@ -5,30 +7,34 @@ use mongodb::{
     error::{Error as DriverError, ErrorKind, IndexedWriteError, InsertManyError, WriteFailure},
 };
 
-use crate::index::IndexDifference;
+use crate::{index::IndexDifference, installation::Mismatch};
 
-/// Why an operation failed. For the log only: its text is not meant for clients. It holds no credentials.
+/// Why an operation failed. For the log only: its text is not meant for clients. It holds no credentials, and does not
+/// repeat its source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The outcome is unknown or nothing happened: the same operation may succeed later.
-    #[error("the database is unavailable: {0}")]
+    #[error("the database is unavailable")]
     Unavailable(#[source] Cause),
     /// Too many reads are under way: nothing happened, and the same operation may succeed later.
     #[error("too many reads are under way")]
     Busy,
     /// The same operation will never succeed.
-    #[error("the database refuses: {0}")]
+    #[error("the database refuses")]
     Refused(#[source] Cause),
     /// An index is not as declared, and it is not this process's to change.
     #[error("{0}; run `orderctl migrate`, or set ORDERS_AUTO_MIGRATE=true")]
     Unmigrated(IndexDifference),
+    /// This process must not use the database.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
 }
 
-/// Nobody tells causes apart. Of the driver's errors it is the kind alone: the rest repeats the server's whole answer.
+/// Only [`Corrupt`] and a refused login are told from others.
 type Cause = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {cause}")]
+#[error("{what}")]
 struct About {
     what: String,
     #[source]
@@ -37,16 +43,27 @@ struct About {
 
 /// A document that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("corrupt order {id}: {field}: {}", message(source))]
+#[error("corrupt order {id}: {field}")]
 pub(crate) struct Corrupt {
     pub(crate) id: String,
     pub(crate) field: String,
-    pub(crate) source: bson::error::Error,
+    pub(crate) source: Detail,
 }
 
-/// The text of `error` without what the driver adds to it.
-fn message(error: &bson::error::Error) -> String {
-    error.message.clone().unwrap_or_else(|| error.to_string())
+/// An error of the driver, in a line; its `Debug` has all that is known of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", text::of(&.0.kind))]
+pub(crate) struct Driver(pub(crate) DriverError);
+
+/// Why a document cannot be read, without what the driver adds to that.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message.clone().unwrap_or_else(|| .0.to_string()))]
+pub(crate) struct Detail(bson::error::Error);
+
+impl From<bson::error::Error> for Detail {
+    fn from(error: bson::error::Error) -> Self {
+        Self(error)
+    }
 }
 
 impl Error {
@@ -55,9 +72,20 @@ impl Error {
         matches!(self, Self::Unavailable(_) | Self::Busy)
     }
 
-    /// Whether a daemon that starts should wait for it to go away. Only what was forbidden to be mended stays as it is.
+    /// Whether a document is at fault, which this version cannot read.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Refused(cause) if cause.is::<Corrupt>())
+    }
+
+    /// Whether the server does not take the login, which nobody but a person can mend.
+    pub fn refuses_login(&self) -> bool {
+        matches!(self, Self::Unavailable(cause)
+            if cause.downcast_ref::<Driver>().is_some_and(|Driver(error)| text::refuses_login(&error.kind)))
+    }
+
+    /// Whether a daemon that starts should wait for it to go away. Only what this process may not mend stays as it is.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Unmigrated(_))
+        !matches!(self, Self::Unmigrated(_) | Self::Mismatch(_))
     }
 
     pub(crate) fn unavailable(cause: impl Into<Cause>) -> Self {
@@ -74,7 +102,7 @@ impl Error {
         match self {
             Self::Unavailable(cause) => Self::unavailable(About { what, cause }),
             Self::Refused(cause) => Self::refused(About { what, cause }),
-            other @ (Self::Busy | Self::Unmigrated(_)) => other,
+            other @ (Self::Busy | Self::Unmigrated(_) | Self::Mismatch(_)) => other,
         }
     }
 }
@@ -113,9 +141,9 @@ impl From<DriverError> for Error {
             _ => false,
         };
         if is_refusal {
-            Self::Refused(error.kind)
+            Self::refused(Driver(error))
         } else {
-            Self::Unavailable(error.kind)
+            Self::unavailable(Driver(error))
         }
     }
 }
@@ -179,8 +207,8 @@ mod tests {
         let of = |index: i32, code: i32| doc! { "index": index, "code": code, "errmsg": "why" };
         let refused = insert_many(doc! { "writeErrors": [of(0, 11000), of(3, 121)] });
         assert!(!refused.is_transient());
-        let text = "the database refuses: document 3: code 121: why";
-        assert_eq!(refused.to_string(), text);
+        let cause = refused.source().unwrap().to_string();
+        assert_eq!(cause, "document 3: code 121: why");
         for transient in [
             doc! { "writeErrors": [of(0, 121), of(1, 112)] },
             doc! { "writeErrors": [of(0, 121)], "writeConcernError": { "code": 64, "errmsg": "why" } },
@@ -194,12 +222,9 @@ mod tests {
     #[test]
     fn an_error_says_what_it_is_about_and_keeps_its_cause() {
         let error = command(85).about("index x");
-        let text = error.to_string();
-        assert!(
-            text.starts_with("the database refuses: index x: "),
-            "{text}"
-        );
-        let cause = error.source().and_then(StdError::source);
-        assert!(cause.is_some_and(|cause| cause.is::<ErrorKind>()));
+        assert_eq!(error.to_string(), "the database refuses");
+        let cause = error.source().unwrap();
+        assert_eq!(cause.to_string(), "index x");
+        assert_eq!(cause.source().unwrap().to_string(), "why (code 85, Name)");
     }
 }

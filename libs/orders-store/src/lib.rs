@@ -2,6 +2,7 @@
 //!
 //! * [`WriteModel`] is `orders_write`, the truth: an order is inserted once and moved once.
 //! * [`ReadModel`] is `orders_read`: one row per order, at a version that only rises, and the list over them.
+//! * [`Installation`] is the one document of `orders_installation`: the installation that the database belongs to.
 //! * [`Checkpoints`] is `orders_checkpoints`: how far an operator's long work over the two has got.
 //!
 //! It asks for single-document atomicity, unique indexes and unordered inserts only: no transactions, change streams
@@ -11,14 +12,18 @@
 mod checkpoint;
 mod count;
 mod document;
+mod emails;
 mod error;
+mod exact;
 mod index;
+mod installation;
 mod list;
 mod migrate;
 mod operation;
 mod read_model;
 mod reads;
 mod scan;
+mod unreadable;
 mod write_model;
 
 use std::time::Duration;
@@ -27,13 +32,14 @@ use futures_util::{FutureExt, future::BoxFuture};
 use mongodb::{
     Client, Collection, Database,
     bson::doc,
-    error::Error as DriverError,
+    error::{Error as DriverError, ErrorKind},
     options::{Acknowledgment, ClientOptions, CollectionOptions, WriteConcern},
 };
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use error::Error;
 pub use index::IndexDifference;
+pub use installation::{Installation, Mismatch};
 pub use list::{OrderPage, Total};
 pub use orders_contracts::query::{ListFilter, ListOrders, ListPlace};
 pub use read_model::ReadModel;
@@ -42,8 +48,10 @@ pub use write_model::{PendingPlace, WriteModel};
 
 use crate::{
     count::Counts,
+    error::Driver,
     operation::{DEADLINE, within},
     reads::Reads,
+    unreadable::Unreadable,
 };
 
 /// The database when the URL names none.
@@ -62,11 +70,13 @@ pub struct Store {
     auto_migrate: bool,
     reads: Reads,
     counts: Counts,
+    unreadable: Unreadable,
 }
 
 impl Store {
-    /// Reads the URL; its path names the database, `orders` when it has none. Does no I/O: the driver connects in the
-    /// background and operations fail with [`Error::Unavailable`] until it has.
+    /// Reads the URL; its path names the database, `orders` when it has none. Does no I/O except to resolve
+    /// `mongodb+srv`, for which it may be [`Error::Unavailable`]: the driver connects in the background, and operations
+    /// fail with [`Error::Unavailable`] until it has.
     ///
     /// The URL's own time-outs and pool size count. Its write concern and read preference do not: a stored order is on
     /// the journals of a majority, and a list that follows a write shows it.
@@ -85,12 +95,13 @@ impl Store {
         // Where connections do not come about, two of them must not keep all others from trying.
         options.max_connecting.get_or_insert(connections);
         let database = options.default_database.clone();
-        let client = Client::with_options(options)?;
+        let client = Client::with_options(options).map_err(|error| bad_url(url, error))?;
         Ok(Self {
             database: client.database(database.as_deref().unwrap_or(DEFAULT_DATABASE)),
             auto_migrate: true,
             reads: Reads::new(connections),
             counts: Counts::new(count::MAX_AGE),
+            unreadable: Unreadable::default(),
         })
     }
 
@@ -118,14 +129,14 @@ impl Store {
         })
     }
 
-    /// Whether the server answers, for readiness; the text says why not.
-    pub async fn probe(&self) -> Result<(), String> {
+    /// Whether the server answers, for readiness.
+    pub async fn probe(&self) -> Result<(), Error> {
         let ping = within(DEADLINE, self.database.run_command(doc! { "ping": 1 }));
-        ping.await.map(drop).map_err(|error| error.to_string())
+        ping.await.map(drop)
     }
 
     /// The readiness probe: [`probe`](Self::probe), as often as it is asked for.
-    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + use<> {
+    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), Error>> + use<> {
         let store = self.clone();
         move || {
             let store = store.clone();
@@ -133,11 +144,25 @@ impl Store {
         }
     }
 
+    /// The name of the database.
+    pub fn database(&self) -> &str {
+        self.database.name()
+    }
+
+    /// Whether the database has the collection `orders_write`. The writer creates it at its start.
+    pub async fn has_orders(&self) -> Result<bool, Error> {
+        let names = self.database.list_collection_names();
+        let names = operation::within(operation::DEADLINE, names).await?;
+        Ok(names.iter().any(|name| name == "orders_write"))
+    }
+
     /// The write model.
     pub fn write_model(&self) -> WriteModel {
         WriteModel {
             orders: self.collection("orders_write"),
             auto_migrate: self.auto_migrate,
+            reads: self.reads.clone(),
+            unreadable: self.unreadable.clone(),
         }
     }
 
@@ -148,6 +173,7 @@ impl Store {
             auto_migrate: self.auto_migrate,
             reads: self.reads.clone(),
             counts: self.counts.clone(),
+            unreadable: self.unreadable.clone(),
         }
     }
 
@@ -176,11 +202,18 @@ fn durable() -> WriteConcern {
 }
 
 fn bad_url(url: &str, error: DriverError) -> Error {
+    if let ErrorKind::DnsResolve { .. } = &*error.kind {
+        return Error::unavailable(Driver(error));
+    }
+    if url.contains("compressors=") {
+        return Error::refused("MONGO_URL: `compressors` is not supported; leave it out");
+    }
     if url.contains('@') {
         // The driver repeats parts of a URL it cannot read, which may be parts of a password.
-        return Error::refused("not a MongoDB URL (are user name and password percent-encoded?)");
+        let hint = "are user name and password percent-encoded?";
+        return Error::refused(format!("MONGO_URL: not a MongoDB URL ({hint})"));
     }
-    Error::Refused(error.kind).about("not a MongoDB URL")
+    Error::refused(Driver(error)).about("MONGO_URL")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A list of orders: which rows it has, a place in it, and its total.
 
-use mongodb::bson::{DateTime, Document, doc};
+use mongodb::bson::{DateTime, Document, RawDocument, doc};
 use orders_contracts::{
     OrderRow, Timestamp,
     query::{ListFilter, ListOrders, ListPlace},
@@ -31,7 +31,7 @@ const DEEP: u64 = 1_000;
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderPage {
-    /// The rows of the page.
+    /// The rows of the page that can be read.
     pub items: Vec<OrderRow>,
     /// Where the next page begins; `None` behind the last row.
     pub next: Option<ListPlace>,
@@ -53,6 +53,15 @@ pub enum Total {
     },
     /// At least so many: they are being counted.
     AtLeast(u64),
+}
+
+/// The place of a row, which even a row may have that cannot be read.
+pub(crate) fn place(row: &RawDocument) -> Option<ListPlace> {
+    let created_at = row.get_datetime("createdAt").ok()?.timestamp_millis();
+    Some(ListPlace {
+        created_at: Timestamp::from_millis(created_at)?,
+        order_id: row.get_str("orderId").ok()?.parse().ok()?,
+    })
 }
 
 /// The rows of `list` behind `after`. Every value has a type of its own, so nothing a client sends can become an operator.

@@ -15,7 +15,7 @@ use orders_contracts::OrderId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::error::{Corrupt, DUPLICATE_KEY, Error};
+use crate::error::{Corrupt, DUPLICATE_KEY, Detail, Error};
 
 /// How long a read or a write may take; after it the outcome is unknown.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -148,6 +148,7 @@ pub(crate) fn decode<T: DeserializeOwned>(raw: &RawDocument) -> Result<T, Error>
     let corrupt = |field: String, source| {
         let id = raw.get_str("_id").unwrap_or("without a text as _id");
         let id = id.to_owned();
+        let source = Detail::from(source);
         Error::refused(Corrupt { id, field, source })
     };
     let document = RawDeserializer::new(raw.as_bytes());

@@ -1,22 +1,31 @@
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use mongodb::{Collection, action::Action, bson::doc, options::Hint};
+use mongodb::{
+    Collection,
+    action::Action,
+    bson::{RawDocumentBuf, doc},
+    options::Hint,
+};
 use orders_contracts::{
     OrderEvent, OrderId, OrderRow, TenantId,
     query::{ListFilter, ListOrders, ListPlace},
 };
-use orders_domain::projection::{Change, StoredRow};
+use orders_domain::projection::{Change, RowVersion, StoredRow};
 
 use crate::{
     Error, IndexDifference,
     count::{Counts, EXACT, MAX_AGE},
     document::{RowDocument, VersionDocument},
     index::Index,
-    list::{INDEXES, OrderPage, Total, document, index_of, is_deep, skip},
+    list::{INDEXES, OrderPage, Total, document, index_of, is_deep, place, skip},
     migrate::{ensure_indexes, index_differences},
-    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, texts, within},
+    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, texts, within, write_all},
     reads::Reads,
+    unreadable::Unreadable,
 };
 
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
@@ -26,6 +35,7 @@ pub struct ReadModel {
     pub(crate) auto_migrate: bool,
     pub(crate) reads: Reads,
     pub(crate) counts: Counts,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl ReadModel {
@@ -50,37 +60,38 @@ impl ReadModel {
         insert_new(&self.rows, rows, |row| &row.id).await
     }
 
-    /// Makes the row of each event that is at a lower version say what the event says; returns how many were.
+    /// Makes the row of each event that its tenant has at a lower version say what the event says; returns how many were.
     ///
-    /// One command for all events that change their rows alike. A command that writes each row anew, with a statement for
-    /// each, costs the database twice as much.
+    /// One statement for all events of a tenant that change their rows alike. A command that writes each row anew, with a
+    /// statement for each, costs the database twice as much.
     pub async fn advance(&self, events: &[&OrderEvent]) -> Result<u64, Error> {
-        let mut alike: HashMap<Change, Vec<&OrderId>> = HashMap::new();
+        let mut alike: BTreeMap<(&TenantId, Change), Vec<&str>> = BTreeMap::new();
         for event in events {
-            let ids = alike.entry(Change::of(event)).or_default();
-            ids.push(&event.order.order_id);
+            let ids = alike.entry((&event.tenant_id, Change::of(event)));
+            ids.or_default().push(event.order.order_id.as_str());
         }
-        let mut advanced = 0;
-        for (Change { version, status }, ids) in alike {
-            // In one order everywhere, so that two such commands do not wait for each other.
-            let mut ids: Vec<&str> = ids.into_iter().map(OrderId::as_str).collect();
+        // Tenants and ids are in one order everywhere, so that two such commands do not wait for each other.
+        let statement = |((tenant, Change { version, status }), mut ids): (_, Vec<&str>)| {
+            let tenant: &TenantId = tenant;
             ids.sort_unstable();
-            let older = doc! { "_id": { "$in": ids }, "version": { "$lt": version } };
-            let newer = doc! { "$set": { "version": version, "status": status.as_str() } };
-            let outcome = within(DEADLINE, self.rows.update_many(older, newer)).await?;
-            advanced += outcome.modified_count;
-        }
-        Ok(advanced)
+            doc! {
+                "q": { "_id": { "$in": ids }, "tenantId": tenant.as_str(), "version": { "$lt": version } },
+                "u": { "$set": { "version": version, "status": status.as_str() } },
+                "multi": true,
+            }
+        };
+        let statements = alike.into_iter().map(statement).collect();
+        write_all(&self.rows, "update", "updates", statements).await
     }
 
-    /// The versions of the rows with these ids, as far as they exist.
-    pub async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, u32>, Error> {
+    /// The versions of the rows with these ids, as far as they exist, whosever they are.
+    pub async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, RowVersion>, Error> {
         let rows = self.rows.clone_with_type::<VersionDocument>();
         let find = rows
             .find(doc! { "_id": { "$in": texts(ids) } })
-            .projection(doc! { "version": 1 });
+            .projection(doc! { "tenantId": 1, "version": 1 });
         let found = read(DEADLINE, find, ids.len() as u64).await?;
-        Ok(found.into_iter().map(|row| (row.id, row.version)).collect())
+        Ok(found.into_iter().map(Into::into).collect())
     }
 
     /// The row of an order and its version; `None` when the tenant has no such order. [`Error::Busy`] when all reads
@@ -97,7 +108,8 @@ impl ReadModel {
         Ok(found.map(|found| (found.version, found.row)))
     }
 
-    /// One page of the list, newest first, and how many rows there are in all.
+    /// One page of the list, newest first, and how many rows there are in all. Rows that cannot be read are left out of the
+    /// page; the log names them.
     ///
     /// [`Error::Busy`] when it waits for 2 s: because too many are reading, or because two others are reading pages that
     /// end behind row 1,000, as this one does.
@@ -113,32 +125,54 @@ impl ReadModel {
     }
 
     async fn page(&self, query: &ListOrders, index: Option<&Index>) -> Result<OrderPage, Error> {
-        let (total, rows) =
-            tokio::try_join!(self.total(&query.filter, index), self.rows_of(query, index))?;
-        let rows = rows.into_iter().map(|row| StoredRow::from(row).row);
-        let mut items: Vec<OrderRow> = rows.collect();
-        let has_more = items.len() as u64 > query.limit;
-        if has_more {
-            items.pop();
-        }
-        let last = items.last().filter(|_| has_more);
-        let next = last.map(|row| ListPlace {
-            created_at: row.created_at,
-            order_id: row.order_id.clone(),
+        let (total, (rows, next)) =
+            tokio::try_join!(self.total(&query.filter, index), self.part(query, index))?;
+        let items = rows.iter().filter_map(|row| {
+            let row: RowDocument = self.unreadable.unless(&self.rows, row)?;
+            Some(StoredRow::from(row).row)
         });
-        Ok(OrderPage { items, next, total })
+        Ok(OrderPage {
+            items: items.collect(),
+            next,
+            total,
+        })
     }
 
-    /// The rows of a page, and one more when there is one.
-    async fn rows_of(
+    /// The rows of a page, and where the next one begins.
+    async fn part(
         &self,
         query: &ListOrders,
         index: Option<&Index>,
-    ) -> Result<Vec<RowDocument>, Error> {
+    ) -> Result<(Vec<RawDocumentBuf>, Option<ListPlace>), Error> {
+        let mut behind = 0;
+        loop {
+            let mut rows = self.rows_of(query, behind, index).await?;
+            let has_more = rows.len() as u64 > query.limit;
+            if has_more {
+                rows.pop();
+            }
+            let next = rows.iter().rev().find_map(|row| place(row));
+            if next.is_some() || !has_more {
+                return Ok((rows, next.filter(|_| has_more)));
+            }
+            // None of them can be read, and behind none of them a page can begin.
+            behind += query.limit;
+        }
+    }
+
+    /// The rows of a page that begins so many rows `behind` its usual place, and one more when there is one.
+    async fn rows_of(
+        &self,
+        query: &ListOrders,
+        behind: u64,
+        index: Option<&Index>,
+    ) -> Result<Vec<RawDocumentBuf>, Error> {
         let Some(skip) = skip(query).filter(|_| query.limit > 0) else {
             return Ok(Vec::new());
         };
-        let (rows, hint) = (self.rows.clone(), index.map(Index::document));
+        let skip = skip.saturating_add(behind);
+        let rows = self.rows.clone_with_type::<RawDocumentBuf>();
+        let hint = index.map(Index::document);
         let filter = document(&query.filter, query.after.as_ref());
         let limit = query.limit.saturating_add(1);
         let page = async move {
@@ -161,7 +195,7 @@ impl ReadModel {
     async fn total(&self, filter: &ListFilter, index: Option<&Index>) -> Result<Total, Error> {
         if !self.counts.has(filter) {
             let few = self.count(filter, index, Some(EXACT + 1), DEADLINE);
-            let few = self.reads.run(few).await?;
+            let few = self.counts.exact.count(filter, self.reads.run(few)).await?;
             if few <= EXACT {
                 return Ok(Total::Exactly(few));
             }

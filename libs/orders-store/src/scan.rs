@@ -65,6 +65,16 @@ impl WriteModel {
             }
         }
     }
+
+    /// The `_id`s, as text, of orders whose `_id` is no text, or an empty one, at most `limit`. Pages by id have none of
+    /// them.
+    pub async fn strays(
+        &self,
+        tenant: Option<&TenantId>,
+        limit: u64,
+    ) -> Result<Vec<String>, Error> {
+        strays(&self.orders, tenant, limit).await
+    }
 }
 
 impl ReadModel {
@@ -89,12 +99,28 @@ impl ReadModel {
     /// Makes the rows of `orders` say what their orders say, whatever they say now; but a row that is missing, or newer
     /// than the order is here, stays as it is. How many were written.
     pub async fn replace(&self, orders: &[&Order]) -> Result<u64, Error> {
+        // Also true of what is no version at all, such as a text or a number beyond all versions.
+        let not_newer =
+            |row: &RowDocument| doc! { "$not": { "$gt": row.version, "$lte": u32::MAX } };
+        self.rewrite(orders, |row| doc! { "version": not_newer(row) })
+            .await
+    }
+
+    /// Makes the rows of `orders` say what their orders say, even if they are newer. How many were written.
+    pub async fn set_back(&self, orders: &[&Order]) -> Result<u64, Error> {
+        self.rewrite(orders, |_| Document::new()).await
+    }
+
+    async fn rewrite(
+        &self,
+        orders: &[&Order],
+        only: impl Fn(&RowDocument) -> Document,
+    ) -> Result<u64, Error> {
         let mut statements = Vec::with_capacity(orders.len());
         for order in orders {
             let row = RowDocument::from(&order.latest_event());
-            // "Not newer" is also true of a version that is no number.
-            let not_newer = doc! { "$not": { "$gt": row.version } };
-            let stored = doc! { "_id": row.id.as_str(), "version": not_newer };
+            let mut stored = doc! { "_id": row.id.as_str() };
+            stored.extend(only(&row));
             let row = serialize_to_bson(&row).map_err(Error::refused)?;
             statements.push(doc! { "q": stored, "u": row });
         }
@@ -114,18 +140,14 @@ impl ReadModel {
         write_all(&self.rows, "delete", "deletes", statements).await
     }
 
-    /// The `_id`s, as text, of rows whose `_id` is no text, at most `limit`. They are no order's and nothing of the
-    /// pipeline writes them, but the list of their tenant fails on them; pages by id have none of them.
+    /// The `_id`s, as text, of rows whose `_id` is no text, or an empty one, at most `limit`. They are no order's and
+    /// nothing of the pipeline writes them; pages by id have none of them.
     pub async fn strays(
         &self,
         tenant: Option<&TenantId>,
         limit: u64,
     ) -> Result<Vec<String>, Error> {
-        let rows = self.rows.clone_with_type::<Document>();
-        let find = rows.find(stray(tenant)).projection(doc! { "_id": 1 });
-        let found = read(SCAN_DEADLINE, find, limit).await?;
-        let id = |row: &Document| row.get("_id").map_or_else(String::new, Bson::to_string);
-        Ok(found.iter().map(id).collect())
+        strays(&self.rows, tenant, limit).await
     }
 
     /// Removes all that [`strays`](Self::strays) would find without a limit; how many they were.
@@ -135,8 +157,25 @@ impl ReadModel {
     }
 }
 
+async fn strays<C: Send + Sync>(
+    collection: &Collection<C>,
+    tenant: Option<&TenantId>,
+    limit: u64,
+) -> Result<Vec<String>, Error> {
+    let documents = collection.clone_with_type::<Document>();
+    let find = documents.find(stray(tenant)).projection(doc! { "_id": 1 });
+    let found = read(SCAN_DEADLINE, find, limit).await?;
+    let id = |document: &Document| {
+        document
+            .get("_id")
+            .map_or_else(String::new, Bson::to_string)
+    };
+    Ok(found.iter().map(id).collect())
+}
+
 fn stray(tenant: Option<&TenantId>) -> Document {
-    of_tenant(tenant, doc! { "_id": { "$not": { "$type": "string" } } })
+    let stray = doc! { "$or": [{ "_id": { "$not": { "$type": "string" } } }, { "_id": "" }] };
+    of_tenant(tenant, stray)
 }
 
 /// Narrows `filter` to the documents of one tenant, or of all.

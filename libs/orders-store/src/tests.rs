@@ -1,6 +1,6 @@
 //! Against a real server: `cargo xtask test` starts one and names it in ORDERS_TEST_MONGO_URL.
 
-use std::{env, panic::resume_unwind};
+use std::{collections::HashMap, env, panic::resume_unwind};
 
 use orders_contracts::{
     CommandId, CreateOrder, OrderEvent, OrderId, OrderRow, Status, TenantId, Timestamp,
@@ -13,6 +13,7 @@ use super::*;
 mod connection;
 mod lists;
 mod orders;
+mod plans;
 mod rows;
 mod scans;
 mod totals;
@@ -90,6 +91,12 @@ fn list() -> ListOrders {
         after: None,
         limit: 10,
     }
+}
+
+/// The orders with these ids, all of which can be read.
+async fn load(orders: &WriteModel, ids: &[OrderId]) -> HashMap<OrderId, Order> {
+    let found = orders.load(ids).await.unwrap().into_iter();
+    found.map(|(id, order)| (id, order.unwrap())).collect()
 }
 
 fn ids(rows: &[OrderRow]) -> Vec<&OrderId> {

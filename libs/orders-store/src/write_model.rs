@@ -1,10 +1,12 @@
 use std::collections::HashMap;
 
+use futures_util::FutureExt;
 use mongodb::{
     Collection,
     bson::{DateTime, RawDocumentBuf, doc},
+    options::Hint,
 };
-use orders_contracts::{OrderId, Status, Timestamp};
+use orders_contracts::{OrderId, Status, TenantId, Timestamp};
 use orders_domain::Order;
 
 use crate::{
@@ -13,19 +15,26 @@ use crate::{
     index::Index,
     migrate::{ensure_indexes, index_differences},
     operation::{DEADLINE, decode, insert_new, read, texts, within},
+    reads::Reads,
+    unreadable::Unreadable,
 };
 
 const INDEXES: [Index; 3] = [
     Index::unique_on(&[("tenantId", 1), ("requestId", 1)]),
     Index::unique_on(&[("tenantId", 1), ("orderId", 1)]),
-    Index::on(&[("status", 1)]),
+    PENDING,
 ];
+
+/// Ends like the sort of [`WriteModel::pending_since`], so that a search reads only what it returns.
+const PENDING: Index = Index::on(&[("status", 1), ("createdAt", 1), ("orderId", 1)]);
 
 /// The collection `orders_write`: each order as it is.
 #[derive(Debug, Clone)]
 pub struct WriteModel {
     pub(crate) orders: Collection<OrderDocument>,
     pub(crate) auto_migrate: bool,
+    pub(crate) reads: Reads,
+    pub(crate) unreadable: Unreadable,
 }
 
 /// How far a search for pending orders has got.
@@ -57,15 +66,28 @@ impl WriteModel {
         insert_new(&self.orders, documents, |document| &document.id).await
     }
 
-    /// The orders with these ids, as far as they exist.
-    pub async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Order>, Error> {
-        let find = self.orders.find(doc! { "_id": { "$in": texts(ids) } });
+    /// The orders with these ids, as far as they exist; `None` for one that this version cannot read, which the log names.
+    pub async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Option<Order>>, Error> {
+        let orders = self.orders.clone_with_type::<RawDocumentBuf>();
+        let find = orders.find(doc! { "_id": { "$in": texts(ids) } });
         let found = read(DEADLINE, find, ids.len() as u64).await?;
-        Ok(found
-            .into_iter()
-            .map(Order::from)
-            .map(|order| (order.order_id.clone(), order))
-            .collect())
+        let order = |raw: &RawDocumentBuf| {
+            let id = raw.get_str("_id").ok()?.parse().ok()?;
+            let order = self.unreadable.unless::<OrderDocument>(&self.orders, raw);
+            Some((id, order.map(Order::from)))
+        };
+        Ok(found.iter().filter_map(order).collect())
+    }
+
+    /// Whether the tenant has such an order.
+    pub async fn has(&self, tenant: &TenantId, id: &OrderId) -> Result<bool, Error> {
+        let orders = self.orders.clone_with_type::<RawDocumentBuf>();
+        let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
+        let find = async move {
+            let find = orders.find(filter).projection(doc! { "_id": 1 });
+            read(DEADLINE, find, 1).await
+        };
+        Ok(!self.reads.run(find.boxed()).await?.is_empty())
     }
 
     /// Moves those of the orders that are PENDING to the final status `to`, one version up; how many that were.
@@ -96,22 +118,25 @@ impl WriteModel {
         limit: u64,
     ) -> Result<(Vec<Order>, Option<PendingPlace>), Error> {
         let orders = self.orders.clone_with_type::<RawDocumentBuf>();
-        let mut filter = doc! {
-            "status": Status::Pending.as_str(),
-            "createdAt": { "$lt": DateTime::from_millis(before.millis()) },
-        };
+        let mut created = doc! { "$lt": DateTime::from_millis(before.millis()) };
+        let mut filter = doc! { "status": Status::Pending.as_str() };
         if let Some(PendingPlace { created_at, id }) = after {
+            // The scan of the index begins here.
+            created.insert("$gte", created_at);
             let later = doc! { "createdAt": { "$gt": created_at } };
-            let same_time = doc! { "createdAt": created_at, "_id": { "$gt": id } };
-            filter.insert("$or", [later, same_time]);
+            filter.insert("$or", [later, doc! { "orderId": { "$gt": id } }]);
         }
-        let find = orders.find(filter).sort(doc! { "createdAt": 1, "_id": 1 });
+        filter.insert("createdAt", created);
+        let find = orders
+            .find(filter)
+            .sort(doc! { "createdAt": 1, "orderId": 1 })
+            .hint(Hint::Keys(PENDING.document()));
         let found = read(DEADLINE, find, limit).await?;
         let is_full = found.len() as u64 == limit;
         let place = found.last().filter(|_| is_full).and_then(|last| {
             Some(PendingPlace {
                 created_at: last.get_datetime("createdAt").ok()?,
-                id: last.get_str("_id").ok()?.to_owned(),
+                id: last.get_str("orderId").ok()?.to_owned(),
             })
         });
         // One that this version cannot read must not hide the others.

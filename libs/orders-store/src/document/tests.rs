@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn order(body: &str) -> Order {
-    let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
+    let command = CreateOrder::read(body.as_bytes()).unwrap();
     let now = Timestamp::from_millis(1_756_198_800_123).unwrap();
     Order::create(command, "c-1".parse().unwrap(), now)
 }

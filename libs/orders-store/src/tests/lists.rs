@@ -1,36 +1,13 @@
 //! Lists: filters, pages, and the indexes they are read off.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
+use std::collections::BTreeSet;
+
+use mongodb::bson::{DateTime, Document, doc};
+
+use super::{
+    plans::{assert_read_off_an_index, watched},
+    *,
 };
-
-use mongodb::{
-    bson::{Document, doc},
-    event::{EventHandler, command::CommandEvent},
-};
-
-use super::*;
-
-/// A store on the same database that keeps the commands it sends.
-async fn watched(store: &Store) -> (Store, Arc<Mutex<Vec<Document>>>) {
-    let url = env::var("ORDERS_TEST_MONGO_URL").unwrap();
-    let mut options = ClientOptions::parse(url).await.unwrap();
-    let sent = Arc::new(Mutex::new(Vec::new()));
-    let keep = Arc::clone(&sent);
-    let keep = move |event| {
-        if let CommandEvent::Started(command) = event {
-            keep.lock().unwrap().push(command.command);
-        }
-    };
-    options.command_event_handler = Some(EventHandler::callback(keep));
-    let client = Client::with_options(options).unwrap();
-    let store = Store {
-        database: client.database(store.database.name()),
-        ..store.clone()
-    };
-    (store, sent)
-}
 
 #[tokio::test]
 async fn a_list_is_filtered_by_status_buyer_and_time() {
@@ -64,17 +41,10 @@ async fn a_list_is_filtered_by_status_buyer_and_time() {
             ),
             (
                 ListFilter {
-                    buyer_email: email("Other+x@b.cc"),
-                    ..filter()
-                },
-                vec![&third],
-            ),
-            (
-                ListFilter {
                     buyer_email: email("other+x@b.cc"),
                     ..filter()
                 },
-                vec![],
+                vec![&third],
             ),
             (
                 ListFilter {
@@ -223,6 +193,55 @@ async fn pages_have_every_row_once_even_among_equal_times() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_hides_no_other() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        let raw = store.database.collection::<Document>("orders_read");
+        let events: Vec<OrderEvent> = (0..8)
+            .map(|n| order(&format!("r{n}"), n).created_event())
+            .collect();
+        insert_rows(&rows, &events).await;
+        // The newest and the oldest among them, and two beside each other.
+        for (n, damage) in [
+            (7, doc! { "status": "REFUNDED" }),
+            (4, doc! { "total": 1.5 }),
+            (3, doc! { "version": "1" }),
+            (0, doc! { "attachment": "x" }),
+        ] {
+            let id = doc! { "_id": events[n].order.order_id.as_str() };
+            raw.update_one(id, doc! { "$set": damage }).await.unwrap();
+        }
+        for millis in [9, 8, 5] {
+            let created_at = DateTime::from_millis(millis);
+            let stray = doc! { "tenantId": "t", "createdAt": created_at };
+            raw.insert_one(stray).await.unwrap();
+        }
+        let readable: Vec<&OrderId> = [6, 5, 2, 1]
+            .map(|n: usize| &events[n].order.order_id)
+            .into();
+        for limit in 1..10 {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let query = ListOrders {
+                    after,
+                    limit,
+                    ..list()
+                };
+                let found = rows.list(&query).await.unwrap();
+                assert_eq!(found.total, Total::Exactly(11));
+                seen.extend(found.items);
+                after = found.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(ids(&seen), readable, "{limit} a page");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn pages_far_behind_the_last_row_are_empty() {
     on_a_database(|store| async move {
         let rows = store.read_model();
@@ -319,34 +338,9 @@ async fn every_list_is_read_off_an_index() {
                     .eq(["aggregate", "find"]),
                 "{names:?}"
             );
-            for mut command in commands {
-                // The server ends what nobody waits for any more.
-                assert!(command.remove("maxTimeMS").is_some(), "{command}");
-                let name = command.keys().next().unwrap().clone();
-                for of_the_session in ["lsid", "$db", "$clusterTime"] {
-                    command.remove(of_the_session);
-                }
-                let explained = store
-                    .database
-                    .run_command(doc! { "explain": &command })
-                    .await
-                    .unwrap();
-                let plan = explained.to_string();
-                // As MongoDB says it, and as FerretDB does.
-                let scans = ["IXSCAN", "Index Scan", "Index Only Scan"];
-                assert!(
-                    scans.iter().any(|scan| plan.contains(scan)),
-                    "{command}: {plan}"
-                );
-                for slow in ["COLLSCAN", "Seq Scan"] {
-                    assert!(!plan.contains(slow), "{command}: {slow} in {plan}");
-                }
-                for sorting in ["\"SORT\"", "\"Sort\"", "Bitmap"] {
-                    assert!(
-                        name != "find" || !plan.contains(sorting),
-                        "{command}: {sorting} in {plan}"
-                    );
-                }
+            for command in commands {
+                let is_page = command.contains_key("find");
+                assert_read_off_an_index(&store, command, is_page).await;
             }
         }
     })

@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use mongodb::bson::{DateTime, Document, doc};
+use orders_service::chain;
 
-use super::*;
+use super::{
+    plans::{assert_read_off_an_index, watched},
+    *,
+};
 
 #[tokio::test]
 async fn an_insert_tells_new_orders_from_known_ones() {
@@ -29,13 +33,10 @@ async fn an_insert_tells_new_orders_from_known_ones() {
 
         let wanted = [&a, &b, &c].map(|order| order.order_id.clone());
         let unknown = id("unknown");
-        let loaded = orders
-            .load(&[&wanted[..], &[unknown]].concat())
-            .await
-            .unwrap();
+        let loaded = load(&orders, &[&wanted[..], &[unknown]].concat()).await;
         let stored = [a, b, c].map(|order| (order.order_id.clone(), order));
         assert_eq!(loaded, HashMap::from(stored));
-        assert_eq!(orders.load(&[]).await.unwrap(), HashMap::new());
+        assert_eq!(load(&orders, &[]).await, HashMap::new());
     })
     .await;
 }
@@ -73,7 +74,7 @@ async fn a_full_batch_is_stored_and_read_back() {
             store.write_model().insert(&batch).await.unwrap(),
             vec![false; 512]
         );
-        assert_eq!(store.write_model().load(&ids).await.unwrap().len(), 512);
+        assert_eq!(load(&store.write_model(), &ids).await.len(), 512);
         assert_eq!(
             store
                 .write_model()
@@ -112,7 +113,7 @@ async fn of_two_writers_at_once_one_wins_each_order() {
             let paid = paid.unwrap();
             assert_eq!(paid + cancelled.unwrap(), 300);
 
-            let stored = orders.load(&ids).await.unwrap();
+            let stored = load(&orders, &ids).await;
             assert!(stored.values().all(|order| order.version == 2));
             let stored = stored.values().filter(|order| order.status == Status::Paid);
             assert_eq!(stored.count() as u64, paid);
@@ -143,7 +144,7 @@ async fn any_text_is_a_request_id() {
         let all = vec![true; orders.len()];
         assert_eq!(store.write_model().insert(&orders).await.unwrap(), all);
         let ids: Vec<OrderId> = orders.iter().map(|order| order.order_id.clone()).collect();
-        let loaded = store.write_model().load(&ids).await.unwrap();
+        let loaded = load(&store.write_model(), &ids).await;
         for order in orders {
             assert_eq!(loaded.get(&order.order_id), Some(&order));
         }
@@ -186,7 +187,7 @@ async fn only_pending_orders_move() {
             0
         );
 
-        let loaded = orders.load(&ids).await.unwrap();
+        let loaded = load(&orders, &ids).await;
         assert_eq!(loaded[&cancelled.order_id], cancelled);
         assert_eq!(
             loaded[&pending.order_id],
@@ -252,6 +253,27 @@ async fn orders_left_pending_are_found_oldest_first() {
 }
 
 #[tokio::test]
+async fn pending_orders_are_read_off_the_index() {
+    on_a_database(|store| async move {
+        let all: Vec<Order> = (0..500).map(|n| order(&format!("r{n}"), n)).collect();
+        store.write_model().insert(&all).await.unwrap();
+        let (watched, sent) = watched(&store).await;
+        let orders = watched.write_model();
+        let (_, place) = orders.pending_since(at(400), None, 10).await.unwrap();
+        orders
+            .pending_since(at(400), place.as_ref(), 10)
+            .await
+            .unwrap();
+        let commands = std::mem::take(&mut *sent.lock().unwrap());
+        assert_eq!(commands.len(), 2);
+        for command in commands {
+            assert_read_off_an_index(&store, command, true).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_corrupt_document_is_named_with_its_field() {
     on_a_database(|store| async move {
         let orders: Collection<Document> = store.collection("orders_write");
@@ -273,13 +295,13 @@ async fn a_corrupt_document_is_named_with_its_field() {
                 .update_one(doc! { "_id": id.as_str() }, damage)
                 .await
                 .unwrap();
-            let error = store
-                .write_model()
-                .load(std::slice::from_ref(&id))
-                .await
-                .unwrap_err();
-            assert!(!error.is_transient(), "{error}");
-            let text = error.to_string();
+            let orders = store.write_model();
+            let loaded = orders.load(std::slice::from_ref(&id)).await.unwrap();
+            assert_eq!(loaded[&id], None, "{field}");
+            let mut found = orders.look_up(&[id.as_str()]).await.unwrap();
+            let error = found.remove(id.as_str()).unwrap().unwrap_err();
+            assert!(error.is_unreadable() && !error.is_transient(), "{error}");
+            let text = chain(&error);
             assert!(text.contains(id.as_str()) && text.contains(field), "{text}");
         }
     })

@@ -1,6 +1,7 @@
 //! The rows of the read model.
 
-use std::collections::HashMap;
+use mongodb::bson::{Document, doc};
+use orders_domain::projection::RowVersion;
 
 use super::*;
 
@@ -31,10 +32,12 @@ async fn rows_only_go_forward() {
 
         let ids = [created.order_id, paid.order_id, unknown.order_id];
         let versions = rows.versions(&ids).await.unwrap();
-        assert_eq!(
-            versions,
-            HashMap::from([(ids[0].clone(), 2), (ids[1].clone(), 2)])
-        );
+        let second = RowVersion {
+            tenant_id: tenant("t"),
+            version: 2,
+        };
+        let second = |id: &OrderId| (id.clone(), second.clone());
+        assert_eq!(versions, HashMap::from([second(&ids[0]), second(&ids[1])]));
         let status = async |id| rows.get(&tenant("t"), id).await.unwrap().unwrap().1.status;
         assert_eq!(status(&ids[0]).await, Status::Cancelled);
         assert_eq!(status(&ids[1]).await, Status::Paid);
@@ -84,6 +87,78 @@ async fn two_projectors_with_the_same_events_in_opposite_order_share_the_rows() 
             let (one, other) = tokio::join!(rows.advance(&there), rows.advance(&back));
             assert_eq!(one.unwrap() + other.unwrap(), 300);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_of_another_tenant_changes_no_row() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        let [ours, theirs] = ["a", "b"].map(|request| order(request, 1));
+        insert_rows(&rows, &[ours.latest_event(), theirs.latest_event()]).await;
+        let paid = [&ours, &theirs].map(|order| order.clone().moved(Status::Paid, at(2)));
+        let [ours, mut forged] = paid.map(|order| order.latest_event());
+        forged.tenant_id = tenant("u");
+        assert_eq!(rows.advance(&[&forged, &ours]).await.unwrap(), 1);
+        let status = async |event: &OrderEvent| {
+            let row = rows.get(&tenant("t"), &event.order.order_id).await;
+            row.unwrap().unwrap().1.status
+        };
+        assert_eq!(status(&ours).await, Status::Paid);
+        assert_eq!(status(&forged).await, Status::Pending);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_of_version_0_1_get_canonical_addresses_once() {
+    on_a_database(|store| async move {
+        let rows = store.read_model();
+        let raw = store.database.collection::<Document>("orders_read");
+        assert!(!store.has_canonical_emails().await.unwrap());
+        let all: Vec<Order> = (0..2_500).map(|n| order(&format!("r{n}"), n)).collect();
+        let events: Vec<OrderEvent> = all.iter().map(Order::latest_event).collect();
+        insert_rows(&rows, &events).await;
+        let old = doc! { "$set": { "buyerEmail": "A@B.cc" } };
+        raw.update_many(doc! {}, old).await.unwrap();
+        let wrong = doc! { "_id": all[7].order_id.as_str() };
+        let without = doc! { "$set": { "buyerEmail": 7 } };
+        raw.update_one(wrong, without).await.unwrap();
+        raw.insert_one(doc! { "tenantId": "t", "buyerEmail": "A@B.cc" })
+            .await
+            .unwrap();
+
+        // As if an earlier run had been interrupted after its first page.
+        let mut ids: Vec<&str> = all.iter().map(|order| order.order_id.as_str()).collect();
+        ids.sort_unstable();
+        let checkpoint = Checkpoint {
+            work: "canonical e-mail addresses".to_owned(),
+            reached: ids[999].to_owned(),
+            at: at(1),
+        };
+        store.checkpoints().save(&checkpoint).await.unwrap();
+        let wrong_is_left = u64::from(
+            ids[..1_000]
+                .binary_search(&all[7].order_id.as_str())
+                .is_err(),
+        );
+        let changed = store.canonicalise_emails().await.unwrap();
+        assert_eq!(changed, 1_500 - wrong_is_left);
+        assert!(store.has_canonical_emails().await.unwrap());
+        let found = raw.count_documents(doc! { "buyerEmail": "a@b.cc" }).await;
+        assert_eq!(found.unwrap(), changed);
+
+        assert_eq!(store.canonicalise_emails().await.unwrap(), 0, "it is done");
+        let mut event = order("new", 1).latest_event();
+        event.order.buyer_email = "New@B.cc".to_owned();
+        insert_rows(&rows, std::slice::from_ref(&event)).await;
+        let row = rows.get(&tenant("t"), &event.order.order_id).await.unwrap();
+        assert_eq!(
+            row.unwrap().1.buyer_email,
+            "new@b.cc",
+            "an old writer's event"
+        );
     })
     .await;
 }

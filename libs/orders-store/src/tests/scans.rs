@@ -94,17 +94,19 @@ async fn a_replaced_row_says_what_its_order_says_and_never_goes_back() {
             "values",
             "unreadable",
             "versionless",
+            "beyond",
             "newer",
             "missing",
         ];
         let all = names.map(paid);
-        for order in &all[..5] {
+        for order in &all[..6] {
             insert_rows(&rows, &[order.created_event()]).await;
         }
         for (order, damage) in all[1..].iter().zip([
             doc! { "$set": { "version": 2, "status": "CANCELLED", "total": 7, "buyerEmail": "x" } },
             doc! { "$set": { "total": "corrupt", "alien": 1 } },
             doc! { "$set": { "version": "two" } },
+            doc! { "$set": { "version": 1_i64 << 32 } },
             doc! { "$set": { "version": 3 } },
         ]) {
             raw.update_one(doc! { "_id": order.order_id.as_str() }, damage)
@@ -113,17 +115,21 @@ async fn a_replaced_row_says_what_its_order_says_and_never_goes_back() {
         }
         let all: Vec<&Order> = all.iter().collect();
         assert_eq!(rows.replace(&[]).await.unwrap(), 0);
-        assert_eq!(rows.replace(&all).await.unwrap(), 4);
+        assert_eq!(rows.replace(&all).await.unwrap(), 5);
         let ids: Vec<&str> = all.iter().map(|order| order.order_id.as_str()).collect();
         let stored = rows.look_up(&ids).await.unwrap();
-        assert_eq!(stored.len(), 5, "what is missing stays so");
-        for order in &all[..4] {
+        assert_eq!(stored.len(), 6, "what is missing stays so");
+        for order in &all[..5] {
             let row = stored[order.order_id.as_str()].as_ref().unwrap();
             assert_eq!(row, &order.latest_event().into());
         }
-        let newer = stored[ids[4]].as_ref().unwrap();
+        let newer = stored[ids[5]].as_ref().unwrap();
         assert_eq!((newer.version, newer.row.status), (3, Status::Pending));
         assert_eq!(raw.count_documents(doc! { "alien": 1 }).await.unwrap(), 0);
+        assert_eq!(rows.set_back(&all[5..]).await.unwrap(), 1);
+        let stored = rows.look_up(&ids).await.unwrap();
+        let set_back = stored[ids[5]].as_ref().unwrap();
+        assert_eq!(set_back, &all[5].latest_event().into());
     })
     .await;
 }
