@@ -55,7 +55,7 @@ impl Bus {
             declaration: *declaration,
             puller: Puller::open(self, declaration).await?,
             schedule: Schedule::new(declaration.policy.alone_from, BESIDE),
-            origin: Arc::new(Origin::new(self, declaration.policy)),
+            origin: Arc::new(Origin::new(self, declaration)),
             signs_of_progress,
         })
     }

@@ -1,10 +1,12 @@
 //! A message in hand, and how it is settled.
 
+mod origin;
+
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,47 +17,19 @@ use async_nats::{
     jetstream::{self, AckKind, message::Acker},
 };
 use orders_contracts::{
-    Body, Channel, Envelope, FieldError, Metadata, Refusal, Reply, ReplyTo, TenantId,
-    streams::Policy,
+    Body, Channel, Envelope, FieldError, Invalid, Metadata, Refusal, Reply, ReplyTo, TenantId,
+    Timestamp, header, may_be_newer,
 };
-use tokio::time::{Instant, timeout};
+use orders_service::{Seldom, chain};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::{Bus, Error, Reason, budget::Budget, dead_letters::Original, publish::BEST_EFFORT};
+use self::origin::NEWER_PAUSE;
+pub(crate) use self::origin::Origin;
+use crate::{Error, Reason, dead_letters::Original, inspect::timestamp, publish::BEST_EFFORT};
 
-/// How recently others must have got through for a message to be given up as what kills its daemon.
-const RECENTLY: Duration = Duration::from_secs(10);
-
-/// Where messages come from: what those of one consumer share.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) bus: Bus,
-    pub(crate) budget: Budget,
-    policy: Policy,
-    last_ack: Mutex<Option<Instant>>,
-}
-
-impl Origin {
-    pub(crate) fn new(bus: &Bus, policy: Policy) -> Self {
-        Self {
-            bus: bus.clone(),
-            budget: Budget::default(),
-            policy,
-            last_ack: Mutex::default(),
-        }
-    }
-
-    /// Whether this process acked a message a moment ago. While none gets through, each may be innocent.
-    pub(crate) fn others_get_through(&self) -> bool {
-        let last = *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|last| last.elapsed() < RECENTLY)
-    }
-
-    fn acked(&self) {
-        let now = Some(Instant::now());
-        *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = now;
-    }
-}
+/// The longest pause of a message whose dead letter cannot be stored.
+const LONGEST_PAUSE: Duration = Duration::from_secs(240);
 
 /// A well-formed message in hand: its body fits its subject and headers. Whoever handles it settles it once: acks,
 /// postpones, releases it or gives it up.
@@ -73,7 +47,7 @@ pub struct Delivery<T> {
 }
 
 impl<T> Delivery<T> {
-    /// `reply` and where it goes, if somebody waits for it: for [`Bus::reply`].
+    /// `reply` and where it goes, if somebody waits for it: for [`Bus::reply`](crate::Bus::reply).
     pub fn reply(&self, reply: Reply) -> Option<(&ReplyTo, Reply)> {
         Some((self.metadata.reply_to.as_ref()?, reply))
     }
@@ -83,14 +57,30 @@ impl<T> Delivery<T> {
         &self.message.original.position
     }
 
+    /// Its position and the time at which its stream stored it: unlike the position, this names no other message after
+    /// the stream was lost and made again.
+    pub fn occasion(&self) -> String {
+        self.message.original.occasion()
+    }
+
     /// Its sequence in its stream.
     pub fn sequence(&self) -> u64 {
         self.message.sequence
     }
 
+    /// When its stream stored it, by the server's clock.
+    pub fn stored_at(&self) -> Timestamp {
+        self.message.original.stored_at
+    }
+
     /// How often it was delivered, this time included. The server forgets it when it is killed.
     pub(crate) fn deliveries(&self) -> u64 {
         self.message.original.deliveries
+    }
+
+    /// Whether it was delivered before, as far as the server remembers.
+    pub fn is_redelivered(&self) -> bool {
+        self.deliveries() > 1
     }
 
     /// Done: the server forgets it. A lost ack leads to a redelivery.
@@ -107,7 +97,8 @@ impl<T> Delivery<T> {
     /// How long it may still be [postponed](Self::postpone); `None` when it must be decided now.
     fn pause(&self) -> Option<Duration> {
         let attempt = usize::try_from(self.deliveries().max(1) - 1).ok()?;
-        self.message.origin.policy.pauses.get(attempt).copied()
+        let policy = &self.message.origin.declaration.policy;
+        policy.pauses.get(attempt).copied()
     }
 
     /// Whether it may still be [postponed](Self::postpone).
@@ -121,7 +112,7 @@ impl<T> Delivery<T> {
     }
 
     /// Gives it up: stores it in ORDERS_DLQ with `reason`, and only then terminates it. Where that fails, it comes
-    /// again.
+    /// again, after longer and longer pauses.
     ///
     /// That goes on in the background: nothing waits behind it, unless many are on their way.
     pub fn dead_letter(&self, reason: Reason, cause: &str) {
@@ -185,7 +176,12 @@ pub(crate) fn read<T: Body>(
             message,
         }),
         Err(faults) => {
-            message.refuse(faults);
+            if message.may_be_newer() && message.origin.leave_to_newer(message.original.deliveries)
+            {
+                message.leave_to_newer();
+            } else {
+                message.refuse(faults);
+            }
             None
         }
     }
@@ -193,15 +189,18 @@ pub(crate) fn read<T: Body>(
 
 impl Received {
     fn of(message: jetstream::Message, origin: &Arc<Origin>) -> Self {
-        let (deliveries, sequence, position) =
-            message.info().map_or((1, 0, String::new()), |info| {
+        let stream = origin.declaration.stream.name;
+        let (deliveries, sequence, stored_at) = message.info().map_or_else(
+            |_| (1, 0, Timestamp::now()),
+            |info| {
                 (
                     u64::try_from(info.delivered).unwrap_or(1),
                     info.stream_sequence,
-                    format!("{}:{}", info.stream, info.stream_sequence),
+                    timestamp(info.published),
                 )
-            });
-        let (message, acker) = message.split();
+            },
+        );
+        let (message, acker) = origin.bus.delivered_here(message).split();
         Self {
             size: message.length,
             acker,
@@ -209,7 +208,8 @@ impl Received {
                 subject: message.subject.to_string(),
                 headers: message.headers.unwrap_or_default(),
                 payload: message.payload,
-                position,
+                position: format!("{stream}:{sequence}"),
+                stored_at,
                 deliveries,
             },
             sequence,
@@ -222,8 +222,8 @@ impl Received {
         let fault = |detail: String| vec![FieldError::of_message(detail)];
         let (channel, tenant) = Channel::parse(&self.original.subject)
             .ok_or_else(|| fault("the subject names no message of this pipeline".to_owned()))?;
-        let metadata = Metadata::parse(channel, |name| self.header(name))
-            .map_err(|error| fault(error.to_string()))?;
+        let metadata =
+            Metadata::parse(channel, |name| self.header(name)).map_err(|Invalid(faults)| faults)?;
         let envelope = Envelope {
             channel,
             tenant: &tenant,
@@ -263,10 +263,29 @@ impl Received {
         self.is_settled.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a newer version may have written it.
+    fn may_be_newer(&self) -> bool {
+        let Original {
+            subject, payload, ..
+        } = &self.original;
+        may_be_newer(subject, self.header(header::TYPE), payload)
+    }
+
+    /// Gives it back, for a daemon of a newer version.
+    fn leave_to_newer(self: Arc<Self>) {
+        let position = &self.original.position;
+        if self.original.deliveries == 1 {
+            warn!("{position} may be of a newer version; it stays for an upgraded daemon");
+        }
+        metrics::counter!("orders_newer_messages_total").increment(1);
+        self.is_settled.store(true, Ordering::Relaxed);
+        tokio::spawn(async move { self.settle(AckKind::Nak(Some(NEWER_PAUSE))).await });
+    }
+
     /// Gives it up as [`Reason::Invalid`], and tells whoever waits for it.
     fn refuse(self: Arc<Self>, errors: Vec<FieldError>) {
         let causes: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
-        let cause = causes.join("; ");
+        let cause = format!("{}; see schemas/asyncapi.json", causes.join("; "));
         let reply_to = Metadata::reply_to_of(|name| self.header(name));
         let reply = reply_to.map(|to| (to, Reply::Refused(Refusal::Invalid { errors })));
         self.dead_letter(Reason::Invalid, cause, reply);
@@ -283,26 +302,38 @@ impl Received {
         // What cannot be handled takes room until its dead letter is stored.
         let share = self.origin.budget.take(self.size);
         tokio::spawn(async move {
-            let bus = &self.origin.bus;
+            let (bus, letters) = (&self.origin.bus, &self.origin.letters);
             if let Some((to, reply)) = reply {
                 bus.reply([(&to, reply)]).await;
             }
-            match bus.store_dead_letter(&self.original, reason, &cause).await {
-                Ok(()) => {
-                    self.settle(AckKind::Term).await;
-                    reason.given_up(&self.original.position, &cause);
+            if letters.may_try() {
+                let stored = bus.store_dead_letter(&self.original, reason, &cause).await;
+                letters.tried(stored.is_ok());
+                match stored {
+                    Ok(()) => {
+                        self.settle(AckKind::Term).await;
+                        reason.given_up(&self.original.position, &cause);
+                    }
+                    Err(error) => self.keep(&error).await,
                 }
-                Err(error) => self.keep(&error),
+            } else {
+                self.wait_for_letters().await;
             }
             drop(share);
         });
     }
 
-    /// It comes again after the ack wait.
-    fn keep(&self, error: &Error) {
-        warn!(
-            "cannot store a dead letter of {}: {error}",
-            self.original.position
-        );
+    async fn keep(&self, error: &Error) {
+        static LINES: Seldom = Seldom::new();
+        let (position, error) = (&self.original.position, chain(error));
+        LINES.say(|unsaid| warn!(unsaid, "cannot store a dead letter of {position}: {error}"));
+        self.wait_for_letters().await;
+    }
+
+    /// Gives it back until ORDERS_DLQ may take its dead letter: 1 s, 2 s, 4 s, and so on, up to 4 minutes.
+    async fn wait_for_letters(&self) {
+        let doublings = self.original.deliveries.saturating_sub(1).min(8);
+        let pause = Duration::from_secs(1 << doublings).min(LONGEST_PAUSE);
+        self.acknowledge(AckKind::Nak(Some(pause))).await;
     }
 }

@@ -1,26 +1,40 @@
 use std::error::Error as StdError;
 
-use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
+use async_nats::jetstream::{
+    ErrorCode,
+    context::{AccountErrorKind, GetStreamErrorKind},
+};
 
 use crate::Difference;
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
-/// What can go wrong on the bus. Everything but [`Connect`](Self::Connect), [`Drift`](Self::Drift) and
-/// [`Unmigrated`](Self::Unmigrated) may be tried again.
+/// What can go wrong on the bus. Everything but [`Settings`](Self::Settings), [`Drift`](Self::Drift),
+/// [`Unmigrated`](Self::Unmigrated) and [`Foreign`](Self::Foreign) may be tried again. No text repeats its source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is malformed.
-    #[error("cannot connect to nats: {0}")]
-    Connect(#[source] Cause),
+    /// The settings cannot work; it names the one to change.
+    #[error("{0}")]
+    Settings(String),
+    /// No server could be reached, or none takes the login; it names each, the cause and the settings to look at.
+    #[error("cannot reach NATS at {text}")]
+    Unreachable {
+        /// The servers with their causes.
+        text: String,
+        /// Whether it is all about the login, which nobody but a person can mend.
+        refuses_login: bool,
+    },
     /// The connection is down; nothing was sent.
-    #[error("not connected to nats")]
+    #[error("not connected to NATS")]
     Disconnected,
     /// The message was not acknowledged. It may be stored all the same.
-    #[error("not acknowledged: {0}")]
+    #[error("not acknowledged")]
     Unacknowledged(#[source] Cause),
+    /// The stream holds as many messages of the kind and tenant as it may; nothing was stored.
+    #[error("too many messages of the tenant wait")]
+    TooMany,
     /// The server has the stream or consumer with another configuration and refuses to change it.
-    #[error("{name} differs in {fields} and cannot be updated: {cause}")]
+    #[error("{name} differs in {fields} and cannot be updated")]
     Drift {
         /// The stream, or `STREAM/consumer`.
         name: String,
@@ -38,8 +52,21 @@ pub enum Error {
         /// How it differs.
         difference: Difference,
     },
+    /// The stream is another installation's.
+    #[error(
+        "stream {name} belongs to installation {theirs}, and this process to {ours}; correct NATS_URL or MONGO_URL, or \
+         give each installation an ORDERS_NAMESPACE"
+    )]
+    Foreign {
+        /// The stream.
+        name: String,
+        /// Its installation.
+        theirs: String,
+        /// The installation of this process: that of its database, or of another stream.
+        ours: String,
+    },
     /// The server did not answer, or answered with an error.
-    #[error("cannot {what}: {cause}")]
+    #[error("cannot {what}")]
     Api {
         /// What was asked of the server.
         what: String,
@@ -50,9 +77,20 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a daemon should wait for it to go away. Only what was forbidden to be mended stays as it is.
+    /// Whether a daemon should wait for it to go away. Only what this process may not mend stays as it is.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Unmigrated { .. })
+        !matches!(self, Self::Unmigrated { .. } | Self::Foreign { .. })
+    }
+
+    /// Whether no server takes the login, which nobody but a person can mend.
+    pub fn refuses_login(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable {
+                refuses_login: true,
+                ..
+            }
+        )
     }
 
     pub(crate) fn unacknowledged(cause: impl Into<Cause>) -> Self {
@@ -79,4 +117,16 @@ impl Error {
 /// Whether the server has no such stream.
 pub(crate) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Whether the server answers but has no JetStream for us.
+pub(crate) fn is_switched_off(kind: &AccountErrorKind) -> bool {
+    match kind {
+        AccountErrorKind::JetStreamUnavailable => true,
+        AccountErrorKind::JetStream(error) => {
+            error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED
+                || error.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
+        }
+        _ => false,
+    }
 }

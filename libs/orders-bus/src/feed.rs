@@ -16,6 +16,10 @@ pub struct FeedBounds {
     pub first: u64,
     /// The sequence of its newest entry; 0 when it never had one.
     pub last: u64,
+    /// When its newest entry was stored, in milliseconds; 0 when it never had one.
+    pub last_time: u64,
+    /// When the entry that was asked about was stored, in milliseconds; `None` when it is not there.
+    pub asked: Option<u64>,
 }
 
 /// One entry of the feed and its place.
@@ -23,6 +27,8 @@ pub struct FeedBounds {
 pub struct FeedMessage {
     /// Its sequence in the stream.
     pub sequence: u64,
+    /// When it was stored, in milliseconds.
+    pub time: u64,
     /// [`Channel::FeedCreated`] or [`Channel::FeedUpdated`].
     pub channel: Channel,
     /// Whose it is.
@@ -46,16 +52,29 @@ pub struct FeedPage {
 pub type Feed = BoxStream<'static, FeedMessage>;
 
 impl Bus {
-    /// The current bounds of the feed.
-    pub async fn feed_bounds(&self) -> Result<FeedBounds, Error> {
-        let stream = self.jetstream.get_stream(ORDERS_FEED.name).await;
-        let stream = stream.map_err(|error| Error::api("look up the feed", error))?;
-        let info = stream.cached_info();
-        let epoch = info.created.unix_timestamp_nanos() / 1_000_000;
+    /// The current bounds of the feed, and the time of the entry `asked`; 0 for none.
+    pub async fn feed_bounds(&self, asked: u64) -> Result<FeedBounds, Error> {
+        let info = self.stream_info(&ORDERS_FEED).await?;
+        let info = info.ok_or_else(|| Error::api("look up the feed", "it is missing"))?;
+        let last = info.state.last_sequence;
+        let last_time = match last {
+            0 => 0,
+            _ => millis(info.state.last_timestamp.unix_timestamp_nanos()),
+        };
+        let asked = match asked {
+            0 => None,
+            asked if asked == last => Some(last_time),
+            asked => {
+                let entry = self.stored(&ORDERS_FEED, asked).await?;
+                entry.map(|entry| millis(entry.time.unix_timestamp_nanos()))
+            }
+        };
         Ok(FeedBounds {
-            epoch: u64::try_from(epoch).unwrap_or(0),
+            epoch: millis(info.created.unix_timestamp_nanos()),
             first: info.state.first_sequence,
-            last: info.state.last_sequence,
+            last,
+            last_time,
+            asked,
         })
     }
 
@@ -84,6 +103,10 @@ impl Bus {
     }
 }
 
+fn millis(nanos: i128) -> u64 {
+    u64::try_from(nanos / 1_000_000).unwrap_or(0)
+}
+
 /// Reads an entry; a malformed one is skipped.
 fn read(message: &StreamMessage) -> Option<FeedMessage> {
     let sequence = message.sequence;
@@ -94,6 +117,7 @@ fn read(message: &StreamMessage) -> Option<FeedMessage> {
         let entry = serde_json::from_slice(&message.payload).ok()?;
         Some(FeedMessage {
             sequence,
+            time: millis(message.time.unix_timestamp_nanos()),
             channel,
             tenant,
             entry,

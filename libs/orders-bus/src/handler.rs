@@ -16,11 +16,11 @@ pub trait Handler<T>: Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It would fail again, always. Alone, the message becomes a dead letter.
-    #[error("{0}")]
-    Refused(#[source] Box<dyn StdError + Send + Sync>),
+    #[error(transparent)]
+    Refused(Box<dyn StdError + Send + Sync>),
     /// It may work later, or with another version of the daemon. Alone, the message is left to come again.
-    #[error("{0}")]
-    Later(#[source] Box<dyn StdError + Send + Sync>),
+    #[error(transparent)]
+    Later(Box<dyn StdError + Send + Sync>),
     /// The handler panicked. Alone, the message becomes a dead letter at its third delivery.
     #[error("{0}")]
     Panicked(String),

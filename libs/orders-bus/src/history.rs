@@ -49,14 +49,16 @@ impl Bus {
     ) -> Result<Live, Error> {
         let config = pull::OrderedConfig {
             deliver_policy: start_after(after),
-            filter_subject: filter.to_string(),
+            filter_subject: self.subject(filter.as_str()),
             ..Default::default()
         };
+        let bus = self.clone();
         let (name, reconnected) = (stream.name, self.reconnected());
         let messages = self.reader(stream, config).await?.messages().await;
         let messages = messages.map_err(|error| unreadable(stream, error))?;
         let until_an_error = messages.scan((), move |(), message| {
             let message = message.map_err(Into::into).and_then(stored);
+            let message = message.map(|message| bus.stored_here(message));
             if let Err(error) = &message {
                 debug!("{name} has to be opened again: {error}");
             }
@@ -81,7 +83,7 @@ impl Bus {
         let config = pull::Config {
             ack_policy: AckPolicy::None,
             deliver_policy: start_after(after),
-            filter_subject: filter.to_string(),
+            filter_subject: self.subject(filter.as_str()),
             headers_only: content == Content::Headers,
             memory_storage: true,
             inactive_threshold: ABANDONED,
@@ -92,12 +94,17 @@ impl Bus {
         let name = &consumer.cached_info().name;
         let deleted = self
             .jetstream
-            .delete_consumer_from_stream(name, stream.name);
+            .delete_consumer_from_stream(name, self.name_of(stream));
         if let Err(error) = deleted.await {
             debug!("cannot delete consumer {name}: {error}");
         }
-        page.unwrap_or_else(|_| Err("no answer".into()))
-            .map_err(|error| unreadable(stream, error))
+        let mut page = page
+            .unwrap_or_else(|_| Err("no answer".into()))
+            .map_err(|error| unreadable(stream, error))?;
+        for message in &mut page.messages {
+            self.strip(&mut message.subject);
+        }
+        Ok(page)
     }
 
     async fn reader<C: IntoConsumerConfig + FromConsumer>(
@@ -107,7 +114,7 @@ impl Bus {
     ) -> Result<consumer::Consumer<C>, Error> {
         let reader = self
             .jetstream
-            .create_consumer_on_stream(config, stream.name);
+            .create_consumer_on_stream(config, self.name_of(stream));
         reader.await.map_err(|error| unreadable(stream, error))
     }
 }

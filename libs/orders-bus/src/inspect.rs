@@ -1,5 +1,7 @@
 //! The state of the server, its streams and its consumers.
 
+use std::time::Duration;
+
 use async_nats::{
     datetime::DateTime,
     jetstream::{
@@ -29,6 +31,16 @@ pub struct Server {
 pub struct StreamState {
     /// The number of messages.
     pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The most bytes that it holds; `None` without a limit.
+    pub max_bytes: Option<u64>,
+    /// The age at which a message leaves it; `None` without a limit.
+    pub max_age: Option<Duration>,
+    /// The sequence of its oldest message; `last + 1` when it is empty.
+    pub first: u64,
+    /// When its oldest message was stored; `None` when it is empty.
+    pub oldest: Option<Timestamp>,
     /// The sequence of its newest message; 0 when it never had one.
     pub last: u64,
 }
@@ -60,9 +72,16 @@ impl Operator {
 
     /// The contents of `stream`; `None` if it does not exist.
     pub async fn stream_state(&self, stream: &Stream) -> Result<Option<StreamState>, Error> {
-        let info = self.stream_info(stream).await?;
+        let info = self.bus.stream_info(stream).await?;
         Ok(info.map(|info| StreamState {
             messages: info.state.messages,
+            bytes: info.state.bytes,
+            max_bytes: u64::try_from(info.config.max_bytes)
+                .ok()
+                .filter(|bytes| *bytes > 0),
+            max_age: Some(info.config.max_age).filter(|age| !age.is_zero()),
+            first: info.state.first_sequence,
+            oldest: (info.state.messages > 0).then(|| timestamp(info.state.first_timestamp)),
             last: info.state.last_sequence,
         }))
     }
@@ -86,6 +105,12 @@ impl Operator {
 }
 
 impl Bus {
+    /// When `stream` was made; `None` if it does not exist. One that was lost and made again is another stream.
+    pub async fn made_at(&self, stream: &Stream) -> Result<Option<Timestamp>, Error> {
+        let info = self.stream_info(stream).await?;
+        Ok(info.map(|info| timestamp(info.created)))
+    }
+
     /// When the oldest message that `consumer` has not settled was stored; `None` if it has settled all of them, or does
     /// not exist. Its daemon has handled every message stored earlier.
     pub async fn unsettled_since(&self, consumer: &Consumer) -> Result<Option<Timestamp>, Error> {
@@ -125,10 +150,11 @@ impl Bus {
 
     /// The stream as the server has it.
     pub(crate) async fn stream_info(&self, stream: &Stream) -> Result<Option<stream::Info>, Error> {
-        match self.jetstream.get_stream(stream.name).await {
+        let name = self.name_of(stream);
+        match self.jetstream.get_stream(&name).await {
             Ok(found) => Ok(Some(found.cached_info().clone())),
             Err(error) if is_not_found(&error.kind()) => Ok(None),
-            Err(error) => Err(Error::api(format!("look up stream {}", stream.name), error)),
+            Err(error) => Err(Error::api(format!("look up stream {name}"), error)),
         }
     }
 
@@ -142,7 +168,10 @@ impl Bus {
         match stream.consumer_info(consumer.durable).await {
             Ok(info) => Ok(Some(info)),
             Err(error) if matches!(error.kind(), NotFound | StreamNotFound) => Ok(None),
-            Err(error) => Err(Error::api(format!("look up consumer {consumer}"), error)),
+            Err(error) => {
+                let name = self.name_of_consumer(consumer);
+                Err(Error::api(format!("look up consumer {name}"), error))
+            }
         }
     }
 
@@ -153,7 +182,7 @@ impl Bus {
         sequence: u64,
     ) -> Result<Option<StreamMessage>, Error> {
         let handle = self.stream_handle(stream).await?;
-        found(stream, handle.get_raw_message(sequence).await)
+        self.found(stream, handle.get_raw_message(sequence).await)
     }
 
     /// The first message of `stream` under `filter` from the sequence `from` on. Unlike a consumer, this also works on a
@@ -165,27 +194,32 @@ impl Bus {
         from: u64,
     ) -> Result<Option<StreamMessage>, Error> {
         let handle = self.stream_handle(stream).await?;
-        let first = handle.get_first_raw_message_by_subject(filter.as_str(), from);
-        found(stream, first.await)
+        let subject = self.subject(filter.as_str());
+        let first = handle.get_first_raw_message_by_subject(subject, from);
+        self.found(stream, first.await)
     }
 
     /// The stream, without asking the server for it.
     pub(crate) async fn stream_handle(&self, stream: &Stream) -> Result<stream::Stream<()>, Error> {
+        let name = self.name_of(stream);
         self.jetstream
-            .get_stream_no_info(stream.name)
+            .get_stream_no_info(&name)
             .await
-            .map_err(|error| Error::api(format!("look up stream {}", stream.name), error))
+            .map_err(|error| Error::api(format!("look up stream {name}"), error))
     }
-}
 
-fn found(
-    stream: &Stream,
-    answer: Result<StreamMessage, RawMessageError>,
-) -> Result<Option<StreamMessage>, Error> {
-    match answer {
-        Ok(message) => Ok(Some(message)),
-        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(error) => Err(unreadable(stream, error)),
+    fn found(
+        &self,
+        stream: &Stream,
+        answer: Result<StreamMessage, RawMessageError>,
+    ) -> Result<Option<StreamMessage>, Error> {
+        match answer {
+            Ok(message) => Ok(Some(self.stored_here(message))),
+            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => {
+                Ok(None)
+            }
+            Err(error) => Err(unreadable(stream, error)),
+        }
     }
 }
 

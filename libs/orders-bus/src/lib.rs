@@ -1,6 +1,6 @@
 //! The bus of the orders pipeline: the only crate that knows async-nats.
 //!
-//! * [`Bus`] connects, declares streams, publishes with an awaited ack and answers edges.
+//! * [`Bus`] connects, declares streams and keeps them, publishes with an awaited ack and answers edges.
 //! * [`BatchConsumer`] reads a durable consumer in natural batches, up to 512 messages or 8 MiB, and lets a
 //!   [`Handler`] handle them. A batch in hand is kept from being delivered again; malformed messages never reach the
 //!   handler, and a message that makes it fail is found by bisection.
@@ -13,6 +13,8 @@
 //! an error of a pull never ends a consumer; a panic while a batch is handled never ends the daemon.
 
 mod budget;
+mod clock;
+mod connection;
 mod consumer;
 mod dead_letters;
 mod delivery;
@@ -20,32 +22,50 @@ mod difference;
 mod error;
 mod feed;
 mod handler;
+mod health;
 mod history;
 mod inspect;
+mod installation;
+mod login;
+mod names;
 mod publish;
+mod readiness;
 mod tap;
 mod topology;
 
-use std::{ops::Deref, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use async_nats::{Client, ConnectOptions, Event, connection::State, jetstream};
+use async_nats::{Client, connection::State, jetstream};
 use backon::ExponentialBuilder;
 pub use consumer::BatchConsumer;
 pub use dead_letters::{
-    DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
+    AuditPage, DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
+    SentAgain,
 };
 pub use delivery::{Delivery, release_all};
 pub use difference::Difference;
 pub use error::Error;
+use error::is_switched_off;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use handler::{Failure, Handler};
 pub use inspect::{ConsumerState, Server, StreamState};
+use orders_contracts::{Deployment, InstallationId};
+use orders_service::config;
 pub use publish::{ACK_DEADLINE, Message, PUBLISH_DEADLINE};
 pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
+use crate::{connection::Attempts, readiness::Refusals};
+
+/// Why a server that answers is not ready.
+pub const JETSTREAM_OFF: &str =
+    "JetStream is off: it was never switched on, or the server's disk was full";
 /// How long a readiness probe may take.
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 
@@ -57,7 +77,11 @@ pub struct Bus {
     jetstream: jetstream::Context,
     /// Counts the connections made; a change tells pending pulls that the server has forgotten them.
     connections: watch::Receiver<u64>,
-    auto_migrate: bool,
+    attempts: Attempts,
+    deployment: Arc<Deployment>,
+    /// The installation of this process, once it is known.
+    installation: Arc<OnceLock<InstallationId>>,
+    refusals: Refusals,
 }
 
 /// The operator's side of the bus: inspects everything, redrives and drops dead letters.
@@ -76,39 +100,12 @@ impl Deref for Operator {
 }
 
 impl Bus {
-    /// Connects `daemon` to the server at `url`.
+    /// Connects `daemon` to one of the servers.
     ///
-    /// It does not wait for the server but keeps trying to connect in the background, without end. Only a malformed URL
-    /// is an error.
-    pub async fn connect(url: &str, daemon: &'static str) -> Result<Self, Error> {
-        let (count, connections) = watch::channel(0);
-        let client = ConnectOptions::new()
-            .name(daemon)
-            .retry_on_initial_connect()
-            // A half-open link is noticed after two missed pings.
-            .ping_interval(Duration::from_secs(5))
-            .connection_timeout(Duration::from_secs(2))
-            .reconnect_delay_callback(|attempt| {
-                Duration::from_millis(50 << attempt.min(5)) // up to 1.6 s
-            })
-            .event_callback(move |event| {
-                match &event {
-                    Event::Connected => {
-                        count.send_modify(|connections| *connections += 1);
-                        info!("connected to nats");
-                    }
-                    Event::Disconnected | Event::Closed => warn!("{event} from nats"),
-                    // Denied permissions show up only here; the call itself just times out.
-                    event => {
-                        metrics::counter!("orders_bus_errors_total").increment(1);
-                        warn!("nats: {event}");
-                    }
-                }
-                std::future::ready(())
-            })
-            .connect(url)
-            .await
-            .map_err(|error| Error::Connect(error.into()))?;
+    /// It does not wait for a server but keeps trying to connect in the background, without end. Only settings that
+    /// cannot work are an error.
+    pub async fn connect(settings: &config::Nats, daemon: &'static str) -> Result<Self, Error> {
+        let (client, connections, attempts) = connection::open(settings, daemon).await?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(ACK_DEADLINE)
             .ack_timeout(ACK_DEADLINE)
@@ -120,16 +117,19 @@ impl Bus {
             client,
             jetstream,
             connections,
-            auto_migrate: true,
+            attempts,
+            deployment: Arc::default(),
+            installation: Arc::default(),
+            refusals: Refusals::default(),
         })
     }
 
-    /// Sets whether this process creates and updates streams and consumers, which is the default. If not, a difference
-    /// from the declaration is [`Error::Unmigrated`].
+    /// Sets what the installation chose: its namespace, the limits of its streams, and whether this process creates and
+    /// updates streams and consumers. If not, a difference from the declaration is [`Error::Unmigrated`].
     #[must_use]
-    pub fn auto_migrate(self, auto_migrate: bool) -> Self {
+    pub fn deployed(self, deployment: &Deployment) -> Self {
         Self {
-            auto_migrate,
+            deployment: Arc::new(deployment.clone()),
             ..self
         }
     }
@@ -139,8 +139,8 @@ impl Bus {
         self.client.connection_state() == State::Connected
     }
 
-    /// The readiness probe: whether JetStream answers.
-    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + use<> {
+    /// The probe of the server: whether JetStream answers.
+    pub fn readiness(&self) -> impl Fn() -> BoxFuture<'static, Result<(), Error>> + use<> {
         let bus = self.clone();
         move || bus.clone().round_trip().boxed()
     }
@@ -150,13 +150,17 @@ impl Bus {
         Operator { bus: self.clone() }
     }
 
-    async fn round_trip(self) -> Result<(), String> {
+    async fn round_trip(self) -> Result<(), Error> {
         if !self.is_connected() {
-            return Err("not connected".to_owned());
+            return Err(self.attempts.error());
         }
+        let what = "use JetStream";
         match tokio::time::timeout(ROUND_TRIP, self.jetstream.query_account()).await {
-            Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
-            Err(_) => Err("no answer within 1 s".to_owned()),
+            Ok(Err(error)) if is_switched_off(&error.kind()) => {
+                Err(Error::api(what, JETSTREAM_OFF))
+            }
+            Ok(answer) => answer.map(drop).map_err(|error| Error::api(what, error)),
+            Err(_) => Err(Error::api(what, "no answer within 1 s")),
         }
     }
 
@@ -167,7 +171,7 @@ impl Bus {
                 .await
                 .is_err()
         {
-            warn!("not all of the last acks reached nats");
+            warn!("not all of the last acks reached NATS");
         }
     }
 

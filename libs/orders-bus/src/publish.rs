@@ -1,15 +1,22 @@
-use std::{collections::BTreeMap, fmt::Display, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, fmt::Display, time::Duration};
 
 use async_nats::{
     HeaderMap,
-    jetstream::{context::PublishAckFuture, message::PublishMessage},
+    jetstream::{
+        self, ErrorCode,
+        context::{PublishAckFuture, PublishError},
+        message::PublishMessage,
+        publish::PublishAck,
+        stream::LastRawMessageErrorKind,
+    },
 };
 use backon::BackoffBuilder;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::join_all};
 use orders_contracts::{
-    Answer, Channel, Metadata, OrderEvent, Reply, ReplyTo, TenantId, TraceContext,
+    Answer, Channel, Metadata, OrderEvent, Reply, ReplyTo, TenantId, TraceContext, header,
 };
+use orders_service::{Seldom, chain};
 use serde::Serialize;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -82,6 +89,54 @@ impl Message {
             ..self
         }
     }
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            subject: self.channel.of(&self.tenant).to_string(),
+            headers: headers(&self.message_id, self.metadata.headers(self.channel)),
+            body: self.body.clone(),
+        }
+    }
+}
+
+/// A message of any kind on its way to a stream, with its message id among the headers.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) subject: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Headers that differ when the same message is published again.
+const OF_ONE_ATTEMPT: [&str; 6] = [
+    "Nats-Msg-Id",
+    header::TRACEPARENT,
+    header::REPLY_TO,
+    header::TIME,
+    header::DELIVERIES,
+    header::ERROR,
+];
+
+impl Outgoing {
+    /// The same message under an id that nobody has taken for something else.
+    fn beside(&self, sequence: u64) -> Self {
+        let id = self.headers.get(async_nats::header::NATS_MESSAGE_ID);
+        let id = format!("{}@{sequence}", id.map_or("", |id| id.as_str()));
+        let mut again = self.clone();
+        again
+            .headers
+            .insert(async_nats::header::NATS_MESSAGE_ID, id);
+        again
+    }
+
+    fn has_headers_in(&self, stored: &HeaderMap) -> bool {
+        let own = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !OF_ONE_ATTEMPT.contains(&AsRef::<str>::as_ref(*name)));
+        own.into_iter()
+            .all(|(name, values)| stored.get_all(name.clone()).eq(values))
+    }
 }
 
 impl Bus {
@@ -90,8 +145,7 @@ impl Bus {
     /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
     pub async fn publish(&self, message: Message) -> Result<(), Error> {
         // One deadline for sending and ack: a connection that swallows everything would use up two of them.
-        let stored = async { acknowledged(self.send(&message).await).await };
-        timeout(PUBLISH_DEADLINE, stored)
+        timeout(PUBLISH_DEADLINE, self.store(|| message.outgoing()))
             .await
             .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")))
     }
@@ -105,18 +159,20 @@ impl Bus {
             sent.push(if stuck {
                 Err(Error::Disconnected)
             } else {
-                self.send(message).await
+                self.send(message.outgoing()).await
             });
         }
         // The deadline of an ack runs from its first poll, so they are all polled at once.
-        join_all(sent.into_iter().map(acknowledged)).await
+        let acks = sent.into_iter().zip(messages);
+        join_all(acks.map(async |(ack, message)| self.confirm(ack?, || message.outgoing()).await))
+            .await
     }
 
     /// Publishes `messages`, and retries those that are not acknowledged until all are stored, however long NATS is away.
     /// Drop the future to give up.
     pub async fn publish_until_stored(&self, mut messages: Vec<Message>) {
         let mut backoff = BACKOFF.build();
-        let mut has_warned = false;
+        let lines = Seldom::new();
         loop {
             let results = self.publish_all(&messages).await;
             let left = messages.into_iter().zip(results);
@@ -124,13 +180,8 @@ impl Bus {
             let (left, errors): (Vec<_>, Vec<_>) = left.unzip();
             let Some(error) = errors.last() else { return };
             messages = left;
-            if !has_warned {
-                has_warned = true;
-                warn!(
-                    "cannot publish {} messages: {error}; retrying",
-                    messages.len()
-                );
-            }
+            let (count, error) = (messages.len(), chain(error));
+            lines.say(|_| warn!("cannot publish {count} messages: {error}; retrying"));
             tokio::time::sleep(backoff.next().unwrap_or(ACK_DEADLINE)).await;
         }
     }
@@ -146,7 +197,9 @@ impl Bus {
         }
         for (to, answers) in by_edge.into_values() {
             let body = serde_json::to_vec(&answers).expect("contracts have only string keys");
-            let sent = self.client.publish(to.to_string(), body.into());
+            let sent = self
+                .client
+                .publish(self.subject(to.to_string()), body.into());
             if !matches!(timeout(BEST_EFFORT, sent).await, Ok(Ok(()))) {
                 debug!("{} replies could not be sent", answers.len());
             }
@@ -160,23 +213,27 @@ impl Bus {
     ) -> Result<impl Stream<Item = Vec<Answer>> + use<>, Error> {
         let replies = self
             .client
-            .subscribe(ReplyTo::filter(edge))
+            .subscribe(self.subject(ReplyTo::filter(edge)))
             .await
             .map_err(|error| Error::api("subscribe to replies", error))?;
-        Ok(replies.filter_map(|message| {
-            std::future::ready(serde_json::from_slice(&message.payload).ok())
-        }))
+        Ok(replies.map(|message| answers(&message.payload)))
     }
 
-    async fn send(&self, message: &Message) -> Result<PublishAckFuture, Error> {
-        let subject = message.channel.of(&message.tenant).to_string();
-        let headers = headers(
-            &message.message_id,
-            message.metadata.headers(message.channel),
-        );
-        self.send_raw(subject, headers, message.body.clone()).await
+    /// Sends what `outgoing` makes and waits until its stream has stored it.
+    pub(crate) async fn store(&self, outgoing: impl Fn() -> Outgoing) -> Result<(), Error> {
+        self.confirm(self.send(outgoing()).await?, outgoing).await
     }
 
+    async fn send(&self, outgoing: Outgoing) -> Result<PublishAckFuture, Error> {
+        let Outgoing {
+            subject,
+            headers,
+            body,
+        } = outgoing;
+        self.send_raw(subject, headers, body).await
+    }
+
+    /// Sends a message, without waiting for the ack.
     pub(crate) async fn send_raw(
         &self,
         subject: String,
@@ -186,17 +243,98 @@ impl Bus {
         if !self.is_connected() {
             return Err(Error::Disconnected);
         }
+        let subject = self.subject(subject);
         let publish = PublishMessage::build().headers(headers).payload(body);
         match timeout(ACK_DEADLINE, self.jetstream.send_publish(subject, publish)).await {
             Ok(sent) => sent.map_err(Error::unacknowledged),
             Err(_) => Err(Error::unacknowledged("the connection takes nothing")),
         }
     }
+
+    /// Waits for the ack of what `outgoing` makes. One that calls it a duplicate of something else is no ack: anybody can
+    /// take a message id first. Then the message is sent under another id.
+    async fn confirm(
+        &self,
+        ack: PublishAckFuture,
+        outgoing: impl FnOnce() -> Outgoing,
+    ) -> Result<(), Error> {
+        let ack = self.ack(ack).await?;
+        if !ack.duplicate {
+            return Ok(());
+        }
+        let outgoing = outgoing();
+        if self.holds(&ack, &outgoing).await? {
+            return Ok(());
+        }
+        let place = format!("{}:{}", ack.stream, ack.sequence);
+        warn!("{place} has the message id of another message, which is stored under a new one");
+        let again = outgoing.beside(ack.sequence);
+        let ack = self.ack(self.send(again.clone()).await?).await?;
+        if !ack.duplicate || self.holds(&ack, &again).await? {
+            return Ok(());
+        }
+        Err(Error::unacknowledged("its message ids are taken"))
+    }
+
+    /// Waits for an ack, and notes if the server can store nothing.
+    async fn ack(&self, ack: PublishAckFuture) -> Result<PublishAck, Error> {
+        // The context's timeout bounds the wait.
+        ack.await.map_err(|error| {
+            if of_subject(&error) {
+                return Error::TooMany;
+            }
+            if let Some(cause) = refusal(&error) {
+                self.refusals.note(cause);
+            }
+            Error::unacknowledged(error)
+        })
+    }
+
+    /// Whether the stream holds `outgoing` where `ack` says. A message that has left its stream counts as another.
+    async fn holds(&self, ack: &PublishAck, outgoing: &Outgoing) -> Result<bool, Error> {
+        let failed = |error| Error::api(format!("read {}", ack.stream), error);
+        let stream = self.jetstream.get_stream_no_info(&ack.stream).await;
+        let stream = stream.map_err(|error| failed(error.to_string()))?;
+        match stream.get_raw_message(ack.sequence).await {
+            Ok(stored) => Ok(
+                stored.subject.as_str() == self.subject(outgoing.subject.as_str())
+                    && stored.payload == outgoing.body
+                    && outgoing.has_headers_in(&stored.headers),
+            ),
+            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => {
+                Ok(false)
+            }
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+/// The answers in a reply, without those that this version does not know.
+fn answers(payload: &[u8]) -> Vec<Answer> {
+    serde_json::from_slice(payload).unwrap_or_else(|_| {
+        let each: Vec<serde_json::Value> = serde_json::from_slice(payload).unwrap_or_default();
+        let known = each.into_iter().map(serde_json::from_value);
+        known.filter_map(Result::ok).collect()
+    })
 }
 
 pub(crate) async fn acknowledged(sent: Result<PublishAckFuture, Error>) -> Result<(), Error> {
     // The context's timeout bounds the wait.
     sent?.await.map(drop).map_err(Error::unacknowledged)
+}
+
+/// What the server said if it can store nothing. A single message that is too large says nothing about others.
+fn refusal(error: &PublishError) -> Option<String> {
+    let cause = error.source()?.downcast_ref::<jetstream::Error>()?;
+    let is_of_one = cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM;
+    (!is_of_one).then(|| cause.to_string())
+}
+
+/// Whether the stream holds as many messages of the subject as it may. The server has no code of its own for that.
+fn of_subject(error: &PublishError) -> bool {
+    let cause = error.source();
+    let cause = cause.and_then(|cause| cause.downcast_ref::<jetstream::Error>());
+    cause.is_some_and(|cause| cause.to_string().contains("per subject"))
 }
 
 /// The headers of a message with the id `message_id`.
@@ -207,4 +345,23 @@ pub(crate) fn headers(message_id: &str, own: Vec<(&'static str, String)>) -> Hea
         headers.insert(name, value);
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_answer_does_not_hide_the_others() {
+        let payload = r#"[
+            {"command":"a","reply":{"outcome":"created"}},
+            {"command":"b","reply":{"outcome":"postponed","until":"noon"}},
+            {"command":"c","reply":{"outcome":"refused","reason":"conflict","status":"SHIPPED"}},
+            {"command":"d","reply":{"outcome":"cancelled"},"later":true}
+        ]"#;
+        let commands = answers(payload.as_bytes()).into_iter();
+        let commands: Vec<String> = commands.map(|answer| answer.command.to_string()).collect();
+        assert_eq!(commands, ["a", "d"]);
+        assert_eq!(answers(b"no JSON"), []);
+    }
 }

@@ -69,12 +69,13 @@ impl TapFilter {
 
 impl Operator {
     /// The stored messages of `stream` that match `filter`, up to the sequence `up_to`, in order. A work queue holds only
-    /// messages that are not settled yet.
+    /// messages that are not settled yet. `progress` hears of each part that was read, how many messages it had.
     pub fn past<'a>(
         &'a self,
         stream: &'a Stream,
         filter: &'a TapFilter,
         up_to: u64,
+        progress: &'a dyn Fn(u64),
     ) -> impl Messages<Item = Result<Passage, Error>> + 'a {
         let pages = stream::try_unfold(0, move |after| async move {
             if after >= up_to {
@@ -87,6 +88,7 @@ impl Operator {
                 self.page(stream, &subject, Content::Whole, after, up_to)
                     .await?
             };
+            progress(page.messages.len() as u64);
             let messages = page.messages.into_iter();
             let passages = messages.map(move |message| Ok(Passage::stored(stream, message)));
             Ok(Some((stream::iter(passages), page.reached)))
@@ -131,12 +133,14 @@ impl Operator {
     ) -> Result<impl Messages<Item = Passage> + use<'a>, Error> {
         let failed =
             |cause: async_nats::Error| Error::api(format!("listen to {}", stream.subjects), cause);
-        let subject = filter.subject(stream).to_string();
+        let subject = self.subject(filter.subject(stream).as_str());
         let messages = self.client.subscribe(subject).await;
         let messages = messages.map_err(|error| failed(error.into()))?;
         let flushed = self.client.flush().await;
         flushed.map_err(|error| failed(error.into()))?;
-        let passages = messages.map(|message| {
+        let bus = self.bus.clone();
+        let passages = messages.map(move |mut message| {
+            bus.strip(&mut message.subject);
             let headers = message.headers.unwrap_or_default();
             Passage::overheard(stream, &message.subject, &headers, message.payload)
         });

@@ -3,6 +3,7 @@
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
+use orders_service::chain;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -46,7 +47,7 @@ impl<T: Send + Sync> Parts<T> {
             return give_up(delivery, failure);
         }
         part.retain(|delivery| !delivery.is_settled());
-        let cause = one_line(&failure.to_string());
+        let cause = one_line(&chain(failure));
         debug!("{} messages are left of a batch: {cause}", part.len());
         let half = part.split_off(part.len() / 2);
         self.0
@@ -62,7 +63,7 @@ impl<T: Send + Sync> Parts<T> {
 
 /// Decides on a message that failed alone. One that is left unsettled comes again after the ack wait.
 fn give_up<T>(delivery: &Delivery<T>, failure: &Failure) {
-    let cause = one_line(&failure.to_string());
+    let cause = one_line(&chain(failure));
     match failure {
         Failure::Refused(_) => delivery.dead_letter(Reason::Refused, &cause),
         Failure::Panicked(_) if delivery.deliveries() >= LAST_PANIC => {

@@ -9,6 +9,7 @@ use async_nats::jetstream::{
 use backon::{BackoffBuilder, ExponentialBackoff};
 use futures_util::{FutureExt, StreamExt};
 use orders_contracts::streams::Consumer;
+use orders_service::{Seldom, chain};
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, warn};
 
@@ -25,6 +26,7 @@ pub(super) struct Puller {
     consumer: consumer::Consumer<pull::Config>,
     request: Option<Request>,
     failures: u32,
+    lines: Seldom,
     backoff: ExponentialBackoff,
 }
 
@@ -45,6 +47,7 @@ impl Puller {
             declaration: *declaration,
             request: None,
             failures: 0,
+            lines: Seldom::new(),
             backoff: BACKOFF.build(),
         })
     }
@@ -113,16 +116,22 @@ impl Puller {
     pub(super) async fn recover(&mut self, cause: &str) {
         self.failures += 1;
         let name = self.declaration.stream.name;
-        if self.failures == 3 {
-            warn!("cannot read {name}: {cause}; retrying");
-        } else {
+        if self.failures < 3 {
             debug!("cannot read {name}: {cause}");
+        } else {
+            let lines = &self.lines;
+            lines.say(|_| {
+                warn!(
+                    failures = self.failures,
+                    "cannot read {name}: {cause}; retrying"
+                )
+            });
         }
         tokio::time::sleep(self.backoff.next().unwrap_or(ACK_DEADLINE)).await;
         if self.bus.is_connected() {
             match self.bus.declare_consumer(&self.declaration).await {
                 Ok(consumer) => self.consumer = consumer,
-                Err(error) => debug!("{error}"),
+                Err(error) => debug!("{}", chain(&error)),
             }
         }
     }

@@ -1,41 +1,60 @@
 //! Dead letters for operators: reading, redriving and dropping them. ORDERS_AUDIT records each action before the dead
 //! letter leaves ORDERS_DLQ.
 
-use async_nats::{HeaderMap, jetstream::context::PublishAckFuture};
+use async_nats::{
+    HeaderMap,
+    jetstream::{context::PublishAckFuture, publish::PublishAck},
+};
+use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 use orders_contracts::{
-    AuditAction, AuditEntry, DeadLetter, Subject, Timestamp, header,
-    streams::{ORDERS_AUDIT, ORDERS_DLQ},
+    AuditAction, AuditEntry, Channel, DeadLetter, KeptContent, PaymentSettings, Subject, Timestamp,
+    header,
+    streams::{self, ORDERS_DLQ},
 };
 
 use super::letter::{DeadLetterContent, DeadLetterFilter, DeadLetterPage, read};
-use crate::{
-    Error, Operator,
-    history::Content,
-    publish::{acknowledged, headers},
-};
+use crate::{Error, Operator, history::Content};
 
 /// The most concurrent requests about single dead letters.
 const CONCURRENT: usize = 32;
 
 /// Headers about the dead letter, or about a caller that no longer waits; the others are the message's own.
-const NOT_ITS_OWN: [&str; 7] = [
+const NOT_ITS_OWN: [&str; 8] = [
     header::REASON,
     header::ERROR,
     header::ORIGINAL_SUBJECT,
     header::ORIGINAL_POSITION,
     header::DELIVERIES,
     header::TRUNCATED,
+    header::REDRIVE_OF,
     header::REPLY_TO,
 ];
 
 /// The progress of a batch.
 #[derive(Debug, Default)]
 pub struct DeadLetterProgress {
-    /// The sequences of the dead letters that have left the stream.
+    /// The sequences of the dead letters that this call has removed from the stream.
     pub done: Vec<u64>,
-    /// Why the others have not.
+    /// Where the messages that this call sent again are now.
+    pub sent: Vec<SentAgain>,
+    /// The number of dead letters that somebody else removed meanwhile.
+    pub taken: u64,
+    /// Why the others are still there.
     pub failure: Option<Error>,
+}
+
+/// The message of a dead letter that was sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentAgain {
+    /// The sequence of the dead letter.
+    pub letter: u64,
+    /// The kind of message.
+    pub channel: Channel,
+    /// The stream that stored it.
+    pub stream: String,
+    /// Its sequence there.
+    pub sequence: u64,
 }
 
 impl Operator {
@@ -84,51 +103,132 @@ impl Operator {
         }))
     }
 
-    /// Whether ORDERS_AUDIT exists; the writer and `orderctl migrate` create it.
-    pub async fn has_audit(&self) -> Result<bool, Error> {
-        Ok(self.stream_state(&ORDERS_AUDIT).await?.is_some())
-    }
-
-    /// Publishes dead letters to their original subjects again, with their own `ce-id` and a new message id; records that
-    /// in ORDERS_AUDIT; and then removes them. Skips those that have an [`obstacle`](DeadLetter::obstacle) or are gone.
+    /// Publishes dead letters to their original subjects again, with their own `ce-id`, a new message id and the header
+    /// `Orders-Redrive-Of`; records that in ORDERS_AUDIT; and then removes them. Skips those that have an
+    /// [`obstacle`](DeadLetter::obstacle) or are gone.
     ///
     /// If it is interrupted and repeated within two minutes, the streams drop duplicates; later the consumers recognise
     /// them by their `ce-id`.
     pub async fn redrive(&self, letters: &[DeadLetter], operator: &str) -> DeadLetterProgress {
-        let able = letters.iter().filter(|letter| letter.obstacle().is_none());
-        let contents: Vec<_> = stream::iter(able)
-            .map(async |letter| (letter, self.dead_letter(letter.sequence).await))
-            .buffered(CONCURRENT)
-            .collect()
-            .await;
-        let mut progress = DeadLetterProgress::default();
-        let mut sent = Vec::new();
-        for (letter, content) in contents {
-            match content {
-                Ok(Some(content)) => sent.push((letter, self.send_again(&content).await)),
-                Ok(None) => {}
-                Err(error) => progress.failure = Some(error),
-            }
-        }
-        let acks = sent.into_iter();
-        let acks = acks.map(async |(letter, sent)| (letter, acknowledged(sent).await));
-        let stored = progress.successes(join_all(acks).await);
-        let action = AuditAction::Redriven;
-        self.finish(stored, action, operator, progress).await
+        self.send_all_again(letters, None, operator).await
     }
 
-    /// Records in ORDERS_AUDIT that dead letters are dropped, and then removes them for good.
+    /// Does what [`redrive`](Self::redrive) does, with a new body. The audit keeps what the dead letters held.
+    pub async fn amend(
+        &self,
+        letters: &[DeadLetter],
+        body: &Bytes,
+        operator: &str,
+    ) -> DeadLetterProgress {
+        self.send_all_again(letters, Some(body), operator).await
+    }
+
+    /// Records in ORDERS_AUDIT that dead letters are dropped, with what they hold if that is not too large, and then
+    /// removes them.
     pub async fn drop_dead_letters(
         &self,
         letters: &[DeadLetter],
         operator: &str,
     ) -> DeadLetterProgress {
-        let (letters, progress) = (letters.iter().collect(), DeadLetterProgress::default());
-        let action = AuditAction::Dropped;
-        self.finish(letters, action, operator, progress).await
+        let mut progress = DeadLetterProgress::default();
+        let contents = self.contents(letters.iter(), &mut progress).await;
+        let entry = |content: DeadLetterContent| AuditEntry {
+            content: KeptContent::of(&content.headers, &content.body),
+            ..entry(AuditAction::Dropped, operator, content.letter)
+        };
+        let entries = contents.into_iter().map(entry).collect();
+        self.finish(entries, progress).await
     }
 
-    async fn send_again(&self, content: &DeadLetterContent) -> Result<PublishAckFuture, Error> {
+    /// The sequence in `stream` up to which all daemons that read `channel` from it have settled everything: acked it, or
+    /// given it up to a dead letter.
+    pub async fn settled_up_to(&self, channel: Channel, stream: &str) -> Result<u64, Error> {
+        let mut settled = u64::MAX;
+        // Its settings do not identify the consumer.
+        for consumer in streams::consumers(&PaymentSettings::default()) {
+            let wants = consumer.filter.is_none_or(|wanted| wanted == channel);
+            if self.name_of(&consumer.stream) != stream || !wants {
+                continue;
+            }
+            let Some(info) = self.consumer_info(&consumer).await? else {
+                return Ok(0);
+            };
+            if info.num_pending > 0 || info.num_ack_pending > 0 {
+                settled = settled.min(info.ack_floor.stream_sequence);
+            }
+        }
+        Ok(settled)
+    }
+
+    async fn send_all_again(
+        &self,
+        letters: &[DeadLetter],
+        body: Option<&Bytes>,
+        operator: &str,
+    ) -> DeadLetterProgress {
+        let able = letters
+            .iter()
+            .filter(|letter| letter.obstacle(body.is_some()).is_none());
+        let mut progress = DeadLetterProgress::default();
+        let contents = self.contents(able, &mut progress).await;
+        let mut sent = Vec::with_capacity(contents.len());
+        for content in contents {
+            sent.push((self.send_again(&content, body).await, content));
+        }
+        let acks = sent.into_iter().map(async |(sent, content)| {
+            let ack = match sent {
+                Ok(ack) => ack.await.map_err(Error::unacknowledged),
+                Err(error) => Err(error),
+            };
+            (ack, content)
+        });
+        let mut entries = Vec::new();
+        for (ack, content) in join_all(acks).await {
+            match ack {
+                Err(error) => progress.failure = Some(error),
+                Ok(ack) => {
+                    progress.sent.extend(SentAgain::new(&content.letter, ack));
+                    entries.push(match body {
+                        None => entry(AuditAction::Redriven, operator, content.letter),
+                        Some(_) => AuditEntry {
+                            content: KeptContent::of(&content.headers, &content.body),
+                            ..entry(AuditAction::Amended, operator, content.letter)
+                        },
+                    });
+                }
+            }
+        }
+        self.finish(entries, progress).await
+    }
+
+    /// Dead letters with what they hold; those that are gone were taken by somebody else.
+    async fn contents(
+        &self,
+        letters: impl Iterator<Item = &DeadLetter>,
+        progress: &mut DeadLetterProgress,
+    ) -> Vec<DeadLetterContent> {
+        let found: Vec<_> = stream::iter(letters)
+            .map(async |letter| self.dead_letter(letter.sequence).await)
+            .buffered(CONCURRENT)
+            .collect()
+            .await;
+        let mut contents = Vec::with_capacity(found.len());
+        for content in found {
+            match content {
+                Ok(Some(content)) => contents.push(content),
+                Ok(None) => progress.taken += 1,
+                Err(error) => progress.failure = Some(error),
+            }
+        }
+        contents
+    }
+
+    async fn send_again(
+        &self,
+        content: &DeadLetterContent,
+        body: Option<&Bytes>,
+    ) -> Result<PublishAckFuture, Error> {
+        let letter = &content.letter;
         let mut headers = HeaderMap::new();
         let own = content.headers.iter().filter(|(name, _)| {
             !name.starts_with("Nats-") && !NOT_ITS_OWN.contains(&name.as_str())
@@ -136,72 +236,80 @@ impl Operator {
         for (name, value) in own {
             headers.append(name.as_str(), value.as_str());
         }
-        let message_id = AuditEntry::id(AuditAction::Redriven, &content.letter);
+        let message_id = AuditEntry::id(AuditAction::Redriven, letter);
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
-        let subject = content.letter.original_subject.clone();
-        self.send_raw(subject, headers, content.body.clone()).await
+        headers.insert(header::REDRIVE_OF, letter.sequence.to_string());
+        let body = body.unwrap_or(&content.body).clone();
+        self.send_raw(letter.original_subject.clone(), headers, body)
+            .await
     }
 
-    /// Ends both actions: first the audit, then the removal.
+    /// Ends all actions: first the audit, then the removal.
     async fn finish(
         &self,
-        letters: Vec<&DeadLetter>,
-        action: AuditAction,
-        operator: &str,
+        entries: Vec<AuditEntry>,
         mut progress: DeadLetterProgress,
     ) -> DeadLetterProgress {
-        let audits = letters
-            .into_iter()
-            .map(async |letter| (letter, self.audit(letter, action, operator).await));
+        let audits = entries.iter().map(async |entry| {
+            let audited = self.record(entry).await;
+            audited.map(|()| entry.dead_letter.sequence)
+        });
         let audited = progress.successes(join_all(audits).await);
         let removals: Vec<_> = stream::iter(audited)
-            .map(async |letter| (letter, self.remove_dead_letter(letter.sequence).await))
+            .map(async |sequence| {
+                let removed = self.remove_dead_letter(sequence).await;
+                removed.map(|is_ours| (sequence, is_ours))
+            })
             .buffered(CONCURRENT)
             .collect()
             .await;
-        let removed = progress.successes(removals);
-        progress.done = removed.iter().map(|letter| letter.sequence).collect();
+        for (sequence, is_ours) in progress.successes(removals) {
+            if is_ours {
+                progress.done.push(sequence);
+            } else {
+                progress.taken += 1;
+            }
+        }
         progress
     }
 
-    async fn audit(
-        &self,
-        letter: &DeadLetter,
-        action: AuditAction,
-        operator: &str,
-    ) -> Result<(), Error> {
-        let entry = AuditEntry {
-            action,
-            operator,
-            at: Timestamp::now(),
-            dead_letter: letter,
-        };
-        let body = serde_json::to_vec(&entry).expect("an entry is plain data");
-        let headers = headers(&AuditEntry::id(action, letter), entry.headers());
-        let subject = Subject::audit(action.as_str(), letter.tenant.as_ref());
-        let sent = self.send_raw(subject.to_string(), headers, body.into());
-        acknowledged(sent.await).await
-    }
-
-    /// Removes a dead letter. It is no error if it is gone already.
-    async fn remove_dead_letter(&self, sequence: u64) -> Result<(), Error> {
+    /// Removes a dead letter; false if somebody else has removed it already.
+    async fn remove_dead_letter(&self, sequence: u64) -> Result<bool, Error> {
         let stream = self.stream_handle(&ORDERS_DLQ).await?;
         match stream.delete_message(sequence).await {
-            Ok(_) => Ok(()),
-            Err(_) if self.stored(&ORDERS_DLQ, sequence).await?.is_none() => Ok(()),
+            Ok(_) => Ok(true),
+            Err(_) if self.stored(&ORDERS_DLQ, sequence).await?.is_none() => Ok(false),
             Err(error) => Err(Error::api(format!("remove dead letter {sequence}"), error)),
         }
     }
 }
 
+pub(super) fn entry(action: AuditAction, operator: &str, dead_letter: DeadLetter) -> AuditEntry {
+    AuditEntry {
+        action,
+        operator: operator.to_owned(),
+        at: Timestamp::now(),
+        dead_letter,
+        content: None,
+    }
+}
+
+impl SentAgain {
+    fn new(letter: &DeadLetter, ack: PublishAck) -> Option<Self> {
+        Some(Self {
+            letter: letter.sequence,
+            channel: Channel::parse(&letter.original_subject)?.0,
+            stream: ack.stream,
+            sequence: ack.sequence,
+        })
+    }
+}
+
 impl DeadLetterProgress {
-    /// The dead letters without an error; keeps the last error of the others.
-    fn successes<'a>(
-        &mut self,
-        results: Vec<(&'a DeadLetter, Result<(), Error>)>,
-    ) -> Vec<&'a DeadLetter> {
-        let success = |(letter, result): (&'a DeadLetter, Result<(), Error>)| match result {
-            Ok(()) => Some(letter),
+    /// The results without an error; keeps the last error of the others.
+    fn successes<T>(&mut self, results: Vec<Result<T, Error>>) -> Vec<T> {
+        let success = |result: Result<T, Error>| match result {
+            Ok(success) => Some(success),
             Err(error) => {
                 self.failure = Some(error);
                 None

@@ -1,7 +1,5 @@
 //! Dead letters as the stream has them, and which of them an operator wants.
 
-use std::collections::BTreeSet;
-
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use orders_contracts::{DeadLetter, Subject, TenantId, Timestamp, header};
@@ -32,8 +30,6 @@ pub struct DeadLetterFilter {
     pub since: Option<Timestamp>,
     /// Only those stored before this time.
     pub until: Option<Timestamp>,
-    /// Only those with these sequences; empty for all.
-    pub sequences: BTreeSet<u64>,
 }
 
 /// A page of dead letters.
@@ -55,7 +51,6 @@ impl DeadLetterFilter {
             && is(self.reason.as_ref(), Some(&letter.reason))
             && self.since.is_none_or(|since| letter.time >= since)
             && self.until.is_none_or(|until| letter.time < until)
-            && (self.sequences.is_empty() || self.sequences.contains(&letter.sequence))
     }
 }
 
@@ -74,10 +69,11 @@ pub(super) fn read(message: &StreamMessage) -> Option<DeadLetter> {
         error: text(header::ERROR).unwrap_or_default(),
         original_subject: text(header::ORIGINAL_SUBJECT).unwrap_or_default(),
         original_position: text(header::ORIGINAL_POSITION).unwrap_or_default(),
-        deliveries: text(header::DELIVERIES).unwrap_or_default(),
+        deliveries: text(header::DELIVERIES).and_then(|count| count.parse().ok()),
         id: text(header::ID),
         order_id: text(header::SUBJECT),
         truncated: text(header::TRUNCATED),
+        redrive_of: text(header::REDRIVE_OF).and_then(|sequence| sequence.parse().ok()),
         size: size_on_server.unwrap_or(message.payload.len() as u64),
     })
 }

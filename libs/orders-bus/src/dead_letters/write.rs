@@ -2,10 +2,10 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use orders_contracts::{Channel, Subject, header};
+use orders_contracts::{Channel, Subject, Timestamp, header};
 use tracing::error;
 
-use crate::{Bus, Error, publish::acknowledged};
+use crate::{Bus, Error, publish::Outgoing};
 
 /// The most bytes of a message's own headers that its dead letter keeps.
 const ORIGINAL_HEADERS: usize = 8 << 10;
@@ -19,6 +19,8 @@ pub enum Reason {
     Invalid,
     /// It is about an order that does not exist.
     UnknownOrder,
+    /// It pays another amount than the order's total.
+    WrongAmount,
     /// The store refuses it, whatever is tried.
     Refused,
     /// It was delivered again and again and never settled, while others were.
@@ -28,11 +30,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Invalid,
+        Self::UnknownOrder,
+        Self::WrongAmount,
+        Self::Refused,
+        Self::CrashLoop,
+        Self::Panicked,
+    ];
+
     /// The stable word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
             Self::UnknownOrder => "unknown_order",
+            Self::WrongAmount => "wrong_amount",
             Self::Refused => "refused",
             Self::CrashLoop => "crash_loop",
             Self::Panicked => "panicked",
@@ -56,7 +69,16 @@ pub(crate) struct Original {
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
     pub(crate) position: String,
+    pub(crate) stored_at: Timestamp,
     pub(crate) deliveries: u64,
+}
+
+impl Original {
+    /// Its position and the time at which its stream stored it: another message may get the same position when the
+    /// stream was lost and made again.
+    pub(crate) fn occasion(&self) -> String {
+        format!("{}@{}", self.position, self.stored_at.millis())
+    }
 }
 
 impl Bus {
@@ -69,7 +91,7 @@ impl Bus {
     ) -> Result<(), Error> {
         let (mut headers, mut missing) = original_headers(&message.headers);
         let position = &message.position;
-        let message_id = format!("{}:{position}:{}", self.daemon, reason.as_str());
+        let message_id = format!("{}:{}:{}", self.daemon, message.occasion(), reason.as_str());
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         headers.insert(header::REASON, reason.as_str());
         headers.insert(header::ERROR, one_line(cause).as_str());
@@ -88,8 +110,12 @@ impl Bus {
             headers.insert(header::TRUNCATED, missing.join(", ").as_str());
         }
         let tenant = Channel::parse(&message.subject).map(|(_, tenant)| tenant);
-        let subject = Subject::dead_letter(self.daemon, tenant.as_ref());
-        acknowledged(self.send_raw(subject.to_string(), headers, body).await).await
+        let letter = Outgoing {
+            subject: Subject::dead_letter(self.daemon, tenant.as_ref()).to_string(),
+            headers,
+            body,
+        };
+        self.store(|| letter.clone()).await
     }
 }
 

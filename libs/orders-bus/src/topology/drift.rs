@@ -1,0 +1,389 @@
+//! How the server's streams and consumers differ from their declarations. Pure.
+
+use std::{collections::HashMap, fmt::Debug, time::Duration};
+
+use async_nats::jetstream::{
+    consumer::{self, AckPolicy, pull},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use orders_contracts::{
+    InstallationId,
+    streams::{Consumer, Retention, Stream},
+};
+
+use crate::installation::INSTALLATION;
+
+/// The declaration of `stream` without its names on the server.
+pub(super) fn stream_config(stream: &Stream, installation: Option<&InstallationId>) -> Config {
+    let (retention, max_age, discard) = match stream.retention {
+        Retention::WorkQueue => (
+            RetentionPolicy::WorkQueue,
+            Duration::ZERO,
+            DiscardPolicy::New,
+        ),
+        Retention::Limits { max_age } => (RetentionPolicy::Limits, max_age, DiscardPolicy::Old),
+    };
+    let id = installation.map(|id| (INSTALLATION.to_owned(), id.to_string()));
+    Config {
+        retention,
+        discard,
+        max_age,
+        max_bytes: match stream.max_bytes {
+            0 => UNLIMITED,
+            bytes => i64::try_from(bytes).unwrap_or(i64::MAX),
+        },
+        max_messages: UNLIMITED,
+        max_messages_per_subject: stream.max_of_subject.map_or(UNLIMITED, i64::from),
+        discard_new_per_subject: stream.max_of_subject.is_some(),
+        max_message_size: -1,
+        duplicate_window: stream.duplicate_window,
+        storage: StorageType::File,
+        metadata: id.into_iter().collect(),
+        ..Config::default()
+    }
+}
+
+pub(super) fn consumer_config(consumer: &Consumer, filter_subject: String) -> pull::Config {
+    pull::Config {
+        durable_name: Some(consumer.durable.to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: consumer.ack_wait,
+        max_ack_pending: i64::from(consumer.max_ack_pending),
+        max_deliver: -1,
+        filter_subject,
+        ..pull::Config::default()
+    }
+}
+
+/// The server's stream as it should become: `declared`, but with the higher of both limits; what is not declared stays.
+pub(super) fn mended(current: Config, declared: Config) -> Config {
+    let discard_new_per_subject = discards_new(&current, &declared);
+    let mut metadata: HashMap<_, _> = current.metadata;
+    metadata.extend(declared.metadata);
+    Config {
+        subjects: declared.subjects,
+        retention: declared.retention,
+        discard: declared.discard,
+        discard_new_per_subject,
+        max_age: current.max_age.no_lower(declared.max_age),
+        max_bytes: current.max_bytes.no_lower(declared.max_bytes),
+        max_messages: declared.max_messages,
+        max_messages_per_subject: current
+            .max_messages_per_subject
+            .no_lower(declared.max_messages_per_subject),
+        max_message_size: declared.max_message_size,
+        duplicate_window: current.duplicate_window.max(declared.duplicate_window),
+        storage: declared.storage,
+        num_replicas: declared.num_replicas,
+        no_ack: declared.no_ack,
+        sealed: declared.sealed,
+        subject_transform: declared.subject_transform,
+        metadata,
+        ..current
+    }
+}
+
+/// Whether the stream should refuse more messages of a subject. The server takes that only with a limit, and a start sets
+/// no limit where there was none: the server would remove what is above it.
+fn discards_new(current: &Config, declared: &Config) -> bool {
+    let limit = current.max_messages_per_subject;
+    declared.discard_new_per_subject && limit.no_lower(declared.max_messages_per_subject) > 0
+}
+
+/// The server's consumer as it should become.
+pub(super) fn mended_consumer(current: &consumer::Config, declared: pull::Config) -> pull::Config {
+    pull::Config {
+        max_ack_pending: current.max_ack_pending.no_lower(declared.max_ack_pending),
+        ..declared
+    }
+}
+
+pub(super) fn stream_drift(current: &Config, declared: &Config) -> Drift {
+    let mut drift = Comparison::default();
+    drift.field("subjects", &current.subjects, &declared.subjects);
+    drift.field("retention", &current.retention, &declared.retention);
+    drift.field("discard", &current.discard, &declared.discard);
+    drift.field(
+        "discard_new_per_subject",
+        &current.discard_new_per_subject,
+        &discards_new(current, declared),
+    );
+    drift.limit("max_age", current.max_age, declared.max_age);
+    drift.limit("max_bytes", current.max_bytes, declared.max_bytes);
+    // Undeclared, these limits drop messages that nobody has handled.
+    drift.limit("max_msgs", current.max_messages, declared.max_messages);
+    drift.limit(
+        "max_msgs_per_subject",
+        current.max_messages_per_subject,
+        declared.max_messages_per_subject,
+    );
+    drift.limit(
+        "max_msg_size",
+        i64::from(current.max_message_size),
+        i64::from(declared.max_message_size),
+    );
+    drift.limit(
+        "duplicate_window",
+        current.duplicate_window,
+        declared.duplicate_window,
+    );
+    drift.field("storage", &current.storage, &declared.storage);
+    drift.field(
+        "num_replicas",
+        &current.num_replicas,
+        &declared.num_replicas,
+    );
+    drift.field("no_ack", &current.no_ack, &declared.no_ack);
+    drift.field("sealed", &current.sealed, &declared.sealed);
+    drift.field(
+        "subject_transform",
+        &current.subject_transform,
+        &declared.subject_transform,
+    );
+    let is_adopted = drift.fields.is_empty();
+    if let Some(id) = declared.metadata.get(INSTALLATION) {
+        let theirs = current.metadata.get(INSTALLATION);
+        drift.field(
+            "installation",
+            &theirs.map_or("none", String::as_str),
+            &id.as_str(),
+        );
+    }
+    let is_adopted = is_adopted && !drift.fields.is_empty();
+    Drift {
+        is_adopted,
+        ..drift.finish()
+    }
+}
+
+pub(super) fn consumer_drift(current: &consumer::Config, declared: &pull::Config) -> Drift {
+    let mut drift = Comparison::default();
+    drift.field(
+        "filter_subject",
+        &current.filter_subject,
+        &declared.filter_subject,
+    );
+    drift.field("ack_policy", &current.ack_policy, &declared.ack_policy);
+    drift.field("ack_wait", &current.ack_wait, &declared.ack_wait);
+    drift.limit(
+        "max_ack_pending",
+        current.max_ack_pending,
+        declared.max_ack_pending,
+    );
+    drift.field("max_deliver", &current.max_deliver.max(-1), &-1);
+    drift.field(
+        "filter_subjects",
+        &current.filter_subjects,
+        &declared.filter_subjects,
+    );
+    drift.field(
+        "headers_only",
+        &current.headers_only,
+        &declared.headers_only,
+    );
+    drift.field("max_batch", &current.max_batch, &declared.max_batch);
+    drift.field("max_bytes", &current.max_bytes, &declared.max_bytes);
+    drift.field("max_expires", &current.max_expires, &declared.max_expires);
+    drift.field("backoff", &current.backoff, &declared.backoff);
+    drift.finish()
+}
+
+/// The fields in which the server differs from the declaration, each with the server's value and the declared one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Drift {
+    /// Fields that have to change.
+    pub(super) fields: Option<String>,
+    /// Limits that are higher than declared, which an operator may have wanted.
+    pub(super) raised: Option<String>,
+    /// Whether the stream only lacks the id of its installation.
+    pub(super) is_adopted: bool,
+}
+
+#[derive(Default)]
+struct Comparison {
+    fields: Vec<String>,
+    raised: Vec<String>,
+}
+
+impl Comparison {
+    fn field<T: PartialEq + Debug>(&mut self, name: &str, server: &T, declared: &T) {
+        if server != declared {
+            self.fields.push(difference(name, server, declared));
+        }
+    }
+
+    fn limit<T: Limit>(&mut self, name: &str, server: T, declared: T) {
+        let (server, declared) = (server.normal(), declared.normal());
+        let higher = server.no_lower(declared);
+        if higher != server {
+            self.fields.push(difference(name, &server, &declared));
+        } else if higher != declared {
+            self.raised.push(difference(name, &server, &declared));
+        }
+    }
+
+    fn finish(self) -> Drift {
+        let joined = |names: Vec<String>| (!names.is_empty()).then(|| names.join(", "));
+        Drift {
+            fields: joined(self.fields),
+            raised: joined(self.raised),
+            is_adopted: false,
+        }
+    }
+}
+
+fn difference<T: Debug>(name: &str, server: &T, declared: &T) -> String {
+    format!("{name} (server {server:?}, declared {declared:?})")
+}
+
+const UNLIMITED: i64 = -1;
+
+/// A limit of the server, for which it has a way to say "none".
+trait Limit: Copy + PartialEq + Debug {
+    /// The one way to say "none", if it is that.
+    fn normal(self) -> Self;
+
+    /// The higher of both.
+    fn no_lower(self, other: Self) -> Self;
+}
+
+impl Limit for i64 {
+    fn normal(self) -> Self {
+        if self <= 0 { UNLIMITED } else { self }
+    }
+
+    fn no_lower(self, other: Self) -> Self {
+        match (self.normal(), other.normal()) {
+            (UNLIMITED, _) | (_, UNLIMITED) => UNLIMITED,
+            (one, other) => one.max(other),
+        }
+    }
+}
+
+impl Limit for Duration {
+    fn normal(self) -> Self {
+        self
+    }
+
+    fn no_lower(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::ZERO, _) | (_, Self::ZERO) => Self::ZERO,
+            (one, other) => one.max(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orders_contracts::streams::{ORDERS_COMMANDS, ORDERS_EVENTS};
+
+    use super::*;
+
+    fn drift(change: impl FnOnce(&mut Config)) -> (Drift, Config) {
+        let declared = stream_config(&ORDERS_EVENTS, None);
+        let mut current = declared.clone();
+        change(&mut current);
+        let drift = stream_drift(&current, &declared);
+        (drift, mended(current, declared))
+    }
+
+    #[test]
+    fn a_limit_is_raised_and_never_lowered() {
+        let declared = stream_config(&ORDERS_EVENTS, None);
+        assert_eq!(drift(|_| ()).0, Drift::default());
+        let (low, mended) = drift(|config| config.max_bytes = 1 << 20);
+        let told = "max_bytes (server 1048576, declared 4294967296)";
+        assert_eq!(low.fields.as_deref(), Some(told));
+        assert_eq!(mended, declared);
+
+        for days in [0, 90] {
+            let age = Duration::from_secs(days * 24 * 60 * 60);
+            let (high, mended) = drift(|config| {
+                config.max_age = age;
+                config.duplicate_window = Duration::from_secs(1);
+            });
+            assert!(
+                high.raised
+                    .is_some_and(|raised| raised.starts_with("max_age"))
+            );
+            assert!(
+                high.fields
+                    .is_some_and(|fields| fields.starts_with("duplicate"))
+            );
+            assert_eq!(mended.max_age, age);
+            assert_eq!(mended.duplicate_window, declared.duplicate_window);
+        }
+        let none = drift(|config| config.max_bytes = 0).0;
+        assert!(none.fields.is_none() && none.raised.is_some());
+    }
+
+    #[test]
+    fn limits_that_lose_messages_are_differences_and_mended() {
+        type Change = fn(&mut Config);
+        let changes: [(&str, Change); 6] = [
+            ("max_msgs", |config| config.max_messages = 10),
+            ("max_msgs_per_subject", |config| {
+                config.max_messages_per_subject = 1;
+            }),
+            ("max_msg_size", |config| config.max_message_size = 100),
+            ("no_ack", |config| config.no_ack = true),
+            ("sealed", |config| config.sealed = true),
+            ("discard_new_per_subject", |config| {
+                config.discard_new_per_subject = true;
+            }),
+        ];
+        for (name, change) in changes {
+            let (found, mended) = drift(change);
+            let fields = found.fields.unwrap_or_default();
+            assert!(fields.starts_with(&format!("{name} (")), "{fields}");
+            assert_eq!(mended, stream_config(&ORDERS_EVENTS, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_by_default_is_no_difference() {
+        let declared = stream_config(&ORDERS_EVENTS, None);
+        let current = Config {
+            max_messages: 0,
+            max_messages_per_subject: 0,
+            max_message_size: 0,
+            ..declared.clone()
+        };
+        assert_eq!(stream_drift(&current, &declared), Drift::default());
+    }
+
+    #[test]
+    fn a_start_sets_no_limit_of_a_subject_where_there_was_none() {
+        let declared = stream_config(&ORDERS_COMMANDS, None);
+        assert!(declared.discard_new_per_subject && declared.max_messages_per_subject > 0);
+        let current = Config {
+            max_messages_per_subject: UNLIMITED,
+            discard_new_per_subject: false,
+            ..declared.clone()
+        };
+        let drift = stream_drift(&current, &declared);
+        assert_eq!(drift.fields, None);
+        assert!(drift.raised.unwrap().starts_with("max_msgs_per_subject"));
+        let mended = mended(current, declared);
+        assert_eq!(mended.max_messages_per_subject, UNLIMITED);
+        assert!(!mended.discard_new_per_subject);
+    }
+
+    #[test]
+    fn an_id_is_added_beside_what_else_a_stream_says_of_itself() {
+        let id = InstallationId::fresh();
+        let declared = stream_config(&ORDERS_EVENTS, Some(&id));
+        let mut current = stream_config(&ORDERS_EVENTS, None);
+        current.metadata.insert("team".into(), "shop".into());
+        let drift = stream_drift(&current, &declared);
+        assert!(drift.is_adopted);
+        let fields = drift.fields.unwrap_or_default();
+        assert!(
+            fields.starts_with("installation (server \"none\""),
+            "{fields}"
+        );
+        let mended = mended(current, declared);
+        assert_eq!(mended.metadata[INSTALLATION], id.as_str());
+        assert_eq!(mended.metadata["team"], "shop");
+    }
+}
