@@ -1,4 +1,4 @@
-use std::{net::IpAddr, time::Duration};
+use std::{error::Error, time::Duration};
 
 use axum::{
     body::Body,
@@ -8,14 +8,20 @@ use axum::{
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
 use orders_contracts::{TraceContext, header::TRACEPARENT};
+use orders_service::{Seldom, chain};
 use tokio::io::{copy, split};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::{
+    correlation::{CorrelationId, REQUEST_ID},
+    proxies::FORWARDED_HOST,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an idle connection to a service is kept. The service keeps it for longer, so it does not close the connection
@@ -23,9 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a client may take nothing of the data that is sent to it.
 const STALLED: Duration = Duration::from_secs(10);
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The headers of one connection, which are not forwarded (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -40,7 +43,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// Forwards requests to other services, byte for byte, and WebSockets through a tunnel.
 ///
-/// It adds `X-Forwarded-For` and `X-Forwarded-Host`, and the `traceparent` of [`observe`](crate::observe).
+/// `X-Forwarded-Host` tells the other service the `Host` of the request, as [`Front`](crate::Front) tells it the rest. It
+/// adds `traceparent` and `x-request-id` of [`observe`](crate::observe).
 #[derive(Debug, Clone)]
 pub struct Forward {
     client: Client<HttpConnector, Body>,
@@ -53,6 +57,9 @@ pub enum Unanswered {
     /// The path of the request is not valid.
     #[error("the path is not valid")]
     Path,
+    /// The body of the request ended too early, or breaks the rules of HTTP.
+    #[error("the body ended too early")]
+    Body,
     /// The other service does not answer.
     #[error("the service does not answer")]
     Silence,
@@ -76,16 +83,11 @@ impl Forward {
         }
     }
 
-    /// Forwards a request of `peer` to `origin`, such as `http://localhost:3001`, and the response back.
+    /// Forwards a request to `origin`, such as `http://localhost:3001`, and the response back.
     ///
     /// # Errors
     /// If the service does not answer. A response of any status is not an error.
-    pub async fn send(
-        &self,
-        origin: &str,
-        peer: IpAddr,
-        mut request: Request,
-    ) -> Result<Response, Unanswered> {
+    pub async fn send(&self, origin: &str, mut request: Request) -> Result<Response, Unanswered> {
         let upgrade = requested_upgrade(request.headers());
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let path = request
@@ -97,19 +99,20 @@ impl Forward {
             .map_err(|_| Unanswered::Path)?;
         *request.version_mut() = hyper::Version::HTTP_11;
         let trace = request.extensions().get::<TraceContext>().copied();
+        let id = request.extensions().get::<CorrelationId>().cloned();
         let headers = request.headers_mut();
         remove_hop_by_hop(headers);
         if let Some(protocol) = upgrade {
             upgrade_to(headers, protocol);
         }
-        if let Ok(value) = HeaderValue::try_from(forwarded_for(headers, peer)) {
-            headers.insert(FORWARDED_FOR, value);
-        }
         if let Some(host) = headers.remove(header::HOST) {
-            headers.entry(FORWARDED_HOST).or_insert(host);
+            headers.insert(FORWARDED_HOST, host);
         }
         if let Some(Ok(trace)) = trace.map(|trace| HeaderValue::try_from(trace.to_string())) {
             headers.insert(TRACEPARENT, trace);
+        }
+        if let Some(id) = id {
+            headers.insert(REQUEST_ID, id.header());
         }
 
         let answer = self
@@ -118,8 +121,10 @@ impl Forward {
             .await;
         let mut response = match answer {
             Some(Ok(response)) => response,
+            Some(Err(error)) if is_of_body(&error) => return Err(Unanswered::Body),
             Some(Err(error)) => {
-                warn!("{origin} does not answer: {error}");
+                static LINES: Seldom = Seldom::new();
+                LINES.say(|unsaid| warn!(unsaid, "{origin} does not answer: {}", chain(&error)));
                 return Err(Unanswered::Silence);
             }
             None => return Err(Unanswered::Shutdown),
@@ -141,6 +146,12 @@ impl Forward {
     }
 }
 
+/// Whether a request failed because its body did, which comes from the client.
+fn is_of_body(error: &ClientError) -> bool {
+    let cause = error.source();
+    cause.is_some_and(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_user))
+}
+
 /// Carries bytes both ways until either side closes.
 async fn tunnel(client: OnUpgrade, server: OnUpgrade) {
     let (client, server) = match tokio::try_join!(client, server) {
@@ -159,25 +170,6 @@ async fn tunnel(client: OnUpgrade, server: OnUpgrade) {
     if let Err(error) = ended {
         debug!("a tunnel broke: {error}");
     }
-}
-
-/// The address of the client behind a request of `peer`, through any number of proxies.
-#[must_use]
-pub fn client_address(headers: &HeaderMap, peer: IpAddr) -> String {
-    let addresses = forwarded_for(headers, peer);
-    let first = addresses.split(',').next().unwrap_or_default();
-    first.trim().to_owned()
-}
-
-/// The addresses that the request came through, the client's first.
-fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> String {
-    let values = headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut addresses: Vec<String> = values.map(str::to_owned).collect();
-    addresses.push(peer.to_canonical().to_string());
-    addresses.join(", ")
 }
 
 fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {

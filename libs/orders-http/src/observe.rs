@@ -8,27 +8,31 @@ use axum::{
 };
 use metrics::{counter, histogram};
 use orders_contracts::{TraceContext, header};
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, debug, info_span};
 
-/// Continues the client's W3C trace or starts one, and records the request: a span, a log line, metrics.
+use crate::correlation::{CorrelationId, REQUEST_ID};
+
+/// Continues the client's W3C trace or starts one, and records the request: a span, a log line, metrics. The response
+/// gets the `x-request-id`.
 ///
-/// Handlers find the [`TraceContext`] in the request's extensions.
+/// Handlers find the [`TraceContext`] and the [`CorrelationId`] in the request's extensions.
 pub async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let trace = trace(&request);
+    let id = CorrelationId::of(request.headers(), trace);
     request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let method = known(request.method());
-    let span = debug_span!(
-        "request",
-        trace.id = trace.trace_id(),
-        http.method = method,
-        http.path = request.uri().path()
-    );
+    let trace_id = trace.trace_id();
+    // Unless the client has its own, one id is both. The path is not logged: it may name a client's file.
+    let request_id = Some(id.as_str()).filter(|id| *id != trace_id);
+    let span = info_span!("request", trace_id, request_id, method, route);
 
     async {
-        let response = next.run(request).await;
+        let mut response = next.run(request).await;
+        response.headers_mut().insert(REQUEST_ID, id.header());
         let (status, elapsed) = (response.status(), started.elapsed());
         debug!(
             http.status = status.as_u16(),
