@@ -1,233 +1,289 @@
-//! Request bodies: JSON within a limit, and the draining of unread bodies.
+//! Request bodies of JSON, read as forgivingly as body-parser reads them where that is safe.
 
 use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+    io::{self, Read},
+    sync::Arc,
 };
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
-    middleware::Next,
-    response::Response,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Frame, SizeHint};
-use tokio::{runtime::Handle, time::timeout};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use orders_contracts::Invalid;
+use orders_http::{Intake, Unread, Whole};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, state::AppState};
 
 /// NATS takes messages of up to 1 MiB, headers included.
-const JSON_LIMIT: usize = 512 * 1024;
-/// How long a client may take to send a JSON body.
-const JSON_DEADLINE: Duration = Duration::from_secs(10);
-/// How much of an unread body is drained, and for how long.
-const DISCARD_LIMIT: usize = 64 << 20;
-const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
+const JSON_LIMIT: usize = 512 << 10;
+/// The encodings that [`Coding::of`] knows, for a client that sent another.
+const CODINGS: &str = "gzip, deflate";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A body that is labelled as JSON.
-pub(crate) struct JsonBody(pub(crate) Bytes);
+#[derive(Debug)]
+pub(crate) struct JsonBody {
+    whole: Whole,
+    coding: Option<Coding>,
+}
 
-impl<S: Sync> FromRequest<S> for JsonBody {
-    type Rejection = Problem;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+}
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            let detail = "The content type must be application/json, in UTF-8 and not compressed";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        let too_large = || {
-            let detail = "The body must not exceed 512 KiB";
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+impl FromRequest<Arc<AppState>> for JsonBody {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, edge: &Arc<AppState>) -> Result<Self, Response> {
+        Self::receive(request, &edge.intake).await
+    }
+}
+
+impl JsonBody {
+    async fn receive(request: Request, intake: &Intake) -> Result<Self, Response> {
+        check_type(request.headers()).map_err(IntoResponse::into_response)?;
+        // Other refusals must not name the encodings (RFC 9110 section 12.5.3).
+        let coding = Coding::of(request.headers())
+            .map_err(|problem| ([(header::ACCEPT_ENCODING, CODINGS)], problem).into_response())?;
+        let read = intake.read(request.into_body(), JSON_LIMIT).await;
+        let whole = read.map_err(|unread| {
+            let problem = match unread {
+                Unread::TooLarge => too_large(),
+                Unread::Late => Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The body took longer than 10 s to arrive",
+                ),
+                Unread::Broken => Problem::bad_request("The body ended too early"),
+                Unread::Busy => {
+                    Problem::unavailable("Too many large bodies arrive at once, try again")
+                }
+            };
+            problem.into_response()
+        })?;
+        Ok(Self { whole, coding })
+    }
+
+    /// Parses the body, which is gone afterwards: no request waits with its body in memory.
+    pub(crate) fn parse<T>(
+        self,
+        parse: impl FnOnce(&[u8]) -> Result<T, Invalid>,
+    ) -> Result<T, Problem> {
+        let inflated = match self.coding {
+            None => None,
+            Some(coding) => Some(coding.inflate(&self.whole)?),
         };
-        let body = request.into_body();
-        if body.size_hint().lower() > JSON_LIMIT as u64 {
-            return Err(too_large());
+        let bytes = inflated.as_deref().unwrap_or(&self.whole);
+        if let Err(error) = str::from_utf8(bytes) {
+            let position = error.valid_up_to();
+            let detail = format!("The body must be UTF-8; byte {position} is not");
+            return Err(Problem::bad_request(&detail));
         }
-        match timeout(JSON_DEADLINE, Limited::new(body, JSON_LIMIT).collect()).await {
-            Ok(Ok(body)) => Ok(Self(body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Problem::bad_request("The body ended too early")),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "The body took longer than 10 s to arrive",
-            )),
-        }
+        Ok(parse(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))?)
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let Some(content_type) = text(header::CONTENT_TYPE) else {
-        return false;
-    };
-    let mut parts = content_type.split(';').map(str::trim);
-    let is_json = parts
-        .next()
-        .is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
-    let is_utf8 = parts
-        .filter_map(|parameter| parameter.split_once('='))
-        .all(|(name, value)| {
-            !name.eq_ignore_ascii_case("charset")
-                || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        });
-    let is_plain =
-        text(header::CONTENT_ENCODING).is_none_or(|name| name.eq_ignore_ascii_case("identity"));
-    is_json && is_utf8 && is_plain
-}
-
-/// Drains the part of a body that handlers leave unread, while the response is sent.
-///
-/// Otherwise the connection would be reset under a client that sends its whole body before it reads, and the client
-/// would never see why it was refused.
-pub(crate) async fn discard_unread(request: Request, next: Next) -> Response {
-    let waits_for_go = request.headers().contains_key(header::EXPECT);
-    if waits_for_go || request.body().is_end_stream() {
-        return next.run(request).await;
+impl Coding {
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let sent = text(headers, header::CONTENT_ENCODING).unwrap_or_default();
+        match sent.to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(None),
+            "gzip" | "x-gzip" => Ok(Some(Self::Gzip)),
+            "deflate" => Ok(Some(Self::Deflate)),
+            other => {
+                let other = shown(other);
+                let detail = format!("The content encoding must be one of {CODINGS}, not {other}");
+                Err(unsupported(detail))
+            }
+        }
     }
-    next.run(request.map(|body| Body::new(Discarding(Some(body)))))
-        .await
-}
 
-/// A body that is drained when it is dropped before its end.
-struct Discarding(Option<Body>);
-
-impl HttpBody for Discarding {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(body) = &mut self.0 else {
-            return Poll::Ready(None);
+    /// Inflates to no more than the limit, whatever the sender made of it.
+    fn inflate(self, bytes: &[u8]) -> Result<Vec<u8>, Problem> {
+        let read = |inflated: &mut dyn Read| -> io::Result<Vec<u8>> {
+            let mut plain = Vec::new();
+            let bounded = &mut inflated.take(JSON_LIMIT as u64 + 1);
+            bounded.read_to_end(&mut plain).map(|_| plain)
         };
-        let frame = Pin::new(body).poll_frame(context);
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            self.0 = None;
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
-    }
-}
-
-impl Drop for Discarding {
-    fn drop(&mut self) {
-        let unread = self.0.take().filter(|body| !body.is_end_stream());
-        if let (Some(body), Ok(runtime)) = (unread, Handle::try_current()) {
-            runtime.spawn(timeout(DISCARD_DEADLINE, discard(body)));
+        let (name, plain) = match self {
+            Self::Gzip => ("gzip", read(&mut MultiGzDecoder::new(bytes))),
+            Self::Deflate => ("deflate", read(&mut ZlibDecoder::new(bytes))),
+        };
+        match plain {
+            Ok(plain) if plain.len() > JSON_LIMIT => Err(too_large()),
+            Ok(plain) => Ok(plain),
+            Err(_) => Err(Problem::bad_request(&format!("The body is not {name}"))),
         }
     }
 }
 
-async fn discard(mut body: Body) {
-    let mut received = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        received += frame.data_ref().map_or(0, Bytes::len);
-        if received > DISCARD_LIMIT {
-            return;
+fn too_large() -> Problem {
+    let detail = "The body must not exceed 512 KiB";
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+fn unsupported(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let content_type = text(headers, header::CONTENT_TYPE).unwrap_or_default();
+    let (name, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    if !name.trim().eq_ignore_ascii_case("application/json") {
+        return Err(unsupported("The content type must be application/json"));
+    }
+    let parameters = parameters.split(';').filter_map(|one| one.split_once('='));
+    let charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    for (_, label) in charsets {
+        let label = label.trim().trim_matches('"');
+        if !is_utf_8(label) {
+            let label = shown(label);
+            let detail = format!("The charset must be utf-8, not {label}");
+            return Err(unsupported(detail));
         }
     }
+    Ok(())
+}
+
+/// Whether a charset is UTF-8 by one of the names that clients use (WHATWG Encoding), or ASCII, which is a part of it.
+fn is_utf_8(label: &str) -> bool {
+    let known = [
+        "",
+        "utf-8",
+        "utf8",
+        "unicode-1-1-utf-8",
+        "us-ascii",
+        "ascii",
+    ];
+    known.iter().any(|name| label.eq_ignore_ascii_case(name))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{http::HeaderValue, response::IntoResponse};
+    use std::io::Write;
+
+    use axum::body::Body;
+    use flate2::{
+        Compression,
+        write::{GzEncoder, ZlibEncoder},
+    };
 
     use super::*;
 
-    #[test]
-    fn only_plain_json_in_utf_8_is_read() {
-        let is_json = |content_type: &'static str| {
-            let value = HeaderValue::from_static(content_type);
-            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
-        };
+    /// What a handler gets of a body, or the status of the refusal.
+    async fn read(headers: &[(&str, &str)], body: Vec<u8>) -> Result<Vec<u8>, StatusCode> {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        match JsonBody::receive(request, &Intake::new()).await {
+            Ok(body) => {
+                let parsed = body.parse(|bytes| Ok(bytes.to_vec()));
+                parsed.map_err(|problem| problem.into_response().status())
+            }
+            Err(refusal) => Err(refusal.status()),
+        }
+    }
+
+    #[tokio::test]
+    async fn json_is_read_under_any_name_of_utf_8() {
         for good in [
             "application/json",
             "Application/JSON; charset=UTF-8",
             "application/json;charset=\"utf-8\"",
+            "application/json; charset=utf8",
+            "application/json; charset=UTF8",
+            "application/json; charset=us-ascii",
+            "application/json; charset=",
+            "application/json;",
+            "application/json; v=1; charset=utf-8",
         ] {
-            assert!(is_json(good), "{good}");
+            let read = read(&[("content-type", good)], b"{}".to_vec()).await;
+            assert_eq!(read, Ok(b"{}".to_vec()), "{good}");
         }
-        for bad in [
+        let bad = [
             "text/plain",
             "application/jsonp",
             "application/json; charset=latin1",
+            "application/json; charset=utf-16",
             "",
             "application/problem+json",
-        ] {
-            assert!(!is_json(bad), "{bad}");
-        }
-        assert!(!super::is_json(&HeaderMap::new()));
-    }
-
-    #[tokio::test]
-    async fn a_body_is_bounded_whether_or_not_it_says_how_long_it_is() {
-        let read = async |body: Body| {
-            let request = Request::builder()
-                .header("content-type", "application/json")
-                .body(body)
-                .unwrap();
-            JsonBody::from_request(request, &())
-                .await
-                .map(|JsonBody(bytes)| bytes.len())
-                .map_err(|problem| problem.into_response().status())
-        };
-        let chunked = |chunks: usize| {
-            let chunks = std::iter::repeat_n(
-                Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 * 1024])),
-                chunks,
+        ];
+        let refused = Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        for bad in bad {
+            assert_eq!(
+                read(&[("content-type", bad)], Vec::new()).await,
+                refused,
+                "{bad}"
             );
-            Body::from_stream(futures_util::stream::iter(chunks))
-        };
-        assert_eq!(read(chunked(8)).await, Ok(JSON_LIMIT));
-        assert_eq!(read(chunked(9)).await, Err(StatusCode::PAYLOAD_TOO_LARGE));
-        assert_eq!(
-            read(Body::from(vec![b' '; JSON_LIMIT + 1])).await,
-            Err(StatusCode::PAYLOAD_TOO_LARGE)
-        );
+        }
+        assert_eq!(read(&[], Vec::new()).await, refused);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_comes_is_given_up() {
-        let silent =
-            Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>());
-        let request = Request::builder()
-            .header("content-type", "application/json")
-            .body(silent)
-            .unwrap();
-        let problem = JsonBody::from_request(request, &()).await.err().unwrap();
-        assert_eq!(
-            problem.into_response().status(),
-            StatusCode::REQUEST_TIMEOUT
-        );
+    const JSON: (&str, &str) = ("content-type", "application/json");
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn deflate(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
     }
 
     #[tokio::test]
-    async fn a_body_that_is_dropped_is_received_all_the_same() {
-        let (chunks, body) = tokio::sync::mpsc::channel(1);
-        let stream = futures_util::stream::unfold(body, async |mut body| {
-            body.recv().await.map(|chunk| (chunk, body))
-        });
-        let body = Body::from_stream(stream);
-        drop(Discarding(Some(body)));
-        for _ in 0..10 {
-            chunks
-                .send(Ok::<_, axum::Error>(Bytes::from_static(b"x")))
-                .await
-                .unwrap();
+    async fn compressed_bodies_are_bounded_as_they_inflate() {
+        for (coding, compress) in [
+            ("gzip", gzip as fn(&[u8]) -> Vec<u8>),
+            ("X-GZIP", gzip),
+            ("deflate", deflate),
+        ] {
+            let headers = [JSON, ("content-encoding", coding)];
+            let whole = compress(&vec![b' '; JSON_LIMIT]);
+            assert_eq!(
+                read(&headers, whole.clone()).await,
+                Ok(vec![b' '; JSON_LIMIT])
+            );
+            let bomb = compress(&vec![b' '; 64 << 20]);
+            assert_eq!(
+                read(&headers, bomb).await,
+                Err(StatusCode::PAYLOAD_TOO_LARGE)
+            );
+            let half = whole[..whole.len() / 2].to_vec();
+            assert_eq!(read(&headers, half).await, Err(StatusCode::BAD_REQUEST));
+            assert_eq!(
+                read(&headers, b"{}".to_vec()).await,
+                Err(StatusCode::BAD_REQUEST)
+            );
+        }
+        let refused = Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        for coding in ["br", "zstd", "compress", "gzip, gzip"] {
+            let headers = [JSON, ("content-encoding", coding)];
+            assert_eq!(read(&headers, Vec::new()).await, refused, "{coding}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_no_part_of_the_body() {
+        let read = async |body: &[u8]| read(&[JSON], body.to_vec()).await;
+        assert_eq!(read(b"\xef\xbb\xbf{}").await, Ok(b"{}".to_vec()));
+        for bad in [&b"\xff\xfe{\0}\0"[..], b"{\"a\":\"\xe9\"}", b"\xef\xbb"] {
+            assert_eq!(read(bad).await, Err(StatusCode::BAD_REQUEST), "{bad:?}");
         }
     }
 }

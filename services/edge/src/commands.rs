@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use axum::http::StatusCode;
 use futures_util::{Stream, StreamExt};
 use metrics::counter;
 use orders_bus::{Bus, Error, Message};
@@ -9,19 +10,17 @@ use orders_contracts::{
     Answer, Channel, CommandId, Metadata, OrderId, OrderRow, Reply, ReplyTo, Status, TenantId,
     Timestamp, TraceContext,
 };
-use orders_service::shutdown;
+use orders_service::{Seldom, chain, shutdown};
 use orders_store::ReadModel;
 use serde::Serialize;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
     breaker::WriterBreaker,
+    in_flight::{Full, InFlight},
     inbox::{Inbox, Replies},
     listed::is_listed,
     problem::Problem,
@@ -33,7 +32,7 @@ pub(crate) struct Commands {
     rows: ReadModel,
     /// Names this process in the subjects of the replies to it.
     edge: Uuid,
-    in_flight: Semaphore,
+    in_flight: InFlight,
     inbox: Inbox,
     writer: WriterBreaker,
     shutdown: CancellationToken,
@@ -57,18 +56,17 @@ pub(crate) enum Outcome {
 }
 
 impl Commands {
-    /// At most `limit` commands are in flight at once.
     pub(crate) fn new(
         bus: Bus,
         rows: ReadModel,
-        limit: usize,
+        in_flight: InFlight,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             bus,
             rows,
             edge: Uuid::new_v4(),
-            in_flight: Semaphore::new(limit.min(Semaphore::MAX_PERMITS)),
+            in_flight,
             inbox: Inbox::default(),
             writer: WriterBreaker::new(),
             shutdown,
@@ -101,11 +99,7 @@ impl Commands {
         &self,
         command: Command<'_, T>,
     ) -> Result<Outcome, Problem> {
-        let Ok(_permit) = self.in_flight.try_acquire() else {
-            counter!("orders_commands_shed_total").increment(1);
-            let detail = "Too many requests are in flight; this one was not accepted, try again";
-            return Err(Problem::unavailable(detail));
-        };
+        let _place = self.in_flight.enter(command.tenant).map_err(shed)?;
         let id = CommandId::fresh();
         let mut replies = self.inbox.expect(id.clone());
         let Some(reply) = self.decision(id, &command, &mut replies).await? else {
@@ -166,12 +160,38 @@ impl Commands {
     }
 }
 
+fn shed(full: Full) -> Problem {
+    let limit = match full {
+        Full::All => "all",
+        Full::Tenant => "tenant",
+        Full::Waiting => "waiting",
+    };
+    counter!("orders_commands_shed_total", "limit" => limit).increment(1);
+    match full {
+        Full::All => Problem::unavailable(
+            "Too many requests are in flight; this one was not accepted, try again",
+        ),
+        Full::Waiting => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many requests of this tenant wait for the writer; this one was not accepted, try again",
+        ),
+        Full::Tenant => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many requests of this tenant are in flight; this one was not accepted, try again",
+        ),
+    }
+}
+
 fn not_stored(error: Error) -> Problem {
+    if matches!(error, Error::TooMany) {
+        return shed(Full::Waiting);
+    }
     if matches!(error, Error::Disconnected) {
         // The bus has logged it, once.
         debug!("a command was not published: {error}");
         return Problem::unavailable("The request was not accepted, try again");
     }
-    warn!("a command may not be stored: {error}");
+    static LINES: Seldom = Seldom::new();
+    LINES.say(|unsaid| warn!(unsaid, "a command may not be stored: {}", chain(&error)));
     Problem::unavailable("The request may or may not be carried out; sending it again is safe")
 }

@@ -1,10 +1,12 @@
-use axum::http::Uri;
+use orders_http::{Access, Origins};
 use orders_service::{
     Invalid, Settings,
-    config::{Common, Mongo, Nats},
+    config::{BASE_PORT, Common, Mongo, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::in_flight::InFlight;
 
 /// The settings of the edge.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -18,16 +20,17 @@ pub struct Config {
     /// The database.
     #[serde(flatten)]
     pub mongo: Mongo,
-    /// The origins whose pages may call the API, separated by commas.
-    #[schemars(with = "String")]
-    pub cors_origin: Origins,
-    /// The URL at which clients reach the edge; `http://localhost:<port>` when unset.
-    pub public_url: Option<String>,
+    /// Those who call.
+    #[serde(flatten)]
+    pub access: Access,
     /// The URLs of the realtime daemons that serve `/ws`, separated by commas.
     #[schemars(with = "String")]
     pub realtime_urls: Origins,
     /// The most creates and cancels this edge keeps waiting; the next gets an immediate 503.
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_in_flight: usize,
+    /// The most creates and cancels of one tenant among them; 0 for a quarter. The next gets an immediate 429.
+    pub max_in_flight_per_tenant: usize,
     /// The answers to repeated requests.
     pub idempotency: Idempotency,
 }
@@ -49,94 +52,51 @@ pub enum OnMismatch {
     Reject,
 }
 
-/// One or more of `scheme://host[:port]`, separated by commas; http or https.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Origins(Vec<String>);
-
-impl Origins {
-    /// Each of them; never none.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-}
-
-impl TryFrom<String> for Origins {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let origin = |part: &str| {
-            let part = part.trim().trim_end_matches('/');
-            let url: Uri = part.parse().ok()?;
-            let bare = is_web_url(&url) && url.path() == "/" && url.query().is_none();
-            // Browsers send it in lower case.
-            bare.then(|| part.to_ascii_lowercase())
-        };
-        let origins = text.split(',').map(|part| {
-            origin(part).ok_or_else(|| format!("{:?} is not like http://host:port", part.trim()))
-        });
-        origins.collect::<Result<_, _>>().map(Self)
-    }
-}
-
-impl From<Origins> for String {
-    fn from(origins: Origins) -> Self {
-        origins.0.join(",")
-    }
-}
-
-fn is_web_url(url: &Uri) -> bool {
-    matches!(url.scheme_str(), Some("http" | "https"))
-        && url.host().is_some_and(|host| !host.is_empty())
-        && url
-            .authority()
-            .is_some_and(|authority| !authority.as_str().contains('@'))
-}
-
 impl Default for Config {
     fn default() -> Self {
+        Self::on_base_port(BASE_PORT)
+    }
+}
+
+impl Config {
+    pub(crate) fn in_flight(&self) -> InFlight {
+        let tenant_limit = match self.max_in_flight_per_tenant {
+            0 => self.max_in_flight.div_ceil(4),
+            limit => limit,
+        };
+        InFlight::new(self.max_in_flight, tenant_limit)
+    }
+}
+
+impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
+        let realtime = base.saturating_add(401);
         Self {
-            common: Common::on_port(3001),
+            common: Common::new(base, 1),
             nats: Nats::default(),
             mongo: Mongo::default(),
-            cors_origin: Origins(vec![
-                "http://localhost:3000".to_owned(),
-                "http://127.0.0.1:3000".to_owned(),
-            ]),
-            public_url: None,
-            realtime_urls: Origins(vec!["http://localhost:3401".to_owned()]),
+            access: Access::of_pages_on(base),
+            realtime_urls: Origins::try_from(format!("http://localhost:{realtime}"))
+                .expect("an origin"),
             max_in_flight: 256,
+            max_in_flight_per_tenant: 0,
             idempotency: Idempotency {
                 on_mismatch: OnMismatch::Replay,
             },
         }
     }
-}
 
-impl Settings for Config {
     fn common(&self) -> &Common {
         &self.common
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let is_base = |url: &Uri| is_web_url(url) && url.query().is_none();
-        if let Some(url) = &self.public_url
-            && !url.parse().is_ok_and(|url| is_base(&url))
-        {
-            return Err(Invalid::new("public_url", "must be like https://host/path"));
-        }
-        if self
-            .realtime_urls
-            .iter()
-            .any(|url| !url.starts_with("http://"))
-        {
+        let mut urls = self.realtime_urls.iter();
+        if urls.any(|url| !url.as_str().starts_with("http://")) {
             return Err(Invalid::new(
                 "realtime_urls",
                 "must be like http://host:port",
             ));
-        }
-        if self.max_in_flight == 0 {
-            return Err(Invalid::new("max_in_flight", "must not be 0"));
         }
         Ok(())
     }
@@ -147,52 +107,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_scheme_host_and_port_and_nothing_else() {
-        let origins = Origins::try_from("http://localhost:3000/, https://Shop.example".to_owned());
-        assert_eq!(
-            origins.unwrap().iter().collect::<Vec<_>>(),
-            ["http://localhost:3000", "https://shop.example"]
-        );
-        for bad in [
-            "",
-            "*",
-            "localhost:3000",
-            "http://h/path",
-            "http://h?q",
-            "ftp://h",
-            "http://u:p@h",
-            "http://a,",
-        ] {
-            assert!(Origins::try_from(bad.to_owned()).is_err(), "{bad}");
-        }
+    fn the_other_daemons_are_where_their_defaults_say() {
+        let config = Config::on_base_port(4000);
+        assert_eq!(String::from(config.realtime_urls), "http://localhost:4401");
+        let pages = "http://localhost:4000,http://127.0.0.1:4000";
+        assert_eq!(String::from(config.access.cors_origin), pages);
     }
 
     #[test]
-    fn urls_are_checked() {
-        let check = |url: &str| {
-            Config {
-                public_url: Some(url.to_owned()),
-                ..Config::default()
-            }
-            .validate()
+    fn realtime_speaks_http() {
+        let config = |urls: &str| Config {
+            realtime_urls: Origins::try_from(urls.to_owned()).unwrap(),
+            ..Config::default()
         };
-        assert!(check("https://shop.example/orders/").is_ok());
-        for bad in [
-            "shop.example",
-            "https://shop.example/?q",
-            "/orders",
-            "https://",
-        ] {
-            assert!(check(bad).is_err(), "{bad}");
-        }
-        let tls = Origins::try_from("https://h".to_owned()).unwrap();
-        assert!(
-            Config {
-                realtime_urls: tls,
-                ..Config::default()
-            }
-            .validate()
-            .is_err()
-        );
+        assert!(config("http://a,http://b:1").validate().is_ok());
+        assert!(config("http://a,https://b").validate().is_err());
     }
 }

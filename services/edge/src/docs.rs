@@ -31,8 +31,6 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/docs/start.js", script)
         .merge(assets.with_state(()))
         .layer(map_response(async |response: Response| {
-            let policy = (header::CONTENT_SECURITY_POLICY, POLICY);
-            let no_sniffing = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-            ([policy, no_sniffing], response)
+            ([(header::CONTENT_SECURITY_POLICY, POLICY)], response)
         }))
 }

@@ -1,7 +1,7 @@
 //! The edge: the HTTP API of the pipeline.
 //!
 //! It checks requests, publishes commands, waits until the writer decides and lists show the decision, and reads
-//! `orders_read`. It stores nothing. It forwards `/ws` to the realtime daemons unchanged.
+//! `orders_read`; of `orders_write` only whether an order is there. It stores nothing. It forwards `/ws` to the realtime daemons unchanged.
 //!
 //! `problem` makes the body of every error; no request waits without a bound.
 
@@ -12,6 +12,7 @@ mod config;
 mod deadlines;
 mod docs;
 mod idempotency;
+mod in_flight;
 mod inbox;
 mod listed;
 mod openapi;
@@ -26,39 +27,68 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, Method, header},
-    middleware::from_fn,
+    middleware::{from_fn, from_fn_with_state},
     routing::any,
 };
 use orders_bus::{Bus, Error as BusError};
-use orders_contracts::{http_header, streams};
-use orders_http::observe;
-use orders_service::{BoxError, Daemon, retry, shutdown};
-use orders_store::Store;
+use orders_contracts::{Namespace, http_header, streams};
+use orders_http::{Access, Front, Intake, Origins, below, discard_unread, observe};
+use orders_service::{BoxError, COMMIT, Daemon, retry, shutdown};
+use orders_store::{Error as StoreError, Store};
+use tokio::{sync::Semaphore, time::sleep};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, CorsLayer},
+    set_header::SetResponseHeaderLayer,
 };
 
-use crate::{commands::Commands, realtimes::Realtimes, state::AppState};
+use crate::{
+    commands::Commands,
+    listed::Unlisted,
+    realtimes::Realtimes,
+    state::{AppState, Place},
+};
 pub use crate::{
-    config::{Config, Idempotency, OnMismatch, Origins},
+    config::{Config, Idempotency, OnMismatch},
     openapi::openapi,
 };
 
+/// The stream that the edge writes.
+const STREAMS: [streams::Stream; 1] = [streams::ORDERS_COMMANDS];
+
 /// Runs the edge until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats.url, "edge")
+    let bus = Bus::connect(&config.nats, "edge")
         .await?
-        .auto_migrate(config.nats.auto_migrate);
-    let store = Store::connect(&config.mongo.url, "edge").await?;
+        .deployed(&config.nats.deployment);
+    let uri = config.mongo.uri()?;
+    let find = retry("find the database", StoreError::is_transient, || {
+        Store::connect(&uri, "edge")
+    });
+    let Some(store) = daemon.shutdown.run_until_cancelled(find).await else {
+        return Ok(());
+    };
+    // It may do no more than read the database.
+    let store = store?.auto_migrate(false);
     daemon.health.probe("nats", bus.readiness());
+    daemon.health.probe("streams", bus.needs(&STREAMS, &[]));
+    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
 
     let rows = store.read_model();
     let shutdown = daemon.shutdown.clone();
     let edge = Arc::new(AppState {
-        commands: Commands::new(bus.clone(), rows.clone(), config.max_in_flight, shutdown),
+        commands: Commands::new(bus.clone(), rows.clone(), config.in_flight(), shutdown),
         rows,
-        public_url: public_url(&config, daemon.port),
+        intake: Intake::new(),
+        uploads: Semaphore::new(routes::uploads::AT_ONCE),
+        unlisted: Unlisted {
+            bus: bus.clone(),
+            orders: store.write_model(),
+        },
+        place: Place {
+            public_url: config.access.public_url.clone(),
+            port: daemon.port,
+        },
         on_mismatch: config.idempotency.on_mismatch,
     });
     let replies = edge.commands.replies().await?;
@@ -75,14 +105,26 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         }
     });
     let realtimes = Realtimes::new(&config.realtime_urls, daemon.shutdown.clone());
-    daemon.mount(router(edge, Arc::new(realtimes), &config.cors_origin));
+    let router = router(edge, Arc::new(realtimes), &config.access, daemon.port);
+    daemon.mount(router);
 
     let declare = retry("declare streams", BusError::may_pass, async || {
-        bus.declare(&[streams::ORDERS_COMMANDS], config.nats.streams.replicas)
-            .await
+        bus.declare(&STREAMS).await
     });
-    if let Some(declared) = daemon.shutdown.run_until_cancelled(declare).await {
+    if let Some(declared) = daemon.shutdown.run_until_cancelled(Box::pin(declare)).await {
         declared?;
+        daemon.spawn("streams", bus.keep(&STREAMS, daemon.shutdown.clone()));
+        let namespace = config.nats.deployment.namespace.clone();
+        let compare = compare(bus.clone(), store, namespace);
+        daemon.spawn("installation", {
+            let shutdown = daemon.shutdown.clone();
+            async move {
+                shutdown
+                    .run_until_cancelled(compare)
+                    .await
+                    .unwrap_or(Ok(()))
+            }
+        });
         daemon.health.ready();
         daemon.shutdown.cancelled().await;
     }
@@ -91,14 +133,28 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn public_url(config: &Config, port: u16) -> String {
-    match &config.public_url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("http://localhost:{port}"),
+/// Fails if the database is not of the installation that the stream of commands belongs to. The edge serves meanwhile,
+/// because its commands are right in any case, and the database may be away.
+async fn compare(bus: Bus, store: Store, namespace: Namespace) -> Result<(), BoxError> {
+    loop {
+        let streams = retry("look for the installation", BusError::may_pass, || {
+            bus.installation(&STREAMS)
+        })
+        .await?;
+        if streams.is_some() {
+            retry("look at the database", StoreError::may_pass, || {
+                store.join(&namespace, streams.as_ref())
+            })
+            .await?;
+            return Ok(());
+        }
+        // The writer gives it its id.
+        sleep(Duration::from_secs(1)).await;
     }
 }
 
-fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, origins: &Origins) -> Router {
+fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, access: &Access, port: u16) -> Router {
+    let front = Front::new(access, port);
     let api = routes::table()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
@@ -108,7 +164,7 @@ fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, origins: &Origins) -> 
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(cors(origins))
+        .layer(cors(&access.cors_origin))
         .with_state(edge);
     // The realtime daemons decide which pages may connect.
     let forward = ["/ws", "/ws/", "/ws/{*rest}"]
@@ -118,21 +174,23 @@ fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, origins: &Origins) -> 
         })
         .layer(CatchPanicLayer::custom(problem::panicked))
         .with_state(realtimes);
-    api.merge(forward)
-        .layer(from_fn(problem::negotiate))
-        .layer(from_fn(body::discard_unread))
-        .layer(from_fn(observe))
+    // Answers have personal data in them: no cache keeps them, and no browser takes them for something else.
+    let no_store = HeaderValue::from_static("no-store");
+    let no_sniff = HeaderValue::from_static("nosniff");
+    api.merge(forward).layer((
+        from_fn_with_state(front, Front::receive),
+        from_fn(below),
+        from_fn(observe),
+        from_fn(discard_unread),
+        SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, no_store),
+        SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, no_sniff),
+        from_fn(problem::render),
+    ))
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins
-        .iter()
-        .map(|origin| {
-            HeaderValue::try_from(origin).expect("origins are URLs, which are visible ASCII")
-        })
-        .collect();
     CorsLayer::new()
-        .allow_origin(origins)
+        .allow_origin(origins.cors())
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT])
         // A page of an allowed origin may send any header, as in the seed.
@@ -141,6 +199,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             HeaderName::from_static(http_header::REPLAYED),
             HeaderName::from_static(http_header::MISMATCH),
             HeaderName::from_static(http_header::PROJECTED),
+            HeaderName::from_static(http_header::REQUEST_ID),
             header::LINK,
             header::LOCATION,
             header::RETRY_AFTER,

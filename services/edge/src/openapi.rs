@@ -9,9 +9,8 @@ mod paths;
 
 use orders_contracts::{
     CreateOrder, OrderList, OrderRef, OrderRow, OrderState, PresignUpload, PresignedUpload,
-    ProblemDetails, ReceivedUpload, Status, TenantId,
+    ProblemDetails, ReceivedUpload, Status, TenantId, schema_settings,
 };
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 /// The document as JSON text.
@@ -26,7 +25,7 @@ pub(crate) fn document() -> Value {
             "title": "Orders API",
             "version": "1",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
-            "description": "Orders that are stored exactly once, listed as soon as they are answered, and paid a few seconds later. Changes come by Socket.IO at `/ws`.",
+            "description": "Orders that are stored exactly once, listed as soon as they are answered, and paid a few seconds later. Changes come by Socket.IO at `/ws`. Every answer has an `x-request-id`, by which its lines in the logs are found: the one that the client sent, or a new one.",
         },
         "servers": [{ "url": "/" }],
         "tags": [
@@ -47,8 +46,8 @@ pub(crate) fn document() -> Value {
 }
 
 fn schemas() -> Map<String, Value> {
-    let settings = SchemaSettings::draft2020_12()
-        .with(|settings| settings.definitions_path = "/components/schemas".into());
+    let settings =
+        schema_settings().with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     // A tuple is not a component, but each of its elements is.
     generator.subschema_for::<(

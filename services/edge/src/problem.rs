@@ -10,16 +10,27 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use orders_contracts::{Fault, FieldError, Invalid, ProblemDetails};
+use orders_http::CorrelationId;
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// When a client may try again after a 503, in seconds.
+/// When a client may try again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// The type and the title of an order that may still come.
+const NOT_YET: (&str, &str) = ("urn:orders:problem:not-yet", "The order is not there yet");
+/// The type and the title of an order that is damaged.
+const UNREADABLE: (&str, &str) = (
+    "urn:orders:problem:unreadable",
+    "The stored order cannot be read",
+);
 
 /// Why a request failed. It never reveals internals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     status: StatusCode,
+    /// The type and the title, if the status does not say them.
+    kind: Option<(&'static str, &'static str)>,
     detail: String,
     errors: Vec<FieldError>,
 }
@@ -28,8 +39,29 @@ impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
+            kind: None,
             detail: detail.into(),
             errors: Vec::new(),
+        }
+    }
+
+    /// The answer to a read of an order that may still come.
+    pub(crate) fn not_yet() -> Self {
+        let detail = "Order not found; it may still be on its way, try again";
+        let problem = Self::new(StatusCode::NOT_FOUND, detail);
+        Self {
+            kind: Some(NOT_YET),
+            ..problem
+        }
+    }
+
+    /// The answer to any request about an order that is damaged.
+    pub(crate) fn unreadable() -> Self {
+        let detail = "The stored order cannot be read; whoever runs the service has to repair it";
+        let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
+        Self {
+            kind: Some(UNREADABLE),
+            ..problem
         }
     }
 
@@ -41,6 +73,7 @@ impl Problem {
         };
         Self {
             status: StatusCode::BAD_REQUEST,
+            kind: None,
             detail,
             errors,
         }
@@ -65,6 +98,9 @@ impl Problem {
 
     /// The type and its title; `about:blank` is the type of a problem that its status alone explains.
     fn type_and_title(&self) -> (&'static str, &'static str) {
+        if let Some(kind) = self.kind {
+            return kind;
+        }
         match self.status {
             StatusCode::BAD_REQUEST => {
                 ("urn:orders:problem:validation", "The request is not valid")
@@ -76,6 +112,10 @@ impl Problem {
             StatusCode::UNPROCESSABLE_ENTITY => (
                 "urn:orders:problem:idempotency-mismatch",
                 "The request id was used for another body",
+            ),
+            StatusCode::TOO_MANY_REQUESTS => (
+                "urn:orders:problem:too-many-requests",
+                "The tenant has too many requests under way",
             ),
             StatusCode::SERVICE_UNAVAILABLE => (
                 "urn:orders:problem:unavailable",
@@ -112,34 +152,49 @@ impl From<Problem> for ProblemDetails {
             title: title.to_owned(),
             status,
             detail: problem.detail,
+            instance: None,
             errors: problem.errors.into_iter().map(fault).collect(),
         }
     }
 }
 
 impl IntoResponse for Problem {
+    /// Leaves the body to [`render`], which knows the request.
     fn into_response(self) -> Response {
-        let status = self.status;
-        let mut response = (status, Json(ProblemDetails::from(self))).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        let mut response = self.status.into_response();
+        let may_pass = self.kind == Some(NOT_YET)
+            || matches!(
+                self.status,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+            );
+        if may_pass {
+            let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Labels a problem `application/json`, as NestJS does, unless the client names `application/problem+json`.
-pub(crate) async fn negotiate(request: Request, next: Next) -> Response {
-    let wants_problem = names_problem(request.headers());
-    let mut response = next.run(request).await;
-    let content_type = response.headers().get(header::CONTENT_TYPE);
-    if !wants_problem && content_type.is_some_and(|value| value == PROBLEM_JSON) {
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-    }
-    response
+/// Writes the body of a problem, which names the request. It is labelled `application/json`, as NestJS does, unless the
+/// client names `application/problem+json`.
+pub(crate) async fn render(request: Request, next: Next) -> Response {
+    let media_type = if names_problem(request.headers()) {
+        PROBLEM_JSON
+    } else {
+        "application/json"
+    };
+    let id = request.extensions().get::<CorrelationId>().cloned();
+    let (mut parts, body) = next.run(request).await.into_parts();
+    let Some(problem) = parts.extensions.remove::<Problem>() else {
+        return Response::from_parts(parts, body);
+    };
+    let problem = ProblemDetails {
+        instance: id.map(|id| id.uri()),
+        ..problem.into()
+    };
+    let content_type = [(header::CONTENT_TYPE, media_type)];
+    (parts, content_type, Json(problem)).into_response()
 }
 
 fn names_problem(headers: &HeaderMap) -> bool {
@@ -147,10 +202,19 @@ fn names_problem(headers: &HeaderMap) -> bool {
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case(PROBLEM_JSON))
+    accepted.flat_map(|value| value.split(',')).any(is_problem)
+}
+
+/// Whether a media range is `application/problem+json`, with a weight (`q`) that is not 0.
+fn is_problem(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let is_named = parts
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM_JSON));
+    let is_refused = |(name, weight): (&str, &str)| {
+        name.trim().eq_ignore_ascii_case("q") && weight.trim().parse() == Ok(0.0_f32)
+    };
+    is_named && !parts.filter_map(|one| one.split_once('=')).any(is_refused)
 }
 
 /// The answer to an unknown path.
@@ -223,6 +287,9 @@ mod tests {
             )]))
         };
         assert!(accept("application/json, Application/problem+json; q=0.9"));
+        assert!(accept("application/problem+json;v=0;q=0.001"));
+        assert!(!accept("application/problem+json;q=0, application/json"));
+        assert!(!accept("application/problem+json; Q=0.000"));
         assert!(!accept("*/*"));
         assert!(!accept("application/json"));
         assert!(!names_problem(&HeaderMap::new()));

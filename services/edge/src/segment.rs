@@ -5,8 +5,7 @@ use axum::{
 
 use crate::problem::Problem;
 
-/// The one variable segment of a path, decoded once. Routes match the path as it was sent, so `%2F` does not end a
-/// segment.
+/// The one variable part of a path, decoded once. Routes match the path as it was sent, so `%2F` does not end a segment.
 pub(crate) struct Segment(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {

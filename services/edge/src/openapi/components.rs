@@ -53,7 +53,11 @@ pub(super) fn headers() -> Value {
             "schema": always,
         },
         "link": {
-            "description": "`rel=\"next\"`, absent from the last page, and `rel=\"first\"`: the same list with a `cursor`, and from its beginning (RFC 8288)",
+            "description": "The same list with a `cursor` behind this page (`rel=\"next\"`, absent from the last page), the page before this one by number (`rel=\"prev\"`, absent from page 1), and from its beginning (`rel=\"first\"`); RFC 8288. Absolute URLs where the service knows its public URL, otherwise paths.",
+            "schema": { "type": "string" },
+        },
+        "accept-encoding": {
+            "description": "The content encodings that a request may have, when it had another",
             "schema": { "type": "string" },
         },
         "retry-after": { "description": "When to try again, in seconds", "schema": { "type": "integer" } },
@@ -76,17 +80,22 @@ pub(super) fn links() -> Value {
 pub(super) fn responses() -> Value {
     let mut responses = json!({
         "400": problem(StatusCode::BAD_REQUEST, "The request is malformed or breaks a rule; nothing is stored"),
-        "404": problem(StatusCode::NOT_FOUND, "The tenant has no such order"),
+        "404": problem(StatusCode::NOT_FOUND, "The tenant has no such order; with `Retry-After` and the type `urn:orders:problem:not-yet`, it may still be on its way, such as after a 202"),
         "408": problem(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
         "409": problem(StatusCode::CONFLICT, "The order is paid and cannot be cancelled"),
         "413": problem(StatusCode::PAYLOAD_TOO_LARGE, "The body exceeds 512 KiB"),
-        "415": problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not application/json"),
+        "415": problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not application/json in UTF-8, or compressed with another method than gzip or deflate"),
         "422": problem(StatusCode::UNPROCESSABLE_ENTITY, "The request id was used for another body, and the service is set to reject that"),
-        "500": problem(StatusCode::INTERNAL_SERVER_ERROR, "A fault of the service"),
+        "429": problem(StatusCode::TOO_MANY_REQUESTS, "Nothing is stored; the same request again is safe"),
+        "500": problem(StatusCode::INTERNAL_SERVER_ERROR, "A fault of the service; of the type `urn:orders:problem:unreadable`, the stored order cannot be read"),
         "502": problem(StatusCode::BAD_GATEWAY, "No realtime daemon answers"),
         "503": problem(StatusCode::SERVICE_UNAVAILABLE, "Nothing is known to be stored; the same request again is safe"),
     });
-    responses["503"]["headers"] = json!({ "retry-after": reference("headers/retry-after") });
+    responses["415"]["headers"] =
+        json!({ "accept-encoding": reference("headers/accept-encoding") });
+    for status in ["404", "429", "503"] {
+        responses[status]["headers"] = json!({ "retry-after": reference("headers/retry-after") });
+    }
     responses
 }
 

@@ -18,9 +18,9 @@ pub(super) fn paths() -> Value {
                 "parameters": [
                     reference("parameters/tenantId"),
                     filter("status", "Only orders in this status", &reference("schemas/Status")),
-                    filter("buyerEmail", "Only orders of exactly this buyer", &json!({ "type": "string", "format": "email" })),
-                    filter("from", "Only orders from this day (UTC) or moment on, itself included", &moment()),
-                    filter("to", "Only orders up to this day (UTC) or moment, itself included", &moment()),
+                    filter("buyerEmail", "Only orders of this buyer; upper and lower case are the same, and so are a domain in Unicode and in ASCII", &json!({ "type": "string", "format": "email" })),
+                    filter("from", "Only orders from this day (UTC) or moment on, itself included. Any date or time of ISO 8601; a time without an offset is in UTC, and a whole month, week or year is meant as one.", &moment()),
+                    filter("to", "Only orders up to this day (UTC) or moment, itself included; read as `from` is", &moment()),
                     filter("page", "Which page. It costs what all pages before it cost. One that ends behind row 1,000 may be refused (503) while others ask for such pages, or when it takes more than 4 s; with a `cursor` each costs what the first one costs.", &json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 1 })),
                     filter("cursor", "Begin after the last order of an earlier page, as its `Link` says; `page` is then no more than a number. However deep the page is, it costs what the first one does.", &json!({ "type": "string", "pattern": r"^[0-9]{1,15}\.ord_[a-z2-7]{26}$" })),
                     filter("limit", "Orders per page", &json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT })),
@@ -49,13 +49,13 @@ pub(super) fn paths() -> Value {
                     ),
                     "200": answer(
                         "An earlier request created the order", "OrderRef", &order_ref,
-                        &["headers/x-idempotent-replayed", "headers/x-idempotency-mismatch", "headers/x-projected", "links/show", "links/cancel"],
+                        &["headers/location", "headers/x-idempotent-replayed", "headers/x-idempotency-mismatch", "headers/x-projected", "links/show", "links/cancel"],
                     ),
                     "202": answer(
-                        "The request is stored, and the order will be created when the writer is back", "OrderState", &accepted,
+                        "The request is stored, and the order will be created when the writer is back. Until then `Location` answers 404 with `Retry-After`.", "OrderState", &accepted,
                         &["headers/location", "links/show", "links/cancel"],
                     ),
-                }), &["400", "408", "413", "415", "422", "503"]),
+                }), &["400", "408", "413", "415", "422", "429", "503"]),
             },
         },
         "/api/orders/{orderId}": {
@@ -77,7 +77,7 @@ pub(super) fn paths() -> Value {
                         "The request is stored, and the writer will decide when it is back", "OrderState", &accepted,
                         &["headers/location"],
                     ),
-                }), &["400", "404", "408", "409", "413", "415", "503"]),
+                }), &["400", "404", "408", "409", "413", "415", "429", "503"]),
             },
         },
         "/api/uploads/presign": {
@@ -93,21 +93,21 @@ pub(super) fn paths() -> Value {
                         "expiresInSeconds": 120,
                         "headers": { "Content-Type": "application/pdf" },
                     }), &[]),
-                }), &["400", "408", "413", "415"]),
+                }), &["400", "408", "413", "415", "503"]),
             },
         },
         "/mock-upload/{key}": {
             "put": {
                 "tags": ["uploads"], "operationId": "receiveUpload", "summary": "Upload a file",
-                "description": "Counts the bytes and discards them. There is no limit to the size.",
+                "description": "Counts the bytes and discards them. There is no limit to the size, and any media type is accepted; an upload that sends nothing for 10 s, or less than 1 KiB/s for long, is given up.",
                 "parameters": [{
                     "name": "key", "in": "path", "required": true, "example": STORAGE_KEY, "schema": { "type": "string" },
-                    "description": "The storage key, percent-encoded into one segment",
+                    "description": "The storage key, percent-encoded into one segment; slashes may stay as they are",
                 }],
-                "requestBody": { "content": { "*/*": {} } },
+                "requestBody": { "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } } },
                 "responses": with_problems(json!({
                     "200": answer("The file was received whole", "Received", &json!({ "ok": true, "storageKey": STORAGE_KEY, "size": 6 }), &[]),
-                }), &["400"]),
+                }), &["400", "408", "503"]),
             },
         },
         "/ws/": {
@@ -146,8 +146,7 @@ fn filter(name: &str, description: &str, schema: &Value) -> Value {
 
 fn moment() -> Value {
     json!({
-        "type": "string",
-        "anyOf": [{ "format": "date" }, { "format": "date-time" }],
+        "anyOf": [{ "type": "string", "format": "date" }, { "type": "string", "format": "date-time" }],
         "examples": ["2025-08-20", "2025-08-20T09:00:00.000Z"],
     })
 }

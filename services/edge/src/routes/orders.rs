@@ -8,10 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
+use metrics::counter;
 use orders_contracts::{
-    CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, OrderState, Refusal,
-    Reply, TenantId, TotalRelation, TraceContext, http_header, query,
+    Attachment, CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow,
+    OrderState, Refusal, Reply, TenantId, TotalRelation, TraceContext, http_header, query,
 };
+use orders_service::{Seldom, chain};
 use orders_store::{Error as StoreError, Total};
 use tracing::{debug, error, warn};
 
@@ -30,10 +32,11 @@ pub(crate) async fn create(
     State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
     headers: HeaderMap,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotency::key(&headers)?;
-    let order = CreateOrder::parse(&body, key.as_ref())?;
+    let order = body.parse(|bytes| CreateOrder::parse(bytes, key.as_ref()))?;
+    watch_attachment(&order);
     let order_id = order.order_id();
     let command = Command {
         channel: Channel::CreateOrder,
@@ -42,7 +45,7 @@ pub(crate) async fn create(
         trace,
         body: &order,
     };
-    let location = location(command.tenant, command.order_id);
+    let location = location(&edge, command.tenant, command.order_id);
     match edge.commands.send(command).await? {
         Outcome::Accepted => Ok((location, accepted(order_id)).into_response()),
         Outcome::Decided(Reply::Created, listed) => {
@@ -58,8 +61,8 @@ pub(crate) async fn create(
         Outcome::Decided(Reply::Replayed { same_body }, listed) => {
             let replayed = [flag(http_header::REPLAYED, true)];
             let mismatch = (!same_body).then(|| AppendHeaders([flag(http_header::MISMATCH, true)]));
-            let answer = Json(OrderRef { order_id });
-            Ok((replayed, mismatch, projected(listed), answer).into_response())
+            let answer = (location, projected(listed), Json(OrderRef { order_id }));
+            Ok((replayed, mismatch, answer).into_response())
         }
         Outcome::Decided(reply, _) => Err(refused(&order_id, reply)),
     }
@@ -70,10 +73,10 @@ pub(crate) async fn cancel(
     State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
     Segment(order_id): Segment,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, Problem> {
     let cancel = CancelOrder {
-        tenant_id: CancelOrder::parse_tenant(&body)?,
+        tenant_id: body.parse(CancelOrder::parse_tenant)?,
         order_id: parse_order_id(&order_id)?,
     };
     let command = Command {
@@ -83,7 +86,7 @@ pub(crate) async fn cancel(
         trace,
         body: &cancel,
     };
-    let location = location(command.tenant, command.order_id);
+    let location = location(&edge, command.tenant, command.order_id);
     match edge.commands.send(command).await? {
         Outcome::Accepted => Ok((location, accepted(cancel.order_id)).into_response()),
         Outcome::Decided(Reply::Cancelled | Reply::AlreadyCancelled, listed) => {
@@ -104,7 +107,7 @@ pub(crate) async fn list(
     let page = edge.rows.list(&list).await.map_err(unreadable)?;
     let links = [(
         header::LINK,
-        query::links(&query, &list, page.next.as_ref()),
+        query::links(edge.place.reference(), &query, &list, page.next.as_ref()),
     )];
     let (total, total_as_of, total_relation) = match page.total {
         Total::Exactly(count) => (count, None, None),
@@ -137,6 +140,7 @@ pub(crate) async fn show(
         .map_err(unreadable)?
     {
         Some((_, row)) => Ok(Json(row)),
+        None if edge.unlisted.may_have(&tenant, &order_id).await => Err(Problem::not_yet()),
         None => Err(no_such_order()),
     }
 }
@@ -145,9 +149,20 @@ fn accepted(order_id: OrderId) -> impl IntoResponse {
     (StatusCode::ACCEPTED, Json(OrderState::accepted(order_id)))
 }
 
-fn location(tenant: &TenantId, order_id: &OrderId) -> [(HeaderName, String); 1] {
-    let path = format!("/api/orders/{order_id}?tenantId={tenant}");
-    [(header::LOCATION, path)]
+fn location(edge: &AppState, tenant: &TenantId, order_id: &OrderId) -> [(HeaderName, String); 1] {
+    let base = edge.place.reference();
+    let url = format!("{base}/api/orders/{order_id}?tenantId={tenant}");
+    [(header::LOCATION, url)]
+}
+
+/// Notes an order with another tenant's file. It is allowed, because the mock of uploads stores nothing and takes any key.
+fn watch_attachment(order: &CreateOrder) {
+    let uploader = order.attachment.as_ref().and_then(Attachment::uploader);
+    if uploader.is_some_and(|uploader| uploader != order.tenant_id.as_str()) {
+        counter!("orders_foreign_attachments_total").increment(1);
+        let (tenant, order_id) = (&order.tenant_id, order.order_id());
+        warn!("the attachment of {order_id} of tenant {tenant} is another tenant's upload");
+    }
 }
 
 fn projected(is_listed: bool) -> [(HeaderName, HeaderValue); 1] {
@@ -172,6 +187,7 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
     match reply {
         Reply::Refused(Refusal::Invalid { errors }) => Problem::validation(errors),
         Reply::Refused(Refusal::NotFound) => no_such_order(),
+        Reply::Refused(Refusal::Unreadable) => Problem::unreadable(),
         Reply::Refused(Refusal::Conflict { status }) => {
             let detail = format!(
                 "Order {order_id} is {} and cannot be cancelled",
@@ -187,15 +203,21 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
 }
 
 fn unreadable(error: StoreError) -> Problem {
+    static LINES: Seldom = Seldom::new();
+    let text = chain(&error);
     if error.is_transient() {
         if matches!(error, StoreError::Busy) {
-            debug!("cannot read orders: {error}");
+            debug!("cannot read orders: {text}");
         } else {
-            warn!("cannot read orders: {error}");
+            LINES.say(|unsaid| warn!(unsaid, "cannot read orders: {text}"));
         }
         Problem::unavailable("Orders cannot be read for a moment, try again")
     } else {
-        error!("cannot read orders: {error}");
-        Problem::internal()
+        error!("cannot read orders: {text}");
+        if error.is_unreadable() {
+            Problem::unreadable()
+        } else {
+            Problem::internal()
+        }
     }
 }

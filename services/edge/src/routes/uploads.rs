@@ -1,6 +1,6 @@
 //! Uploads: a mock of an object store's presigned URLs, and a sink for them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -11,12 +11,20 @@ use axum::{
 use futures_util::StreamExt;
 use orders_contracts::{PresignUpload, PresignedUpload, ReceivedUpload};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::{body::JsonBody, problem::Problem, segment::Segment, state::AppState};
 
 const EXPIRES_IN_SECONDS: u32 = 120;
+/// How many uploads there may be at once.
+pub(crate) const AT_ONCE: usize = 256;
+/// How long a client may send nothing.
+const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long an upload may take to get going, and how fast it must be from then on.
+const START: Duration = Duration::from_secs(30);
+const MIN_BYTES_PER_SECOND: u64 = 1024;
 
 /// The characters that JavaScript's `encodeURIComponent` encodes.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -33,9 +41,10 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
 /// `POST /api/uploads/presign`
 pub(crate) async fn presign(
     State(edge): State<Arc<AppState>>,
-    JsonBody(body): JsonBody,
+    headers: HeaderMap,
+    body: JsonBody,
 ) -> Result<(StatusCode, Json<PresignedUpload>), Problem> {
-    let upload = PresignUpload::parse(&body)?;
+    let upload = body.parse(PresignUpload::parse)?;
     let unique = &Uuid::new_v4().simple().to_string()[..8];
     let storage_key = format!(
         "tenants/{}/orders/{unique}/{}",
@@ -44,7 +53,7 @@ pub(crate) async fn presign(
     let presigned = PresignedUpload {
         url: format!(
             "{}/mock-upload/{}",
-            edge.public_url,
+            edge.place.url(&headers),
             utf8_percent_encode(&storage_key, COMPONENT)
         ),
         storage_key,
@@ -56,28 +65,55 @@ pub(crate) async fn presign(
 
 /// `PUT /mock-upload/{key}`: counts the bytes and discards them.
 pub(crate) async fn receive(
+    State(edge): State<Arc<AppState>>,
     Segment(storage_key): Segment,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReceivedUpload>, Problem> {
-    let mut size = 0;
+    let Ok(_permit) = edge.uploads.try_acquire() else {
+        return Err(Problem::unavailable("Too many uploads at once, try again"));
+    };
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::bad_request("The body ended too early"))?;
-        size += chunk.len() as u64;
+    let (began, mut size) = (Instant::now(), 0);
+    loop {
+        let Ok(chunk) = timeout_at(next_chunk(began, size), chunks.next()).await else {
+            let detail = "The file arrived too slowly: nothing for 10 s, or less than 1 KiB/s";
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+        };
+        match chunk {
+            Some(Ok(chunk)) => size += chunk.len() as u64,
+            Some(Err(_)) => return Err(Problem::bad_request("The body ended too early")),
+            None => break,
+        }
     }
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    info!(
-        upload.key = storage_key,
-        upload.content_type = content_type,
-        upload.size = size,
-        "received and discarded {size} bytes"
-    );
+    // The name of the file is the client's, and stays out of the log.
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    info!(size, content_type, "received an upload");
     Ok(Json(ReceivedUpload {
         ok: true,
         storage_key,
         size,
     }))
+}
+
+/// When the next chunk is late: 10 s from now, or earlier if the whole upload falls behind 1 KiB/s after its first 30 s.
+fn next_chunk(began: Instant, size: u64) -> Instant {
+    let pace = began + START + Duration::from_secs(size / MIN_BYTES_PER_SECOND);
+    pace.min(Instant::now() + CHUNK_DEADLINE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_be_slow_but_not_stop_and_not_drip() {
+        let began = Instant::now();
+        assert_eq!(next_chunk(began, 0), began + CHUNK_DEADLINE);
+        tokio::time::advance(Duration::from_secs(25)).await;
+        assert_eq!(next_chunk(began, 25), began + START);
+        let steady = 25 * MIN_BYTES_PER_SECOND;
+        assert_eq!(next_chunk(began, steady), Instant::now() + CHUNK_DEADLINE);
+    }
 }
