@@ -1,8 +1,7 @@
-use std::time::Duration;
-
+use orders_contracts::PaymentSettings;
 use orders_service::{
     Settings,
-    config::{Common, Nats},
+    config::{BASE_PORT, Common, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,31 +16,24 @@ pub struct Config {
     #[serde(flatten)]
     pub nats: Nats,
     /// The simulated payments.
-    pub payment: Payments,
-}
-
-/// The settings of the simulated payments.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Payments {
-    /// The time from storing an order to its payment.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub delay: Duration,
+    pub payment: PaymentSettings,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            common: Common::on_port(3301),
-            nats: Nats::default(),
-            payment: Payments {
-                delay: Duration::from_secs(5),
-            },
-        }
+        Self::on_base_port(BASE_PORT)
     }
 }
 
 impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
+        Self {
+            common: Common::new(base, 301),
+            nats: Nats::default(),
+            payment: PaymentSettings::default(),
+        }
+    }
+
     fn common(&self) -> &Common {
         &self.common
     }

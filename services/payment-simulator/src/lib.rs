@@ -3,6 +3,7 @@
 //! The orders that wait are un-acked messages, so a crash or a restart loses none; the payment's id is derived from
 //! the order, so paying twice changes nothing.
 
+mod clock;
 mod config;
 mod pending;
 
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
 use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
-use orders_service::{BoxError, Daemon, failpoint, retry, shutdown};
+use orders_service::{BoxError, COMMIT, Daemon, failpoint, retry, shutdown};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
-use crate::pending::Pending;
+use crate::{clock::Clock, pending::Pending};
 
 /// The streams the payment-simulator reads or writes.
 const STREAMS: [streams::Stream; 3] = [
@@ -29,29 +30,36 @@ const MAX_IN_FLIGHT: usize = 4;
 
 /// Runs the payment-simulator until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats.url, "payment-simulator")
+    let bus = Bus::connect(&config.nats, "payment-simulator")
         .await?
-        .auto_migrate(config.nats.auto_migrate);
+        .deployed(&config.nats.deployment);
+    let consumer = streams::payment_simulator(&config.payment);
     daemon.health.probe("nats", bus.readiness());
+    daemon
+        .health
+        .probe("streams", bus.needs(&STREAMS, &[consumer]));
+    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
 
     let delay = config.payment.delay;
-    let open = async {
+    let open = Box::pin(async {
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.nats.streams.replicas)
+            bus.declare(&STREAMS)
         })
         .await?;
-        let consumer = streams::payment_simulator(delay);
-        retry("open created orders", BusError::may_pass, || {
+        let created = retry("open created orders", BusError::may_pass, || {
             bus.consume::<OrderEvent>(&consumer)
         })
-        .await
-    };
-    let Some(created) = daemon.shutdown.run_until_cancelled(open).await else {
+        .await?;
+        let clock = retry("compare the clocks", BusError::may_pass, || Clock::of(&bus)).await?;
+        Ok::<_, BusError>((created, clock))
+    });
+    let Some(opened) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());
     };
-    let mut created = created?;
+    let (mut created, clock) = opened?;
     daemon.health.ready();
 
+    daemon.spawn("streams", bus.keep(&STREAMS, daemon.shutdown.clone()));
     let (batches, received) = mpsc::channel(1);
     let receive = async {
         // A pull must not be cancelled half-way, so it runs beside the timers and not among them.
@@ -63,7 +71,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     };
     tokio::join!(
         receive,
-        pay_when_due(&bus, delay, received, &daemon.shutdown)
+        pay_when_due(&bus, &clock, delay, received, &daemon.shutdown),
+        daemon.shutdown.run_until_cancelled(clock.follow(&bus)),
     );
     bus.close(shutdown::FLUSH).await;
     Ok(())
@@ -72,6 +81,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 /// Holds orders until their payment is due, pays them, and releases the others on shutdown.
 async fn pay_when_due(
     bus: &Bus,
+    clock: &Clock,
     delay: Duration,
     mut received: mpsc::Receiver<Vec<Delivery<OrderEvent>>>,
     shutdown: &CancellationToken,
@@ -84,7 +94,8 @@ async fn pay_when_due(
             Some(batch) = received.recv() => {
                 failpoint("payment-simulator.pulled").await;
                 for delivery in batch {
-                    hold(&mut pending, delivery, delay).await;
+                    let waited = clock.now().since(delivery.stored_at());
+                    hold(&mut pending, delivery, delay.saturating_sub(waited)).await;
                 }
             }
             payments = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
@@ -104,9 +115,8 @@ async fn pay_when_due(
     release_all(pending.into_deliveries()).await;
 }
 
-async fn hold(pending: &mut Pending, created: Delivery<OrderEvent>, delay: Duration) {
-    let waited = Timestamp::now().since(created.body.order.created_at);
-    if let Some(replaced) = pending.add(created, delay.saturating_sub(waited)) {
+async fn hold(pending: &mut Pending, created: Delivery<OrderEvent>, wait: Duration) {
+    if let Some(replaced) = pending.add(created, wait) {
         // The event was published twice; one of the two messages is enough.
         replaced.ack().await;
     }
@@ -143,5 +153,5 @@ fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
     };
     // One message id for each event: when the created event of an order whose payment was lost is published again, the
     // stream must not take the new payment for a duplicate.
-    Message::new(Channel::OrderPaid, &created.tenant, metadata, &paid).on(created.position())
+    Message::new(Channel::OrderPaid, &created.tenant, metadata, &paid).on(created.occasion())
 }

@@ -1,6 +1,6 @@
 use orders_service::{
     Settings,
-    config::{Common, Mongo, Nats},
+    config::{BASE_PORT, Common, Mongo, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,15 +21,19 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            common: Common::on_port(3201),
-            nats: Nats::default(),
-            mongo: Mongo::default(),
-        }
+        Self::on_base_port(BASE_PORT)
     }
 }
 
 impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
+        Self {
+            common: Common::new(base, 201),
+            nats: Nats::default(),
+            mongo: Mongo::default(),
+        }
+    }
+
     fn common(&self) -> &Common {
         &self.common
     }

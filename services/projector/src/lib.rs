@@ -4,12 +4,16 @@
 //! a client that gets an event finds the change in the list.
 
 mod config;
+mod feed;
 mod project;
 
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{OrderEvent, streams};
-use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_service::{BoxError, COMMIT, Daemon, chain, retry, shutdown};
 use orders_store::{Error as StoreError, ReadModel, Store};
+use tracing::{info, warn};
+
+use crate::feed::Feed;
 
 pub use crate::config::Config;
 
@@ -22,19 +26,37 @@ const STREAMS: [streams::Stream; 3] = [
 
 /// Runs the projector until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats.url, "projector")
+    let deployment = &config.nats.deployment;
+    let bus = Bus::connect(&config.nats, "projector")
         .await?
-        .auto_migrate(config.nats.auto_migrate);
-    let store = Store::connect(&config.mongo.url, "projector")
-        .await?
-        .auto_migrate(config.nats.auto_migrate);
+        .deployed(deployment);
+    let uri = config.mongo.uri()?;
+    let find = retry("find the database", StoreError::is_transient, || {
+        Store::connect(&uri, "projector")
+    });
+    let Some(store) = daemon.shutdown.run_until_cancelled(find).await else {
+        return Ok(());
+    };
+    let store = store?.auto_migrate(deployment.auto_migrate);
     let rows = store.read_model();
     daemon.health.probe("nats", bus.readiness());
+    let needs = bus.needs(&STREAMS, &[streams::PROJECTOR]);
+    daemon.health.probe("streams", needs);
+    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
     daemon.health.probe("mongo", store.readiness());
 
-    let open = async {
+    let open = Box::pin(async {
+        let streams = retry("look for the installation", BusError::may_pass, || {
+            bus.installation(&STREAMS)
+        })
+        .await?;
+        let installation = retry("join the installation", StoreError::may_pass, || {
+            store.join(&deployment.namespace, streams.as_ref())
+        })
+        .await?;
+        bus.join(installation);
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.nats.streams.replicas)
+            bus.declare(&STREAMS)
         })
         .await?;
         retry("create indexes", StoreError::may_pass, || {
@@ -47,23 +69,44 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
             })
             .await?,
         )
-    };
+    });
     let Some(events) = daemon.shutdown.run_until_cancelled(open).await else {
         return Ok(());
     };
     let events = events?;
     daemon.health.ready();
 
-    let projector = Projector { bus, rows };
-    events
-        .for_each(&daemon.shutdown, shutdown::WORK, &projector)
-        .await;
+    daemon.spawn("streams", bus.keep(&STREAMS, daemon.shutdown.clone()));
+    let feed = Feed::new();
+    let projector = Projector { bus, rows, feed };
+    let stop = &daemon.shutdown;
+    tokio::join!(
+        events.for_each(stop, shutdown::WORK, &projector),
+        stop.run_until_cancelled(async {
+            if config.nats.deployment.auto_migrate {
+                migrate(&store).await;
+            }
+        }),
+    );
     projector.bus.close(shutdown::FLUSH).await;
     Ok(())
+}
+
+/// Brings the rows of earlier versions into the form of this one, beside the work.
+async fn migrate(store: &Store) {
+    let migrated = retry("migrate rows", StoreError::is_transient, || {
+        store.canonicalise_emails()
+    });
+    match migrated.await {
+        Ok(0) => {}
+        Ok(count) => info!("brought the e-mail addresses of {count} rows into canonical form"),
+        Err(error) => warn!("cannot migrate rows: {}", chain(&error)),
+    }
 }
 
 /// The state of the handler.
 pub(crate) struct Projector {
     bus: Bus,
     rows: ReadModel,
+    feed: Feed,
 }

@@ -2,53 +2,66 @@
 
 use std::{collections::HashMap, mem};
 
-use orders_bus::{Delivery, Failure, Handler, Message};
-use orders_contracts::{Channel, FeedEntry, Metadata, OrderEvent, OrderId, Reply, Timestamp};
-use orders_domain::projection::{self, Effect};
+use orders_bus::{Delivery, Failure, Handler};
+use orders_contracts::{Channel, OrderEvent, OrderId, Reply, Timestamp};
+use orders_domain::projection::{self, Effect, RowVersion};
 use orders_service::{failpoint, retry};
 use orders_store::Error as StoreError;
 
-use crate::Projector;
+use crate::{Projector, feed::Shown};
 
-/// The version that the row of each order of a batch has now, at least.
-type Versions = HashMap<OrderId, u32>;
+/// How a batch left the rows of its orders.
+#[derive(Default)]
+struct Rows {
+    shown: HashMap<OrderId, Shown>,
+    /// The database did not say which rows it changed, so any of them may be of this batch.
+    is_uncertain: bool,
+}
 
-/// Whether `event` belongs in the feed. The creation of an order always does: whoever stored its row may have died before
-/// it could publish it. Any other change does while the row is at its version. The stream drops a duplicate, or clients
-/// ignore it.
-fn feeds(event: &OrderEvent, versions: &Versions) -> bool {
-    event.channel() == Channel::OrderCreated
-        || versions.get(&event.order.order_id) == Some(&event.version)
+impl Rows {
+    fn applied(&mut self, event: &OrderEvent) {
+        self.set(event, event.version, true);
+    }
+
+    fn found(&mut self, event: &OrderEvent, version: u32) {
+        self.set(event, version, self.is_uncertain);
+    }
+
+    fn set(&mut self, event: &OrderEvent, version: u32, applied: bool) {
+        let shown = Shown { version, applied };
+        self.shown.insert(event.order.order_id.clone(), shown);
+    }
 }
 
 impl Handler<OrderEvent> for Projector {
     async fn handle(&self, batch: &[Delivery<OrderEvent>]) -> Result<(), Failure> {
         failpoint("projector.pulled").await;
-        let newest = projection::newest(batch.iter().map(|delivery| &delivery.body));
-        let versions = self.apply(newest.into_values().collect()).await;
-        let versions = versions.map_err(Failure::refused)?;
+        let events = batch.iter().map(|delivery| &delivery.body);
+        if let Some(event) = events.clone().find(|event| !projection::is_possible(event)) {
+            let (version, status) = (event.version, event.order.status.as_str());
+            let cause = format!("no order of this version is {status} at version {version}");
+            return Err(Failure::later(cause));
+        }
+        let newest = projection::newest(events);
+        let rows = self.apply(newest.into_values().collect()).await?;
         failpoint("projector.applied").await;
-        self.announce(batch, &versions).await;
+        self.announce(batch, &rows.shown).await;
         Ok(())
     }
 }
 
-fn reach(versions: &mut Versions, event: &OrderEvent, version: u32) {
-    versions.insert(event.order.order_id.clone(), version);
-}
-
 impl Projector {
     /// Brings the rows up to `newest`, which has one event an order.
-    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Versions, StoreError> {
-        let mut versions = Versions::new();
+    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Rows, Failure> {
+        let mut rows = Rows::default();
         let (mut inserts, mut updates): (Vec<_>, Vec<_>) = newest
             .into_iter()
             .partition(|event| event.channel() == Channel::OrderCreated);
         // An update without a row becomes an insert, and an insert whose row exists is judged again. Another projector
         // can turn one into the other more than once, but versions only rise.
         while !(inserts.is_empty() && updates.is_empty()) {
-            let present = self.insert(mem::take(&mut inserts), &mut versions).await?;
-            let unmatched = self.advance(mem::take(&mut updates), &mut versions).await?;
+            let present = self.insert(mem::take(&mut inserts), &mut rows).await?;
+            let unmatched = self.advance(mem::take(&mut updates), &mut rows).await?;
             let ids: Vec<OrderId> = present
                 .iter()
                 .chain(&unmatched)
@@ -56,34 +69,43 @@ impl Projector {
                 .collect();
             let stored = self.versions(&ids).await?;
             for event in present.into_iter().chain(unmatched) {
-                let version = stored.get(&event.order.order_id).copied();
-                match (projection::effect(version, event), version) {
+                let row = stored.get(&event.order.order_id);
+                match (projection::effect(row, event), row) {
                     (Effect::Apply, Some(_)) => updates.push(event),
                     (Effect::Apply, None) => inserts.push(event),
-                    (_, version) => reach(&mut versions, event, version.unwrap_or(event.version)),
+                    (Effect::Foreign, _) => {
+                        return Err(Failure::refused("the order is another tenant's"));
+                    }
+                    (Effect::AlreadyApplied | Effect::Superseded, row) => {
+                        rows.found(event, row.map_or(event.version, |row| row.version));
+                    }
                 }
             }
         }
-        Ok(versions)
+        Ok(rows)
     }
 
     /// Inserts the rows of `events`; returns those whose order has a row already.
     async fn insert<'e>(
         &self,
         events: Vec<&'e OrderEvent>,
-        versions: &mut Versions,
-    ) -> Result<Vec<&'e OrderEvent>, StoreError> {
+        rows: &mut Rows,
+    ) -> Result<Vec<&'e OrderEvent>, Failure> {
         if events.is_empty() {
             return Ok(events);
         }
+        let mut attempts = 0;
         let stored = retry("insert rows", StoreError::is_transient, || {
+            attempts += 1;
             self.rows.insert(&events)
         })
-        .await?;
+        .await
+        .map_err(Failure::refused)?;
+        rows.is_uncertain |= attempts > 1;
         let mut present = Vec::new();
         for (event, stored) in events.into_iter().zip(stored) {
             if stored {
-                reach(versions, event, event.version);
+                rows.applied(event);
             } else {
                 present.push(event);
             }
@@ -95,25 +117,29 @@ impl Projector {
     async fn advance<'e>(
         &self,
         events: Vec<&'e OrderEvent>,
-        versions: &mut Versions,
-    ) -> Result<Vec<&'e OrderEvent>, StoreError> {
+        rows: &mut Rows,
+    ) -> Result<Vec<&'e OrderEvent>, Failure> {
         if events.is_empty() {
             return Ok(events);
         }
+        let mut attempts = 0;
         let advanced = retry("update rows", StoreError::is_transient, || {
+            attempts += 1;
             self.rows.advance(&events)
         })
-        .await?;
+        .await
+        .map_err(Failure::refused)?;
         if advanced < events.len() as u64 {
+            rows.is_uncertain |= advanced > 0 || attempts > 1;
             return Ok(events);
         }
         for event in events {
-            reach(versions, event, event.version);
+            rows.applied(event);
         }
         Ok(Vec::new())
     }
 
-    async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, u32>, StoreError> {
+    async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, RowVersion>, Failure> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -121,52 +147,34 @@ impl Projector {
             self.rows.versions(ids)
         })
         .await
+        .map_err(Failure::refused)
     }
 
     /// Answers the edges, publishes the feed, and acks; the rows are stored.
-    async fn announce(&self, batch: &[Delivery<OrderEvent>], versions: &Versions) {
-        let (mut replies, mut feed) = (Vec::new(), Vec::new());
-        let now = Timestamp::now();
+    async fn announce(&self, batch: &[Delivery<OrderEvent>], rows: &HashMap<OrderId, Shown>) {
+        let mut replies = Vec::new();
+        let mut feed = self.feed.compose(Timestamp::now());
         for delivery in batch {
             let event = &delivery.body;
-            if let Some(&version) = versions.get(&event.order.order_id) {
+            if let Some(shown) = rows.get(&event.order.order_id) {
+                let version = shown.version;
                 replies.extend(delivery.reply(Reply::Projected { version }));
+                feed.push(
+                    event,
+                    *shown,
+                    delivery.is_redelivered(),
+                    delivery.metadata.trace,
+                );
             }
-            if feeds(event, versions) {
-                feed.push(feed_entry(delivery));
-            }
-            let lag = now.since(event.occurred_at);
+            let lag = feed.now.since(event.occurred_at);
             metrics::histogram!("orders_projection_lag_seconds").record(lag.as_secs_f64());
         }
         self.bus.reply(replies).await;
         failpoint("projector.stored").await;
-        self.bus.publish_until_stored(feed).await;
+        feed.publish(&self.bus).await;
         failpoint("projector.fed").await;
         for delivery in batch {
             delivery.ack().await;
         }
     }
-}
-
-fn feed_entry(cause: &Delivery<OrderEvent>) -> Message {
-    let event = &cause.body;
-    let order = &event.order;
-    let channel = match cause.channel {
-        Channel::OrderCreated => Channel::FeedCreated,
-        _ => Channel::FeedUpdated,
-    };
-    let entry = FeedEntry {
-        order_id: order.order_id.clone(),
-        status: order.status,
-        version: event.version,
-    };
-    let metadata = Metadata {
-        id: format!("{}:{}", order.order_id, event.version),
-        source: "/orders/projector".to_owned(),
-        order_id: order.order_id.clone(),
-        time: event.occurred_at,
-        trace: cause.metadata.trace.child(),
-        reply_to: None,
-    };
-    Message::new(channel, &event.tenant_id, metadata, &entry)
 }

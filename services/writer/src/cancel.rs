@@ -7,11 +7,11 @@ use orders_bus::{Delivery, Failure};
 use orders_contracts::{
     Channel, OrderCommand, OrderId, Refusal, Reply, Status, TenantId, streams::ORDERS_COMMANDS,
 };
-use orders_domain::Decision;
-use orders_service::failpoint;
+use orders_domain::{Decision, Request};
+use orders_service::{chain, failpoint};
 use tracing::debug;
 
-use crate::{Writer, announce};
+use crate::{Writer, announce, give_up};
 
 /// A cancel command and the order it names.
 type Cancel<'a> = (&'a Delivery<OrderCommand>, &'a OrderId);
@@ -45,7 +45,11 @@ impl Writer {
         }
         let requests: Vec<_> = commands
             .iter()
-            .map(|(delivery, order)| (&delivery.tenant, *order))
+            .map(|(delivery, order)| Request {
+                tenant: &delivery.tenant,
+                order_id: order,
+                amount: None,
+            })
             .collect();
         let decisions = self.transition(&requests, Status::Cancelled).await?;
         let (mut replies, mut events) = (Vec::new(), Vec::new());
@@ -53,8 +57,13 @@ impl Writer {
         for (command, decision) in commands.into_iter().zip(decisions) {
             let (delivery, _) = command;
             let reply = match &decision {
-                Decision::Unknown => {
+                // A cancel has no amount.
+                Decision::Unknown | Decision::WrongAmount(_) => {
                     unknown.push(command);
+                    continue;
+                }
+                Decision::Unreadable => {
+                    replies.extend(delivery.reply(give_up(delivery)));
                     continue;
                 }
                 Decision::Move(_) => Reply::Cancelled,
@@ -99,7 +108,9 @@ impl Writer {
                     delivery.postpone().await;
                 }
                 // It comes again after the ack wait.
-                Some(Err(error)) => debug!("cannot tell whether a cancel is due: {error}"),
+                Some(Err(error)) => {
+                    debug!("cannot tell whether a cancel is due: {}", chain(error));
+                }
                 _ => due.push((delivery, order)),
             }
         }

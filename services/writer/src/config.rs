@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use orders_service::{
     Settings,
-    config::{Common, Mongo, Nats},
+    config::{BASE_PORT, Common, Mongo, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,18 +28,24 @@ pub struct Config {
 pub struct Heal {
     /// The time from one search for orders whose event was lost to the next.
     #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-shortest" = "100ms", "x-longest" = "1day"))]
     pub every: Duration,
     /// The time an order must have been PENDING before its event is published again.
     #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-shortest" = "0s", "x-longest" = "14days"))]
     pub pending_for: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        Self::on_base_port(BASE_PORT)
+    }
+}
+
+impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
         Self {
-            common: Common::on_port(3101),
+            common: Common::new(base, 101),
             nats: Nats::default(),
             mongo: Mongo::default(),
             heal: Heal {
@@ -48,9 +54,7 @@ impl Default for Config {
             },
         }
     }
-}
 
-impl Settings for Config {
     fn common(&self) -> &Common {
         &self.common
     }

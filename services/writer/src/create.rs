@@ -7,7 +7,7 @@ use orders_domain::{Order, Repeat};
 use orders_service::{failpoint, poison, retry};
 use orders_store::Error as StoreError;
 
-use crate::{Writer, announce};
+use crate::{Writer, announce, give_up};
 
 /// A create command and the order it asks for.
 type Create<'a> = (&'a Delivery<OrderCommand>, Order);
@@ -42,7 +42,11 @@ impl Writer {
             let existing = known.get(&order.order_id);
             let (reply, announced) = match (stored, existing) {
                 (true, _) => (Reply::Created, Some(order)),
-                (false, Some(existing)) => match existing.repeat(order) {
+                (false, Some(None)) => {
+                    replies.extend(delivery.reply(give_up(delivery)));
+                    continue;
+                }
+                (false, Some(Some(existing))) => match existing.repeat(order) {
                     // The same command, delivered again: its event may not have been published.
                     Repeat::SameCommand => (Reply::Created, Some(existing)),
                     Repeat::Replay { same_body } => (Reply::Replayed { same_body }, None),

@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use orders_bus::Message;
-use orders_contracts::{Timestamp, TraceContext, streams};
+use orders_contracts::{PaymentSettings, Timestamp, TraceContext, streams};
 use orders_domain::{Order, backlog};
-use orders_service::retry;
+use orders_service::chain;
 use orders_store::PendingPlace;
 use tracing::{debug, warn};
 
@@ -35,20 +35,16 @@ impl Writer {
             let Some(before) = self.lost_before(now, config.pending_for).await else {
                 continue;
             };
-            let found = retry(
-                "search pending orders",
-                orders_store::Error::is_transient,
-                || {
-                    self.orders
-                        .pending_since(before, place.as_ref(), MAX_ORDERS)
-                },
-            );
+            let found = self
+                .orders
+                .pending_since(before, place.as_ref(), MAX_ORDERS);
             match found.await {
                 Ok((orders, next)) => {
                     place = next;
                     self.publish_again(&orders, occasion(now, every)).await;
                 }
-                Err(error) => warn!("cannot search pending orders: {error}"),
+                // The next search is soon enough.
+                Err(error) => warn!("cannot search pending orders: {}", chain(&error)),
             }
         }
     }
@@ -56,8 +52,8 @@ impl Writer {
     /// A PENDING order created before the result has lost its event or its payment.
     async fn lost_before(&self, now: Timestamp, pending_for: Duration) -> Option<Timestamp> {
         let before = now.earlier(pending_for)?;
-        // The delay does not identify the consumer.
-        let payments = streams::payment_simulator(Duration::ZERO);
+        // Its settings do not identify the consumer.
+        let payments = streams::payment_simulator(&PaymentSettings::default());
         match self.bus.unsettled_since(&payments).await {
             Ok(Some(oldest)) => {
                 let waiting = backlog::lost_before(oldest)?.max(now.earlier(MAX_BACKLOG)?);
@@ -66,7 +62,10 @@ impl Writer {
             Ok(None) => Some(before),
             // Without the backlog, nothing is known to be lost.
             Err(error) => {
-                debug!("cannot read the backlog of the payment-simulator: {error}");
+                debug!(
+                    "cannot read the backlog of the payment-simulator: {}",
+                    chain(&error)
+                );
                 None
             }
         }

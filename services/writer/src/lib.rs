@@ -8,14 +8,17 @@ mod config;
 mod create;
 mod heal;
 mod pay;
+mod retell;
 mod transition;
 
 use std::collections::HashMap;
 
-use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message};
-use orders_contracts::{OrderCommand, OrderEvent, OrderId, OrderPaid, Timestamp, streams};
+use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message, Reason};
+use orders_contracts::{
+    OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Timestamp, streams,
+};
 use orders_domain::Order;
-use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_service::{BoxError, COMMIT, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
@@ -29,21 +32,43 @@ const STREAMS: [streams::Stream; 5] = [
     streams::ORDERS_AUDIT,
 ];
 
+/// The consumers the writer reads.
+const CONSUMERS: [streams::Consumer; 2] = [streams::WRITER_COMMANDS, streams::WRITER_PAYMENTS];
+
 /// Runs the writer until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats.url, "writer")
+    let deployment = &config.nats.deployment;
+    let bus = Bus::connect(&config.nats, "writer")
         .await?
-        .auto_migrate(config.nats.auto_migrate);
-    let store = Store::connect(&config.mongo.url, "writer")
-        .await?
-        .auto_migrate(config.nats.auto_migrate);
+        .deployed(deployment);
+    let uri = config.mongo.uri()?;
+    let find = retry("find the database", StoreError::is_transient, || {
+        Store::connect(&uri, "writer")
+    });
+    let Some(store) = daemon.shutdown.run_until_cancelled(find).await else {
+        return Ok(());
+    };
+    let store = store?.auto_migrate(deployment.auto_migrate);
     let orders = store.write_model();
     daemon.health.probe("nats", bus.readiness());
+    daemon
+        .health
+        .probe("streams", bus.needs(&STREAMS, &CONSUMERS));
+    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {
+        let streams = retry("look for the installation", BusError::may_pass, || {
+            bus.installation(&STREAMS)
+        })
+        .await?;
+        let installation = retry("join the installation", StoreError::may_pass, || {
+            store.join(&deployment.namespace, streams.as_ref())
+        })
+        .await?;
+        bus.join(installation);
         retry("declare streams", BusError::may_pass, || {
-            bus.declare(&STREAMS, config.nats.streams.replicas)
+            bus.declare(&STREAMS)
         })
         .await?;
         retry("create indexes", StoreError::may_pass, || {
@@ -67,11 +92,13 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.ready();
 
     let stop = &daemon.shutdown;
-    let writer = Writer { bus, orders };
+    let writer = Writer { bus, store, orders };
+    daemon.spawn("streams", writer.bus.keep(&STREAMS, stop.clone()));
     tokio::join!(
         commands.for_each(stop, shutdown::WORK, &writer),
         payments.for_each(stop, shutdown::WORK, &writer),
         stop.run_until_cancelled(writer.heal(&config.heal)),
+        stop.run_until_cancelled(writer.retell()),
     );
     writer.bus.close(shutdown::FLUSH).await;
     Ok(())
@@ -81,6 +108,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 pub(crate) struct Writer {
     bus: Bus,
     orders: WriteModel,
+    store: Store,
 }
 
 impl Handler<OrderCommand> for Writer {
@@ -109,9 +137,8 @@ impl Handler<OrderPaid> for Writer {
 }
 
 impl Writer {
-    /// Loads the orders among `ids` that exist. An order that this version cannot read is a [`Failure::Later`], because
-    /// another version may be able to read it.
-    async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Order>, Failure> {
+    /// Loads the orders among `ids` that exist; `None` for one that this version cannot read.
+    async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Option<Order>>, Failure> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -121,6 +148,13 @@ impl Writer {
         .await
         .map_err(Failure::later)
     }
+}
+
+/// Gives a command up whose order cannot be read, and returns what to tell the edge.
+fn give_up(command: &Delivery<OrderCommand>) -> Reply {
+    let cause = "the stored order cannot be read; `orderctl projection verify` says why";
+    command.dead_letter(Reason::Refused, cause);
+    Reply::Refused(Refusal::Unreadable)
 }
 
 /// The message that announces `event`, caused by `cause`.

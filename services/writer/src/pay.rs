@@ -2,7 +2,7 @@
 
 use orders_bus::{Delivery, Failure, Reason};
 use orders_contracts::{OrderPaid, Status};
-use orders_domain::Decision;
+use orders_domain::{Decision, Request};
 use orders_service::failpoint;
 
 use crate::{Writer, announce};
@@ -12,7 +12,11 @@ impl Writer {
     pub(crate) async fn pay(&self, payments: &[Delivery<OrderPaid>]) -> Result<(), Failure> {
         let requests: Vec<_> = payments
             .iter()
-            .map(|payment| (&payment.tenant, &payment.body.order_id))
+            .map(|payment| Request {
+                tenant: &payment.tenant,
+                order_id: &payment.body.order_id,
+                amount: Some(payment.body.amount),
+            })
             .collect();
         let decisions = self.transition(&requests, Status::Paid).await?;
         let events = payments.iter().zip(&decisions);
@@ -28,10 +32,16 @@ impl Writer {
                 Decision::Unknown => {
                     payment.dead_letter(Reason::UnknownOrder, "the tenant has no such order");
                 }
+                Decision::WrongAmount(total) => {
+                    let cause = format!("the order's total is {total}");
+                    payment.dead_letter(Reason::WrongAmount, &cause);
+                }
                 Decision::Conflict(_) => {
                     metrics::counter!("orders_payments_of_cancelled_orders_total").increment(1);
                     payment.ack().await;
                 }
+                // It comes again: another version may be able to read the order.
+                Decision::Unreadable => {}
                 Decision::Move(_) | Decision::Already(_) => payment.ack().await,
             }
         }

@@ -2,8 +2,8 @@
 //! comes first.
 
 use orders_bus::Failure;
-use orders_contracts::{OrderId, Status, TenantId, Timestamp};
-use orders_domain::{Decision, decide};
+use orders_contracts::{OrderId, Status, Timestamp};
+use orders_domain::{Decision, Request, decide};
 use orders_service::{failpoint, retry};
 use orders_store::Error as StoreError;
 
@@ -14,10 +14,11 @@ impl Writer {
     /// and they can be moved. The decisions are in the order of the requests.
     pub(crate) async fn transition(
         &self,
-        requests: &[(&TenantId, &OrderId)],
+        requests: &[Request<'_>],
         to: Status,
     ) -> Result<Vec<Decision>, Failure> {
-        let ids: Vec<OrderId> = requests.iter().map(|(_, id)| (*id).clone()).collect();
+        let ids = requests.iter().map(|request| request.order_id.clone());
+        let ids: Vec<OrderId> = ids.collect();
         let orders = self.load(&ids).await?;
         let decisions = decide(requests, &orders, to, Timestamp::now());
         let moved: Vec<_> = decisions.iter().filter_map(Decision::moved).collect();
@@ -41,9 +42,11 @@ impl Writer {
             return Err(Failure::later("the database did not move all orders"));
         }
         let decisions = requests.iter().zip(decisions).zip(again);
-        let decisions = decisions.map(|(((_, id), first), again)| match stored.contains_key(id) {
-            true => again,
-            false => first,
+        let decisions = decisions.map(|((request, first), again)| {
+            match stored.contains_key(request.order_id) {
+                true => again,
+                false => first,
+            }
         });
         Ok(decisions.collect())
     }
