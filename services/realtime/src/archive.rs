@@ -26,9 +26,9 @@ impl StoredFeed {
 }
 
 impl Archive for StoredFeed {
-    async fn bounds(&self) -> Result<FeedBounds, Error> {
+    async fn bounds(&self, asked: u64) -> Result<FeedBounds, Error> {
         let _permit = self.readers.acquire().await;
-        self.bus.feed_bounds().await
+        self.bus.feed_bounds(asked).await
     }
 
     async fn page(&self, tenant: &TenantId, after: u64, up_to: u64) -> Result<FeedPage, Error> {

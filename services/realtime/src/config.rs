@@ -1,11 +1,10 @@
+use orders_http::Access;
 use orders_service::{
-    Invalid, Settings,
-    config::{Common, Nats},
+    Settings,
+    config::{BASE_PORT, Common, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::origin::Origins;
 
 /// The settings of realtime.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -16,28 +15,27 @@ pub struct Config {
     /// The bus.
     #[serde(flatten)]
     pub nats: Nats,
-    /// The origins whose pages may connect, separated by commas.
-    pub cors_origin: String,
+    /// Those who connect.
+    #[serde(flatten)]
+    pub access: Access,
+}
+
+impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
+        Self {
+            common: Common::new(base, 401),
+            nats: Nats::default(),
+            access: Access::of_pages_on(base),
+        }
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            common: Common::on_port(3401),
-            nats: Nats::default(),
-            cors_origin: "http://localhost:3000,http://127.0.0.1:3000".to_owned(),
-        }
-    }
-}
-
-impl Settings for Config {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
-        Origins::parse(&self.cors_origin)
-            .map(|_| ())
-            .map_err(|reason| Invalid::new("cors_origin", reason))
+        Self::on_base_port(BASE_PORT)
     }
 }

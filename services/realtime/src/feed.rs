@@ -12,7 +12,10 @@ use std::{
 use futures_util::{Stream, StreamExt, stream};
 use metrics::{gauge, histogram};
 use orders_bus::{Bus, Error, FeedBounds, FeedMessage};
-use orders_contracts::{Timestamp, streams::ORDERS_FEED};
+use orders_contracts::{
+    Timestamp,
+    streams::{ORDERS_FEED, Stream as Declaration},
+};
 use orders_service::{always, retry};
 use tracing::info;
 
@@ -21,6 +24,9 @@ use crate::{
     hub::Hub,
     metric_definitions::{DELAY, LAG},
 };
+
+/// The stream that realtime reads.
+pub(crate) const STREAMS: [Declaration; 1] = [ORDERS_FEED];
 
 /// How often the bounds of the feed are checked, because its consumer does not notice that the feed was recreated or
 /// lost its end.
@@ -45,17 +51,17 @@ impl Reading {
     }
 }
 
-/// Declares the feed and reads its bounds.
-pub(crate) async fn open(bus: &Bus, replicas: usize) -> Result<FeedBounds, Error> {
-    bus.declare(&[ORDERS_FEED], replicas).await?;
-    bus.feed_bounds().await
+/// Declares the feed and reads its bounds; `asked` is the entry they are asked about.
+pub(crate) async fn open(bus: &Bus, asked: u64) -> Result<FeedBounds, Error> {
+    bus.declare(&STREAMS).await?;
+    bus.feed_bounds(asked).await
 }
 
 /// Reads the feed for ever, and reopens it when reading fails or another feed has taken its place.
-pub(crate) async fn read(bus: &Bus, replicas: usize, hub: &Hub, reading: &Reading) {
+pub(crate) async fn read(bus: &Bus, hub: &Hub, reading: &Reading) {
     loop {
         let opened = retry("open the feed", always, async || {
-            let after = hub.follow(&open(bus, replicas).await?);
+            let after = hub.follow(&open(bus, hub.head().sequence).await?);
             bus.feed_after(after).await
         });
         let Ok(feed) = opened.await else { continue };
@@ -86,7 +92,7 @@ fn checks(bus: &Bus, hub: &Hub) -> impl Stream<Item = bool> {
     stream::unfold((), async |()| {
         tokio::time::sleep(CHECK).await;
         let head = hub.head();
-        let goes_on = bus.feed_bounds().await.is_ok_and(|bounds| {
+        let goes_on = bus.feed_bounds(head.sequence).await.is_ok_and(|bounds| {
             gauge!(LAG).set(bounds.last.saturating_sub(head.sequence) as f64);
             bounds::check(head, &bounds).is_ok()
         });

@@ -20,6 +20,9 @@ pub(crate) enum ConnectError {
     /// The client named no tenant.
     #[error("tenantId is required")]
     Required,
+    /// The client named several tenants.
+    #[error("tenantId must not be given more than once")]
+    Twice,
     /// The client named something that is not a tenant id.
     #[error("tenantId {0}")]
     Invalid(Unparsable),
@@ -30,17 +33,24 @@ impl Handshake {
     pub(crate) fn read(auth: &Value, uri: &Uri) -> Result<Self, ConnectError> {
         let query = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_or_else(|_| vec![], |query| query.0);
+        let in_query = |name: &str| {
+            let mut texts = query.iter().filter(|(key, _)| key == name);
+            (
+                texts.next().map(|(_, text)| text.as_str()),
+                texts.next().is_some(),
+            )
+        };
         let find = |name: &str| {
-            let text = match auth.get(name) {
-                Some(Value::String(text)) => Some(text.as_str()),
-                Some(Value::Null) | None => query
-                    .iter()
-                    .find(|(key, _)| key == name)
-                    .map(|(_, text)| text.as_str()),
-                Some(_) => Some(NOT_A_STRING),
+            let text = match (auth.get(name), in_query(name)) {
+                (Some(Value::String(text)), _) => Some(text.as_str()),
+                (Some(Value::Null) | None, (text, false)) => text,
+                (Some(_), _) | (None, (_, true)) => Some(NOT_A_STRING),
             };
             text.filter(|text| !text.is_empty())
         };
+        if in_query("tenantId").1 {
+            return Err(ConnectError::Twice);
+        }
         let tenant = find("tenantId").ok_or(ConnectError::Required)?;
         Ok(Self {
             tenant: tenant.parse().map_err(ConnectError::Invalid)?,
@@ -115,10 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_names_several_tenants_is_refused() {
+        let twice = Err("tenantId must not be given more than once".to_owned());
+        for auth in [json!({}), json!({"tenantId": "a"})] {
+            for query in ["&tenantId=a&tenantId=b", "&tenantId=a&%74enantId=a"] {
+                assert_eq!(read(&auth, query), twice, "{auth} {query}");
+            }
+        }
+        let offsets = "&tenantId=a&serverOffset=5.6&serverOffset=5.7";
+        assert_eq!(read(&json!({}), offsets), accepted("a", Some("?".parse())));
+    }
+
+    #[test]
     fn the_offset_comes_the_same_way() {
         let offset = Offset {
             epoch: 5,
             sequence: 6,
+            time: 0,
         };
         let auth = json!({"tenantId": "a", "serverOffset": "5.6"});
         assert_eq!(read(&auth, ""), accepted("a", Some(Ok(offset))));

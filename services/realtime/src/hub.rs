@@ -79,7 +79,7 @@ impl Hub {
         if message.sequence <= state.head.sequence {
             return;
         }
-        state.head = state.head.at(message.sequence);
+        state.head = state.head.at(message.sequence, message.time);
         let message = Arc::new(message);
         if let Some(room) = state.rooms.get_mut(&message.tenant) {
             room.retain(|_, mailbox| match mailbox.try_send(Arc::clone(&message)) {
@@ -89,7 +89,7 @@ impl Hub {
         }
     }
 
-    /// The sequence after which to read a feed with these bounds. If the feed does not continue what was read so far, all
+    /// The sequence after which to read a feed with these bounds, which were asked about the head. If the feed does not continue what was read so far, all
     /// mailboxes end.
     pub(crate) fn follow(&self, bounds: &FeedBounds) -> u64 {
         let mut state = self.state();
@@ -142,11 +142,12 @@ impl Drop for Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::tests::message;
+    use crate::session::tests::{TIME, message};
 
     const HEAD: Offset = Offset {
         epoch: 7,
         sequence: 10,
+        time: TIME,
     };
 
     fn received(mailbox: &mut Mailbox) -> Vec<u64> {
@@ -156,7 +157,13 @@ mod tests {
     }
 
     fn bounds(epoch: u64, first: u64, last: u64) -> FeedBounds {
-        FeedBounds { epoch, first, last }
+        FeedBounds {
+            epoch,
+            first,
+            last,
+            last_time: TIME,
+            asked: None,
+        }
     }
 
     #[test]
@@ -174,9 +181,9 @@ mod tests {
         ] {
             hub.dispatch(message(sequence, tenant));
         }
-        assert_eq!(hub.head(), HEAD.at(13));
+        assert_eq!(hub.head(), HEAD.at(13, TIME));
         let (head, mut late) = hub.enter(&"a".parse().unwrap());
-        assert_eq!(head, HEAD.at(13));
+        assert_eq!(head, HEAD.at(13, TIME));
         hub.dispatch(message(14, "a"));
         assert_eq!(received(&mut ours), [11, 13, 14]);
         assert_eq!(received(&mut late), [14]);
@@ -185,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_ends_and_no_other() {
-        let hub = Arc::new(Hub::new(HEAD.at(0)));
+        let hub = Arc::new(Hub::new(HEAD.at(0, TIME)));
         let (_, mut slow) = hub.enter(&"a".parse().unwrap());
         let capacity = MAILBOX as u64;
         for sequence in 1..=capacity {
@@ -217,10 +224,16 @@ mod tests {
         let (_, mailbox) = hub.enter(&"a".parse().unwrap());
         assert_eq!(hub.follow(&bounds(7, 3, 20)), 10);
         assert!(!mailbox.has_ended());
+        let rolled_back = FeedBounds {
+            asked: Some(TIME + 1),
+            ..bounds(7, 3, 20)
+        };
+        assert_eq!(hub.follow(&rolled_back), 20);
+        assert!(mailbox.has_ended());
         for (bounds, head) in [
-            (bounds(8, 1, 4), "8.4"),
-            (bounds(8, 1, 3), "8.3"),
-            (bounds(8, 5, 9), "8.9"),
+            (bounds(8, 1, 4), "8.4.99"),
+            (bounds(8, 1, 3), "8.3.99"),
+            (bounds(8, 5, 9), "8.9.99"),
         ] {
             let (_, mailbox) = hub.enter(&"a".parse().unwrap());
             assert_eq!(hub.follow(&bounds), bounds.last);

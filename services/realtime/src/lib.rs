@@ -22,12 +22,14 @@ mod sockets;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::middleware::from_fn_with_state;
 use orders_bus::{Bus, Error as BusError};
-use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_http::Front;
+use orders_service::{BoxError, COMMIT, Daemon, retry, shutdown};
 use tokio_util::task::TaskTracker;
 
 pub use crate::config::Config;
-use crate::{archive::StoredFeed, feed::Reading, hub::Hub, origin::Origins, sockets::Sockets};
+use crate::{archive::StoredFeed, feed::Reading, hub::Hub, sockets::Sockets};
 
 /// How long the sockets may take to close on a shutdown.
 const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
@@ -35,22 +37,24 @@ const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
 /// Runs realtime until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     metric_definitions::describe();
-    let origins = Origins::parse(&config.cors_origin)?;
-    let bus = Bus::connect(&config.nats.url, "realtime")
+    let bus = Bus::connect(&config.nats, "realtime")
         .await?
-        .auto_migrate(config.nats.auto_migrate);
+        .deployed(&config.nats.deployment);
     let reading = Reading::default();
     daemon.health.probe("nats", bus.readiness());
+    daemon
+        .health
+        .probe("streams", bus.needs(&feed::STREAMS, &[]));
+    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
     daemon.health.probe("feed", {
         let reading = reading.clone();
         move || reading.clone().probe()
     });
 
-    let replicas = config.nats.streams.replicas;
     let open = retry("open the feed", BusError::may_pass, async || {
-        feed::open(&bus, replicas).await
+        feed::open(&bus, 0).await
     });
-    let Some(bounds) = daemon.shutdown.run_until_cancelled(open).await else {
+    let Some(bounds) = daemon.shutdown.run_until_cancelled(Box::pin(open)).await else {
         return Ok(());
     };
     let hub = Arc::new(Hub::new(bounds::head(&bounds?)));
@@ -61,11 +65,15 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         shutdown: daemon.shutdown.clone(),
         sessions: sessions.clone(),
     };
+    let front = Front::new(&config.access, daemon.port);
+    let router = sockets.router(config.access.cors_origin);
     // Until now every request got 503, after which Socket.IO clients retry; a refusal would be final.
-    daemon.mount(sockets.router(&origins));
+    daemon.mount(router.layer(from_fn_with_state(front, Front::receive)));
     daemon.health.ready();
 
-    let read = feed::read(&bus, replicas, &hub, &reading);
+    let keep = bus.keep(&feed::STREAMS, daemon.shutdown.clone());
+    daemon.spawn("streams", keep);
+    let read = Box::pin(feed::read(&bus, &hub, &reading));
     daemon.shutdown.run_until_cancelled(read).await;
     sessions.close();
     let _ = tokio::time::timeout(CLOSING_DEADLINE, sessions.wait()).await;

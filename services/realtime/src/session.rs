@@ -66,8 +66,8 @@ pub(crate) trait Client {
 
 /// The source of missed entries.
 pub(crate) trait Archive {
-    /// The bounds of the feed now.
-    fn bounds(&self) -> impl Future<Output = Result<FeedBounds, Error>> + Send;
+    /// The bounds of the feed now, asked about the entry `asked`; 0 for none.
+    fn bounds(&self, asked: u64) -> impl Future<Output = Result<FeedBounds, Error>> + Send;
 
     /// The tenant's next entries after the sequence `after` up to `up_to`.
     fn page(
@@ -86,8 +86,8 @@ pub(crate) struct Session<C, A> {
     /// The head of the feed when the socket entered the room.
     head: Offset,
     mailbox: Mailbox,
-    /// The last sequence up to which the client has all entries.
-    last: u64,
+    /// The position up to which the client has all entries.
+    last: Offset,
 }
 
 /// Why a replay stopped before its end.
@@ -122,7 +122,7 @@ impl<C: Client, A: Archive> Session<C, A> {
             tenant: handshake.tenant,
             head,
             mailbox,
-            last: head.sequence,
+            last: head,
         };
         let Err(end) = session.serve(handshake.resume).await;
         end
@@ -139,7 +139,7 @@ impl<C: Client, A: Archive> Session<C, A> {
             }
             Some(Ok(offset)) if offset.epoch == self.head.epoch => {
                 self.connected(offset).await?;
-                self.last = offset.sequence;
+                self.last = offset;
                 self.catch_up().await?
             }
             Some(other) => {
@@ -152,7 +152,7 @@ impl<C: Client, A: Archive> Session<C, A> {
             counter!(RESUMES, "outcome" => outcome).increment(1);
         }
         if let Err(reset) = resumed {
-            self.last = self.head.sequence;
+            self.last = self.head;
             self.send(SocketEvent::Reset(reset, self.head)).await?;
         }
         while let Some(message) = self.mailbox.next().await {
@@ -183,30 +183,37 @@ impl<C: Client, A: Archive> Session<C, A> {
 
     async fn replay(&mut self) -> Result<(), Interrupted> {
         let head = self.head.sequence;
-        if self.last > head {
-            // Another instance has told the client of entries that this one has not read yet.
-            return self.check(self.head.at(self.last)).await;
+        if self.last == self.head || self.last == self.head.at(head, 0) {
+            return Ok(());
         }
-        while self.last < head {
-            let from = self.head.at(self.last);
+        if self.last.sequence >= head {
+            // Another instance may have told the client of entries that this one has not read yet.
+            return self.check(self.last).await;
+        }
+        while self.last.sequence < head {
+            let from = self.last;
             let page = self.archive.page(&self.tenant, from.sequence, head).await?;
             // Not earlier, because the feed may drop entries while the page is read.
             self.check(from).await?;
             for message in page.entries {
                 self.changed(Arc::new(message)).await?;
             }
-            self.last = page.reached;
+            if page.reached > self.last.sequence {
+                // The entry there may be another tenant's.
+                self.last = self.head.at(page.reached, 0);
+            }
         }
         Ok(())
     }
 
     async fn check(&self, from: Offset) -> Result<(), Interrupted> {
-        let bounds = self.archive.bounds().await?;
-        match bounds::check(from, &bounds) {
+        let asked = if from.time == 0 { 0 } else { from.sequence };
+        let bounds = self.archive.bounds(asked).await?;
+        if bounds.epoch != from.epoch {
             // The hub is about to notice; the client reconnects, and its offset is then one of another feed.
-            Err(ResetReason::OtherFeed) => Err(Interrupted::End(End::Behind)),
-            checked => checked.map_err(Interrupted::Reset),
+            return Err(Interrupted::End(End::Behind));
         }
+        bounds::check(from, &bounds).map_err(Interrupted::Reset)
     }
 
     async fn connected(&self, offset: Offset) -> Result<(), End> {
@@ -216,11 +223,10 @@ impl<C: Client, A: Archive> Session<C, A> {
 
     /// Announces a change, once.
     async fn changed(&mut self, message: Arc<FeedMessage>) -> Result<(), End> {
-        let sequence = message.sequence;
-        if sequence > self.last {
-            self.send(SocketEvent::Changed(message, self.head.at(sequence)))
-                .await?;
-            self.last = sequence;
+        let after = self.head.at(message.sequence, message.time);
+        if after.sequence > self.last.sequence {
+            self.send(SocketEvent::Changed(message, after)).await?;
+            self.last = after;
         }
         Ok(())
     }

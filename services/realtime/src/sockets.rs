@@ -5,7 +5,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    middleware,
+    http::Method,
+    middleware::from_fn_with_state,
     routing::any,
 };
 use metrics::{counter, gauge};
@@ -13,6 +14,7 @@ use orders_contracts::{
     Channel, Offset,
     socket::{self, Connected, FeedReset, OrderChange, Position},
 };
+use orders_http::Origins;
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
@@ -23,6 +25,7 @@ use socketioxide::{
 };
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::cors::{AllowHeaders, CorsLayer};
 use tracing::debug;
 
 use crate::{
@@ -31,12 +34,12 @@ use crate::{
     handshake::{ConnectError, Handshake},
     hub::Hub,
     metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS},
-    origin::Origins,
+    origin::Guard,
     session::{Client, End, Refused, Session, SocketEvent},
 };
 
 /// The largest message of a client, on either transport.
-const MAX_MESSAGE: usize = 64 << 10;
+pub(crate) const MAX_MESSAGE: usize = 64 << 10;
 /// The read buffer of each WebSocket. Clients send little but pongs.
 const READ_BUFFER: usize = 1 << 10;
 /// The most events in the buffer of a socket.
@@ -44,8 +47,8 @@ const READ_BUFFER: usize = 1 << 10;
 /// All of them must fit into one answer to a poll: what is left over is lost if the client upgrades to a WebSocket at
 /// that moment.
 const MAX_BUFFERED: usize = 128;
-/// How long a client may take to say which tenant it belongs to.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to say which tenant it belongs to; its `auth` may be a function that asks others first.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that serves sockets.
 #[derive(Clone)]
@@ -60,20 +63,23 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// The routes of the Socket.IO server.
-    pub(crate) fn router(self, origins: &Origins) -> Router {
+    pub(crate) fn router(self, origins: Origins) -> Router {
         let (engine, io) = Engine::new(server());
         self.attend(&io, engine.clone());
+        // Lets the pages of these origins read the answers to polling.
+        let cors = CorsLayer::new()
+            .allow_origin(origins.cors())
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers(AllowHeaders::mirror_request())
+            .allow_credentials(true);
         let serve =
             any(async |State(engine): State<Engine>, request: Request| engine.serve(request).await);
         Router::new()
             .route(PATH, serve.clone())
             .route(&format!("{PATH}/"), serve)
             .with_state(engine)
-            .layer(middleware::from_fn_with_state(
-                origins.clone(),
-                Origins::guard,
-            ))
-            .layer(origins.cors())
+            .layer(from_fn_with_state(Guard::new(origins), Guard::check))
+            .layer(cors)
     }
 
     fn attend(self, io: &SocketIo, engine: Engine) {
@@ -180,7 +186,7 @@ impl Client for Outlet {
                 let entry = &message.entry;
                 let change = OrderChange {
                     order_id: &entry.order_id,
-                    status: entry.status,
+                    status: &entry.status,
                 };
                 let name = match message.channel {
                     Channel::FeedCreated => socket::ORDER_CREATED,

@@ -11,11 +11,13 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
+use super::dialect;
+
 /// How long the peer may take nothing of what is written to it.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection that closes when its token is cancelled, or when the peer takes nothing for [`WRITE_DEADLINE`]; the
-/// token is cancelled when the connection is gone.
+/// token is cancelled when the connection is gone. A client that speaks msgpack is told so, and the connection closes.
 ///
 /// socketioxide waits for ever for a peer that has stopped reading, even after the session was closed. On a closed
 /// transport the session reads the end of the stream, it can still write as much as does not have to wait, and a write
@@ -27,6 +29,8 @@ pub(super) struct Transport<T> {
     reads_end: Pin<Box<WaitForCancellationFutureOwned>>,
     writes_end: Pin<Box<WaitForCancellationFutureOwned>>,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether the peer has sent nothing yet.
+    is_silent: bool,
     _gone: DropGuard,
 }
 
@@ -37,6 +41,7 @@ impl<T> Transport<T> {
             reads_end: Box::pin(closing.clone().cancelled_owned()),
             writes_end: Box::pin(closing.clone().cancelled_owned()),
             stalled: None,
+            is_silent: true,
             _gone: closing.clone().drop_guard(),
             closing,
         }
@@ -63,7 +68,7 @@ impl<T> Transport<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -72,7 +77,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         if self.reads_end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let first = buffer.filled().get(before).copied();
+        if let Some(first) = first.filter(|_| std::mem::take(&mut self.is_silent))
+            && dialect::is_msgpack_frame(first)
+        {
+            // So far the peer was sent one frame, and has taken it, so there is room for another.
+            let _ = Pin::new(&mut self.io).poll_write(cx, &dialect::not_msgpack_frame());
+            let _ = Pin::new(&mut self.io).poll_flush(cx);
+            self.closing.cancel();
+            buffer.set_filled(before);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

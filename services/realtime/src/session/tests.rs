@@ -7,6 +7,8 @@ use super::*;
 
 const EPOCH: u64 = 7;
 const PAGE: usize = 3;
+/// When every entry was stored.
+pub(crate) const TIME: u64 = 99;
 
 /// An entry of the feed.
 pub(crate) fn message(sequence: u64, tenant: &str) -> FeedMessage {
@@ -14,10 +16,11 @@ pub(crate) fn message(sequence: u64, tenant: &str) -> FeedMessage {
     let order_id = OrderId::derive(&tenant, &sequence.to_string().parse().unwrap());
     FeedMessage {
         sequence,
+        time: TIME,
         channel: Channel::FeedCreated,
         entry: FeedEntry {
             order_id: order_id.clone(),
-            status: Status::Pending,
+            status: Status::Pending.as_str().to_owned(),
             version: 1,
         },
         metadata: Metadata {
@@ -107,6 +110,8 @@ impl Tape {
             epoch: EPOCH,
             first: 1,
             last: tenants.len() as u64,
+            last_time: TIME,
+            asked: None,
         };
         Self(Arc::new(Mutex::new(Recording {
             bounds,
@@ -132,13 +137,17 @@ impl Tape {
 }
 
 impl Archive for Tape {
-    async fn bounds(&self) -> Result<FeedBounds, Error> {
+    async fn bounds(&self, asked: u64) -> Result<FeedBounds, Error> {
         let mut recording = self.0.lock().unwrap();
         if recording.outage > 0 {
             recording.outage -= 1;
             return Err(Error::Disconnected);
         }
-        Ok(recording.bounds)
+        let is_there = (recording.bounds.first..=recording.bounds.last).contains(&asked);
+        Ok(FeedBounds {
+            asked: is_there.then_some(TIME),
+            ..recording.bounds
+        })
     }
 
     async fn page(&self, tenant: &TenantId, after: u64, up_to: u64) -> Result<FeedPage, Error> {
@@ -167,6 +176,7 @@ fn at(sequence: u64) -> Offset {
     Offset {
         epoch: EPOCH,
         sequence,
+        time: TIME,
     }
 }
 
@@ -236,7 +246,7 @@ async fn an_offset_that_cannot_be_honoured_is_reset_to_the_head() {
     let reset = async |resume| told(&tape(), Some(resume)).await;
     let other = Offset {
         epoch: EPOCH - 1,
-        sequence: 3,
+        ..at(3)
     };
     assert_eq!(
         reset("x".parse()).await,
@@ -250,6 +260,17 @@ async fn an_offset_that_cannot_be_honoured_is_reset_to_the_head() {
         reset(Ok(at(9))).await,
         ["connected 9", "reset future 6", "8"]
     );
+    // The feed lost its end, and other entries have taken these sequences.
+    for sequence in [3, 6, 7] {
+        assert_eq!(
+            reset(Ok(at(sequence).at(sequence, TIME - 1))).await,
+            [
+                format!("connected {sequence}").as_str(),
+                "reset other_feed 6",
+                "8"
+            ]
+        );
+    }
     let tape = tape();
     tape.change(|tape| tape.bounds.first = 5);
     assert_eq!(
