@@ -19,11 +19,17 @@ fn main() {
     }
     let script = out.join("client.js");
     let installed = install(&client, &out.join("client"));
-    if let Err(reason) = &installed {
-        println!("cargo::warning=the pages are built without live updates: {reason}");
+    if let Err(Failure::NoNode) = &installed {
+        println!(
+            "cargo::warning=the pages are built without live updates: npm is not on the PATH (install Node.js)"
+        );
         // A file that is not there is newer than any: the next build tries again.
         println!("cargo::rerun-if-changed={}", out.join("missing").display());
         fs::write(&script, "").expect("cargo's folder is writable");
+        return;
+    }
+    if let Err(Failure::Other(reason)) = &installed {
+        println!("cargo::error={reason}");
         return;
     }
     let sources = out.join("client/src");
@@ -34,18 +40,30 @@ fn main() {
     }
 }
 
+/// Why there are no packages.
+enum Failure {
+    /// The machine has no Node, so the pages do without the script.
+    NoNode,
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
 /// Installs the locked packages into `folder`, unless they are there: never into the sources.
-fn install(client: &Path, folder: &Path) -> Result<(), String> {
-    let lock = fs::read(client.join("package-lock.json")).map_err(|error| error.to_string())?;
+fn install(client: &Path, folder: &Path) -> Result<(), Failure> {
+    let lock = fs::read(client.join("package-lock.json"))?;
     let done = folder.join("installed");
     if fs::read(&done).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    let copy = |name: &str| fs::copy(client.join(name), folder.join(name));
-    fs::create_dir_all(folder)
-        .and_then(|()| copy("package.json"))
-        .and_then(|_| copy("package-lock.json"))
-        .map_err(|error| error.to_string())?;
+    fs::create_dir_all(folder)?;
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(client.join(name), folder.join(name))?;
+    }
     let npm = Command::new("npm")
         .args([
             "ci",
@@ -57,14 +75,13 @@ fn install(client: &Path, folder: &Path) -> Result<(), String> {
         .current_dir(folder)
         .output();
     match npm {
-        Ok(output) if output.status.success() => {
-            fs::write(done, lock).map_err(|error| error.to_string())
+        Ok(output) if output.status.success() => Ok(fs::write(done, lock)?),
+        Ok(output) => {
+            let said = text(&output.stderr);
+            Err(Failure::Other(format!("npm ci failed: {said}")))
         }
-        Ok(output) => Err(format!("npm ci failed: {}", text(&output.stderr))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err("npm is not on the PATH (install Node.js)".to_owned())
-        }
-        Err(error) => Err(format!("npm: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::NoNode),
+        Err(error) => Err(Failure::Other(format!("npm: {error}"))),
     }
 }
 

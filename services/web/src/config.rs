@@ -1,5 +1,9 @@
 use axum::http::Uri;
-use orders_service::{Invalid, Settings, config::Common};
+use orders_http::{Access, PublicUrl};
+use orders_service::{
+    Invalid, Settings,
+    config::{BASE_PORT, Common},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,23 +13,48 @@ pub struct Config {
     /// What every daemon has.
     #[serde(flatten)]
     pub common: Common,
+    /// Those who visit.
+    #[serde(flatten)]
+    pub access: Access,
     /// The URL of the edge, to which `/api` and `/ws` are forwarded.
     pub edge_url: String,
-    /// The origin of presigned URLs: pages may send files there, and nowhere else outside this origin.
-    pub upload_origin: String,
+    /// The origin of presigned URLs: pages may send files there, and nowhere else outside this origin;
+    /// when unset, that of `ORDERS_PUBLIC_URL` or else `http://localhost:<port of the edge>`.
+    pub upload_origin: Option<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            common: Common::on_port(3000),
-            edge_url: "http://localhost:3001".to_owned(),
-            upload_origin: "http://localhost:3001".to_owned(),
-        }
+        Self::on_base_port(BASE_PORT)
+    }
+}
+
+impl Config {
+    /// The origin of presigned URLs: unless it is set, that of the public URL, or else of the edge on this machine.
+    pub(crate) fn upload_origin(&self) -> String {
+        let public = || self.access.public_url.as_ref().map(PublicUrl::origin);
+        self.upload_origin
+            .clone()
+            .or_else(public)
+            .unwrap_or_else(|| {
+                let edge = self.edge_url.parse::<Uri>().ok();
+                let port = edge.and_then(|url| url.port_u16()).unwrap_or(80);
+                format!("http://localhost:{port}")
+            })
     }
 }
 
 impl Settings for Config {
+    fn on_base_port(base: u16) -> Self {
+        let edge = base.saturating_add(1);
+        Self {
+            common: Common::new(base, 0),
+            access: Access::of_pages_on(base),
+            edge_url: format!("http://localhost:{edge}"),
+            upload_origin: None,
+        }
+    }
+
     fn common(&self) -> &Common {
         &self.common
     }
@@ -34,7 +63,7 @@ impl Settings for Config {
         if !is_origin(&self.edge_url) || !self.edge_url.starts_with("http://") {
             return Err(Invalid::new("edge_url", "must be like http://host:port"));
         }
-        if !is_origin(&self.upload_origin) {
+        if !self.upload_origin.as_deref().is_none_or(is_origin) {
             return Err(Invalid::new(
                 "upload_origin",
                 "must be like https://host:port",
@@ -61,9 +90,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn files_go_to_the_edge_unless_told_otherwise() {
+        let origin = |edge: &str, upload: Option<&str>| {
+            let config = Config {
+                edge_url: edge.to_owned(),
+                upload_origin: upload.map(str::to_owned),
+                ..Config::default()
+            };
+            config.upload_origin()
+        };
+        let edge = "http://127.0.0.1:4001";
+        assert_eq!(origin(edge, None), "http://localhost:4001");
+        assert_eq!(origin("http://edge", None), "http://localhost:80");
+        let other = "https://files.example";
+        assert_eq!(origin(edge, Some(other)), other);
+    }
+
+    #[test]
     fn urls_are_origins() {
         let with_upload = |origin: &str| Config {
-            upload_origin: origin.to_owned(),
+            upload_origin: Some(origin.to_owned()),
             ..Config::default()
         };
         for good in ["https://files.example", "http://localhost:3001"] {

@@ -7,12 +7,13 @@ use orders_contracts::{
     OrderId, OrderList, OrderRef, OrderRow, ProblemDetails, TenantId, TraceContext,
     header::TRACEPARENT, http_header,
 };
+use orders_service::{Seldom, chain};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use tracing::warn;
 
-/// The edge answers within a few seconds whatever is away behind it.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// The edge answers within about 6 s whatever is away behind it, and the script of a page waits 10 s for the page.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// Less than the edge itself waits for the next request on a connection.
 const IDLE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -116,6 +117,9 @@ impl Edge {
     }
 }
 
+/// What goes wrong with every request alike.
+static LINES: Seldom = Seldom::new();
+
 /// Sends a request; every status but success is a failure.
 async fn send(request: RequestBuilder, trace: TraceContext) -> Result<Response, Failure> {
     let request = request.header(TRACEPARENT, trace.child().to_string());
@@ -125,7 +129,7 @@ async fn send(request: RequestBuilder, trace: TraceContext) -> Result<Response, 
         return Ok(response);
     }
     if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-        warn!("the edge answers {status}");
+        LINES.say(|unsaid| warn!(unsaid, "the edge answers {status}"));
         return Err(Failure::Unavailable);
     }
     let problem = response.json().await.map_err(unavailable)?;
@@ -137,6 +141,6 @@ async fn read<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, F
 }
 
 fn unavailable(error: reqwest::Error) -> Failure {
-    warn!("the edge does not answer: {error}");
+    LINES.say(|unsaid| warn!(unsaid, "the edge does not answer: {}", chain(&error)));
     Failure::Unavailable
 }

@@ -1,15 +1,15 @@
-//! Forwards `/api` and `/ws` to the edge, as the seed's front end does.
+//! Forwards `/api`, uploads and `/ws` to the edge.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
-    extract::{ConnectInfo, Request, State},
-    http::StatusCode,
+    Extension, Json,
+    extract::{Request, State},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use orders_contracts::ProblemDetails;
-use orders_http::Unanswered;
+use orders_http::{CorrelationId, Unanswered};
 use tokio::time::timeout;
 
 use crate::Web;
@@ -20,32 +20,38 @@ const EDGE_DEADLINE: Duration = Duration::from_secs(20);
 /// Forwards a call of the API.
 pub(crate) async fn api(
     web: State<Arc<Web>>,
-    peer: ConnectInfo<SocketAddr>,
+    id: Extension<CorrelationId>,
     request: Request,
 ) -> Response {
-    let answer = timeout(EDGE_DEADLINE, to_edge(web, peer, request)).await;
-    answer.unwrap_or_else(|_| problem(StatusCode::GATEWAY_TIMEOUT, "The API does not answer"))
+    let answer = timeout(EDGE_DEADLINE, to_edge(web, id.clone(), request)).await;
+    let late = |_| problem(&id, StatusCode::GATEWAY_TIMEOUT, "The API does not answer");
+    answer.unwrap_or_else(late)
 }
 
-/// Forwards a request without a deadline: a poll of Socket.IO lasts for as long as nothing happens.
+/// Forwards a request without a deadline: a poll of Socket.IO lasts for as long as nothing happens, and the edge cuts off
+/// uploads itself.
 pub(crate) async fn to_edge(
     State(web): State<Arc<Web>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(id): Extension<CorrelationId>,
     request: Request,
 ) -> Response {
-    let answer = web.forward.send(&web.edge_url, peer.ip(), request).await;
-    answer.unwrap_or_else(|unanswered| match unanswered {
-        Unanswered::Path => problem(StatusCode::BAD_REQUEST, "The path is not valid"),
-        Unanswered::Silence => problem(StatusCode::BAD_GATEWAY, "The API does not answer"),
-        Unanswered::Shutdown => problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Shutting down, connect again",
-        ),
+    let answer = web.forward.send(&web.edge_url, request).await;
+    answer.unwrap_or_else(|unanswered| {
+        let (status, detail) = match unanswered {
+            Unanswered::Path => (StatusCode::BAD_REQUEST, "The path is not valid"),
+            Unanswered::Body => (StatusCode::BAD_REQUEST, "The body ended too early"),
+            Unanswered::Silence => (StatusCode::BAD_GATEWAY, "The API does not answer"),
+            Unanswered::Shutdown => {
+                let detail = "Shutting down, connect again";
+                (StatusCode::SERVICE_UNAVAILABLE, detail)
+            }
+        };
+        problem(&id, status, detail)
     })
 }
 
 /// An error in the shape that the edge gives its own.
-fn problem(status: StatusCode, detail: &str) -> Response {
+fn problem(id: &CorrelationId, status: StatusCode, detail: &str) -> Response {
     let reason = status.canonical_reason().unwrap_or_default();
     let problem = ProblemDetails {
         status_code: status.as_u16(),
@@ -55,7 +61,12 @@ fn problem(status: StatusCode, detail: &str) -> Response {
         title: reason.to_owned(),
         status: status.as_u16(),
         detail: detail.to_owned(),
+        instance: Some(id.uri()),
         errors: Vec::new(),
     };
-    (status, Json(problem)).into_response()
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, Json(problem)).into_response()
 }

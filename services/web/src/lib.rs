@@ -9,6 +9,7 @@ mod config;
 mod edge;
 mod forward;
 mod pages;
+mod prefix;
 mod tenant;
 
 use std::sync::Arc;
@@ -18,13 +19,17 @@ use axum::{
     extract::Path,
     http::HeaderValue,
     middleware::{from_fn, from_fn_with_state},
-    response::{IntoResponse, Redirect, Response},
-    routing::{any, get, post},
+    response::{Redirect, Response},
+    routing::{any, get, post, put},
 };
-use orders_http::{Forward, observe};
+use orders_http::{Access, Forward, Front, Intake, Origin, below, discard_unread, observe};
 use orders_service::{BoxError, Daemon};
 use tokio_util::sync::CancellationToken;
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, csrf::CsrfLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    csrf::{CsrfLayer, ProtectionError},
+};
 use tracing::warn;
 
 pub use crate::config::Config;
@@ -36,7 +41,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         warn!("built without Node: the pages have no live updates and no uploads");
     }
     let web = Web::new(config, daemon.shutdown.clone())?;
-    daemon.mount(router(Arc::new(web)));
+    daemon.mount(router(Arc::new(web), daemon.port));
     daemon.health.ready();
     daemon.drained.cancelled().await;
     Ok(())
@@ -46,22 +51,30 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
 pub(crate) struct Web {
     edge: Edge,
     forward: Forward,
+    intake: Intake,
     edge_url: String,
+    upload_origin: String,
+    access: Access,
     policy: HeaderValue,
 }
 
 impl Web {
     fn new(config: Config, shutdown: CancellationToken) -> Result<Self, BoxError> {
+        let upload_origin = config.upload_origin();
         Ok(Self {
             edge: Edge::new(&config.edge_url)?,
             forward: Forward::new(shutdown),
-            policy: pages::content_security_policy(&config.upload_origin)?,
+            intake: Intake::new(),
+            policy: pages::content_security_policy(&upload_origin)?,
             edge_url: config.edge_url,
+            upload_origin,
+            access: config.access,
         })
     }
 }
 
-fn router(web: Arc<Web>) -> Router {
+fn router(web: Arc<Web>, port: u16) -> Router {
+    let front = Front::new(&web.access, port);
     let pages = Router::new()
         .route("/", get(async || Redirect::to("/orders")))
         .route("/orders", get(pages::list::list))
@@ -78,16 +91,39 @@ fn router(web: Arc<Web>) -> Router {
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(pages::panicked))
-        .layer(CsrfLayer::new().with_rejection_response(|_| pages::cross_site().into_response()))
+        .layer(csrf(&web.access))
+        .layer(from_fn(prefix::apply))
+        .layer(from_fn(below))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(Arc::clone(&web), pages::secure));
     let edge = Router::new()
         .route("/api", any(forward::api))
         .route("/api/{*rest}", any(forward::api))
+        .route("/mock-upload/{*key}", put(forward::to_edge))
         .route("/ws", any(forward::to_edge))
         .route("/ws/", any(forward::to_edge))
         .route("/ws/{*rest}", any(forward::to_edge));
-    pages.merge(edge).layer(from_fn(observe)).with_state(web)
+    pages
+        .merge(edge)
+        .layer((
+            from_fn_with_state(front, Front::receive),
+            from_fn(pages::refuse_misdirected),
+            from_fn(observe),
+            from_fn(discard_unread),
+        ))
+        .with_state(web)
+}
+
+/// Refuses forms that another site's page sends. A proxy may tell a host of its own, so the pages' origins are named too.
+fn csrf(access: &Access) -> CsrfLayer<impl Fn(ProtectionError) -> Response + Clone + use<>> {
+    let origins = access.cors_origin.iter().map(Origin::as_str);
+    let is_web = |origin: &&str| origin.starts_with("http://") || origin.starts_with("https://");
+    origins
+        .filter(is_web)
+        .fold(CsrfLayer::new(), |layer, origin| {
+            layer.add_trusted_origin(origin).expect("an origin")
+        })
+        .with_rejection_response(|_: ProtectionError| pages::cross_site())
 }
 
 async fn asset(Path(name): Path<String>) -> Response {

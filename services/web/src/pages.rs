@@ -3,21 +3,20 @@
 pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod order;
+mod text;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc};
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{FromRequest, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header, header::InvalidHeaderValue},
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
-use orders_contracts::{AttachmentRef, Money, OrderRow, Timestamp};
-use serde::de::DeserializeOwned;
-use tokio::time::timeout;
-use tracing::error;
+use orders_contracts::OrderRow;
+use orders_http::{Firsts, Misdirected, Unread};
+use tracing::{error, warn};
 
 use crate::{
     Web,
@@ -36,7 +35,7 @@ struct Frame {
 impl Frame {
     fn of(tenant: impl ToString) -> Self {
         Self {
-            tenant: tenant.to_string(),
+            tenant: text::plain(&tenant.to_string()),
             tenant_error: None,
             assets: &ASSETS,
         }
@@ -44,7 +43,7 @@ impl Frame {
 
     fn of_none((tenant, error): (String, String)) -> Self {
         Self {
-            tenant,
+            tenant: text::plain(&tenant),
             tenant_error: Some(error),
             assets: &ASSETS,
         }
@@ -85,24 +84,49 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     Some(value.into_owned())
 }
 
-/// How long a browser may take to send a form.
-const FORM_DEADLINE: Duration = Duration::from_secs(10);
+const FORM: &str = "application/x-www-form-urlencoded";
+/// The most bytes of a form: twice as many as the longest lines need, every character of them encoded.
+pub(crate) const MAX_FORM: usize = 256 << 10;
+/// The most fields of a form: the three of every line, and some.
+const MAX_FIELDS: usize = 3 * new::MAX_LINES + 10;
 
 /// The fields of a form; rejects anything that is not a form, is too large or does not arrive in time.
-pub(crate) struct Fields<T>(T);
+pub(crate) struct Fields(Vec<(String, String)>);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
+impl FromRequest<Arc<Web>> for Fields {
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let status = match timeout(FORM_DEADLINE, Form::from_request(request, state)).await {
-            Ok(Ok(Form(fields))) => return Ok(Self(fields)),
-            Ok(Err(_)) => StatusCode::BAD_REQUEST,
-            Err(_) => StatusCode::REQUEST_TIMEOUT,
-        };
-        let text = "The form could not be read. Nothing was done.";
-        Err(message(status, Frame::of(""), "Unreadable form", text))
+    async fn from_request(request: Request, web: &Arc<Web>) -> Result<Self, Response> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()?.split(';').next());
+        if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)) {
+            return Err(unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let read = web.intake.read(request.into_body(), MAX_FORM).await;
+        let form = read.map_err(|unread| match unread {
+            Unread::TooLarge => unreadable(StatusCode::PAYLOAD_TOO_LARGE),
+            Unread::Late => unreadable(StatusCode::REQUEST_TIMEOUT),
+            Unread::Broken => unreadable(StatusCode::BAD_REQUEST),
+            Unread::Busy => unreadable(StatusCode::SERVICE_UNAVAILABLE),
+        })?;
+        let fields = form_urlencoded::parse(&form).into_owned();
+        let fields: Vec<_> = fields.take(MAX_FIELDS + 1).collect();
+        if fields.len() > MAX_FIELDS {
+            return Err(unreadable(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        Ok(Self(fields))
     }
+}
+
+fn unreadable(status: StatusCode) -> Response {
+    let text = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "The form is too large. Nothing was done.",
+        StatusCode::SERVICE_UNAVAILABLE => {
+            "Too many large forms arrive at once. Nothing was done; try again."
+        }
+        _ => "The form could not be read. Nothing was done.",
+    };
+    message(status, Frame::of(""), "Unreadable form", text)
 }
 
 /// The answer to a method that the page does not support.
@@ -118,8 +142,31 @@ pub(crate) async fn method_not_allowed() -> Response {
 
 /// The answer to a form sent from another site.
 pub(crate) fn cross_site() -> Response {
-    let text = "This form was sent from another site. Nothing was done.";
+    let text = "This form was sent from another site. Nothing was done. (If it was this site, its origin has to be named in \
+                CORS_ORIGIN.)";
     message(StatusCode::FORBIDDEN, Frame::of(""), "Refused", text)
+}
+
+/// Refuses what another site may have led here, by a name of its own for this machine.
+pub(crate) async fn refuse_misdirected(request: Request, next: Next) -> Response {
+    static TOLD: Firsts = Firsts::new();
+    let Some(Misdirected(host)) = request.extensions().get() else {
+        return next.run(request).await;
+    };
+    if TOLD.take(host) {
+        warn!(
+            "refused a request for {host:?}, which is no name of this machine: if it is, name http://{host} in CORS_ORIGIN"
+        );
+    }
+    let text = format!(
+        "This server does not know the name {host}. If it is its own, http://{host} has to be named in CORS_ORIGIN."
+    );
+    message(
+        StatusCode::MISDIRECTED_REQUEST,
+        Frame::of(""),
+        "Unknown name",
+        &text,
+    )
 }
 
 /// The answer after a handler panicked; the log has the panic.
@@ -197,12 +244,12 @@ impl From<OrderRow> for Row {
             id: row.order_id.to_string(),
             status: row.status.as_str(),
             created_at: row.created_at.to_string(),
-            shown_time: minutes(row.created_at),
-            buyer: row.buyer_email,
-            total: amount(row.total),
+            shown_time: text::minutes(row.created_at),
+            buyer: text::email(&row.buyer_email),
+            total: text::amount(row.total),
             filename: row
                 .attachment
-                .map_or_else(String::new, |AttachmentRef { filename, .. }| filename),
+                .map_or_else(String::new, |file| text::plain(&file.filename)),
         }
     }
 }
@@ -220,23 +267,6 @@ impl Row {
             filename: String::new(),
         }
     }
-}
-
-/// `2025-08-26 09:00`, in UTC.
-fn minutes(moment: Timestamp) -> String {
-    moment
-        .to_string()
-        .chars()
-        .take(16)
-        .collect::<String>()
-        .replace('T', " ")
-}
-
-/// With at least two decimals: `99.80`.
-fn amount(money: Money) -> String {
-    let text = money.to_string();
-    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
-    format!("{whole}.{decimals:0<2}")
 }
 
 #[cfg(test)]
@@ -259,23 +289,5 @@ mod tests {
             !without.contains("<script") && without.contains(notice),
             "{without}"
         );
-    }
-
-    #[test]
-    fn amounts_have_two_decimals_or_more() {
-        for (number, shown) in [
-            ("0", "0.00"),
-            ("99.8", "99.80"),
-            ("99.98", "99.98"),
-            ("0.125", "0.125"),
-        ] {
-            assert_eq!(amount(number.parse().unwrap()), shown);
-        }
-    }
-
-    #[test]
-    fn moments_are_shown_to_the_minute() {
-        let moment = "2025-08-26T09:01:59.999Z".parse().unwrap();
-        assert_eq!(minutes(moment), "2025-08-26 09:01");
     }
 }

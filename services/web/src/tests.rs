@@ -1,12 +1,13 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     body::Body,
-    extract::connect_info::MockConnectInfo,
+    extract::ConnectInfo,
     http::{Request, Response, StatusCode, header},
 };
 use http_body_util::BodyExt;
 use orders_service::Settings;
+use tokio::{net::TcpListener, sync::Barrier, time::Instant};
 use tower::ServiceExt;
 
 use super::*;
@@ -24,7 +25,7 @@ fn site_of(edge_url: String) -> Router {
     };
     config.validate().unwrap();
     let web = Web::new(config, tokio_util::sync::CancellationToken::new()).unwrap();
-    router(Arc::new(web)).layer(MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
+    router(Arc::new(web), 3000)
 }
 
 async fn send(request: Request<Body>) -> (Response<()>, String) {
@@ -51,7 +52,7 @@ async fn every_page_says_what_it_may_load_and_is_not_kept() {
         assert_eq!(
             headers[header::CONTENT_SECURITY_POLICY],
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' \
-             http://localhost:3001; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+             http://localhost:9; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             "{path}"
         );
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
@@ -113,16 +114,90 @@ async fn without_the_edge_pages_say_so_and_keep_what_was_typed() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever() {
     // An edge that is frozen: the system accepts for it, and nobody reads.
-    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let site = site_of(format!("http://{}", frozen.local_addr().unwrap()));
     let request = Request::get("/api/orders").body(Body::empty()).unwrap();
-    let response = site.oneshot(request).await.unwrap();
+    let response = site.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+
+    // The script of a page waits 10 s.
+    let began = Instant::now();
+    let request = Request::get("/orders").header("x-sent", sent_orders(20));
+    let response = site.oneshot(request.body(Body::empty()).unwrap());
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(began.elapsed() < Duration::from_secs(10));
 
     let silent = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, BoxError>>());
     let (response, page) = send(post("/orders/new").body(silent).unwrap()).await;
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert!(page.contains("Nothing was done"), "{page}");
+}
+
+/// The ids of `number` orders, as the script of a page names them.
+fn sent_orders(number: usize) -> String {
+    let letters = ('a'..='z').take(number);
+    let ids = letters.map(|letter| format!("ord_{}", letter.to_string().repeat(25) + "a"));
+    ids.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn orders_are_looked_up_beside_each_other() {
+    // An edge that answers once all of them are asked for.
+    let all = Arc::new(Barrier::new(21));
+    let look_up = async move || {
+        all.wait().await;
+        let problem = serde_json::json!({
+            "statusCode": 404, "message": ["no such order"], "error": "Not Found", "type": "about:blank",
+            "title": "Not Found", "status": 404, "detail": "no such order", "errors": [],
+        });
+        (StatusCode::NOT_FOUND, axum::Json(problem))
+    };
+    let list =
+        async || axum::Json(serde_json::json!({ "items": [], "page": 1, "limit": 10, "total": 0 }));
+    let edge = Router::new()
+        .route("/api/orders/{orderId}", axum::routing::get(look_up))
+        .route("/api/orders", axum::routing::get(list));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = site_of(format!("http://{}", listener.local_addr().unwrap()));
+    tokio::spawn(axum::serve(listener, edge).into_future());
+
+    let path = "/orders?tenantId=t-1&created=ord_qz74bke6iblutmfkqfvmtezzkq";
+    let request = Request::get(path).header("x-sent", sent_orders(20));
+    let response = site.oneshot(request.body(Body::empty()).unwrap());
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_form_is_bounded_and_so_is_its_page() {
+    let (_, blank) = get("/orders/new?tenantId=t-1").await;
+    let sparse = Body::from("items/999/sku=x&add=1");
+    let (response, page) = send(post("/orders/new").body(sparse).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(page.len() < 2 * blank.len(), "{} bytes", page.len());
+
+    let many = "x&".repeat(400);
+    let large = format!("buyer/name={}", "x".repeat(300 << 10));
+    for form in [many, large] {
+        let (response, page) = send(post("/orders/new").body(Body::from(form)).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(page.contains("The form is too large"), "{page}");
+    }
+    // The longest that somebody can fill in arrives whole.
+    let line = |n: usize| {
+        let sku = "%F0%9F%98%80".repeat(100);
+        format!("items%2F{n}%2Fsku={sku}&items%2F{n}%2Fqty=1000000&items%2F{n}%2Fprice=1")
+    };
+    let longest: Vec<_> = (0..100).map(line).collect();
+    let longest = Body::from(longest.join("&") + "&add=line");
+    let (response, page) = send(post("/orders/new").body(longest).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(page.contains("<legend>Line 100</legend>"));
+
+    let json = Request::post("/orders/new").header(header::CONTENT_TYPE, "application/json");
+    let (response, _) = send(json.body(Body::from("{}")).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[tokio::test]
@@ -147,6 +222,91 @@ async fn forms_of_other_sites_are_refused() {
                 "{name}: {value} to {path}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn forms_of_this_site_are_taken_whichever_proxy_is_before_it() {
+    let answer = async |host: &str, told: &[(&str, &str)], origin: &str| {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let request = post("/orders/new")
+            .extension(ConnectInfo(peer))
+            .header(header::HOST, host)
+            .header(header::ORIGIN, origin);
+        let add = |request: axum::http::request::Builder, (name, value): &(&str, &str)| {
+            request.header(*name, *value)
+        };
+        let request = told.iter().fold(request, add);
+        send(request.body(Body::from("tenantId=t-1&add=1")).unwrap())
+            .await
+            .0
+            .status()
+    };
+    let shop = "https://shop.example";
+    let by_host = [("x-forwarded-host", "shop.example")];
+    let by_rfc = [("forwarded", "for=203.0.113.5;host=shop.example;proto=https")];
+    for (host, told) in [
+        ("shop.example", &[][..]),
+        ("shop.example:443", &[]),
+        ("127.0.0.1:3000", &by_host),
+        ("127.0.0.1:3000", &by_rfc),
+    ] {
+        assert_eq!(
+            answer(host, told, shop).await,
+            StatusCode::OK,
+            "{host} {told:?}"
+        );
+    }
+    assert_eq!(
+        answer("edge", &[], "http://localhost:3000").await,
+        StatusCode::OK
+    );
+    assert_eq!(
+        answer("127.0.0.1:3000", &[], shop).await,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        answer("evil.example", &by_host, "https://evil.example").await,
+        StatusCode::FORBIDDEN
+    );
+}
+
+#[tokio::test]
+async fn below_a_prefix_everything_leads_back_below_it() {
+    let get = async |path: &str| {
+        let request = Request::get(path)
+            .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
+            .header("x-forwarded-prefix", "/shop");
+        send(request.body(Body::empty()).unwrap()).await
+    };
+    for path in [
+        "/orders?tenantId=t-1&buyerEmail=%2Fme",
+        "/orders/new",
+        "/nothing",
+    ] {
+        let (_, page) = get(path).await;
+        for attribute in ["href", "src", "action", "data-url"] {
+            let all = page.matches(&format!(" {attribute}=\"/")).count();
+            let below = page.matches(&format!(" {attribute}=\"/shop/")).count();
+            assert_eq!(all, below, "{attribute} of {path}: {page}");
+        }
+        assert!(page.contains("/shop/assets/style-"), "{page}");
+        assert!(!page.contains("/shop/me"), "{page}");
+    }
+    let (response, _) = get("/").await;
+    assert_eq!(response.headers()[header::LOCATION], "/shop/orders");
+}
+
+#[tokio::test]
+async fn a_name_that_another_site_gave_this_machine_is_refused() {
+    for path in ["/orders?tenantId=t-1", "/api/orders?tenantId=t-1", "/ws/"] {
+        let request = Request::get(path).header(header::HOST, "evil.example:3000");
+        let (response, page) = send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+        assert!(
+            page.contains("http://evil.example:3000") && page.contains("CORS_ORIGIN"),
+            "{page}"
+        );
     }
 }
 

@@ -29,6 +29,9 @@ export class NoAnswer extends Error {}
 
 const DEADLINE_MS = 20_000;
 
+/** The path below which a proxy shows the site, such as `/shop`; this script is in its folder `assets`. */
+export const BASE = new URL('..', import.meta.url).pathname.slice(0, -1);
+
 /** Posts `json`; `inspect` gets the headers of a successful answer. */
 export async function ask<T>(
   path: string,
@@ -37,7 +40,7 @@ export async function ask<T>(
 ): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await fetch(`${BASE}${path}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: json,

@@ -1,13 +1,16 @@
 // The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so each
 // fault that the API reports finds its field.
 
-import { NoAnswer, Refused, ask } from './api';
+import { BASE, NoAnswer, Refused, ask } from './api';
 import { announce } from './live';
 import { remember } from './optimistic';
 import { type Attachment, NotUploaded, upload } from './upload';
 
-const MAX_LINES = 1_000;
 const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+/** One comma before the last one or two digits. Any other could separate thousands, so the API refuses that price. */
+const DECIMAL_COMMA = /^(\d+),(\d{1,2})$/;
+/** What the API's faults of an attachment are about. */
+const ABOUT_FILE: Record<string, string> = { filename: 'name', contentType: 'type', size: 'size' };
 
 export function startForm(): void {
   const form = document.querySelector<HTMLFormElement>('form#order');
@@ -15,9 +18,10 @@ export function startForm(): void {
 }
 
 interface Message {
+  /** What the summary says. */
   text: string;
-  /** The faulty field. */
-  field?: HTMLElement;
+  /** The faulty field, and what is said next to it. */
+  at?: { field: HTMLElement; text: string };
 }
 
 class OrderForm {
@@ -61,7 +65,8 @@ class OrderForm {
   }
 
   #add(): void {
-    if (this.#lines.children.length >= MAX_LINES) return;
+    const max = Number(this.#lines.dataset['max']);
+    if (this.#lines.children.length >= max) return this.#say(`This form takes at most ${max} lines.`);
     const template = document.querySelector('template#line') as HTMLTemplateElement;
     this.#lines.append(document.importNode(template.content, true));
     this.#renumber();
@@ -100,7 +105,7 @@ class OrderForm {
     const lines = Array.from(this.#lines.children, (_, index) => ({
       sku: this.#text(`items/${index}/sku`),
       qty: this.#text(`items/${index}/qty`),
-      price: this.#text(`items/${index}/price`),
+      price: this.#text(`items/${index}/price`).trim().replace(DECIMAL_COMMA, '$1.$2'),
     }));
     return {
       requestId: this.#text('requestId'),
@@ -143,7 +148,7 @@ class OrderForm {
         total: values.total,
         filename: attachment?.filename ?? '',
       });
-      location.assign(`/orders?${new URLSearchParams({ tenantId: values.tenantId, created: orderId })}`);
+      location.assign(`${BASE}/orders?${new URLSearchParams({ tenantId: values.tenantId, created: orderId })}`);
     } catch (error) {
       this.#freeze(false);
       this.#say('');
@@ -164,10 +169,10 @@ class OrderForm {
     if (this.#uploaded?.file === file) return this.#uploaded.attachment;
     this.#progress.value = 0;
     this.#progress.hidden = false;
-    const attachment = await upload(file, tenantId, (sent) => {
+    const attachment = await upload(file, tenantId, this.#file.dataset['uploads'] ?? '', (sent) => {
       this.#progress.value = sent;
-      // In quarters, because a screen reader reads out each change.
-      this.#say(`Uploading ${file.name}: ${Math.floor(sent * 4) * 25} %`);
+      // In quarters, because a screen reader reads out each change. The name is isolated, whatever its direction.
+      this.#say(`Uploading \u2068${file.name}\u2069: ${Math.floor(sent * 4) * 25} %`);
     });
     this.#uploaded = { file, attachment };
     return attachment;
@@ -180,7 +185,7 @@ class OrderForm {
 
   #messages(error: unknown): Message[] {
     if (error instanceof NotUploaded) {
-      return [{ text: 'The file could not be uploaded. Try again.', field: this.#file }];
+      return [{ text: error.message, at: { field: this.#file, text: error.message } }];
     }
     if (error instanceof NoAnswer) {
       return [{ text: 'The order could not be sent. Try again; you will not create a second order.' }];
@@ -190,39 +195,44 @@ class OrderForm {
       return [{ text: 'The order could not be sent because of a problem on our side.' }];
     }
     if (error.faults.length === 0) return error.messages.map((text) => ({ text }));
-    return error.faults.map(({ pointer, detail }, index) => {
-      const field = this.#field(pointer);
-      return field === undefined ? { text: error.messages[index] ?? detail } : { text: detail, field };
-    });
+    return error.faults.map(({ pointer, detail }, index) => (
+      this.#message(pointer.slice(2), detail) ?? { text: error.messages[index] ?? detail }
+    ));
   }
 
-  #field(pointer: string): HTMLElement | undefined {
-    const name = pointer.slice(2);
+  /** The message about the field `name`, if the form has it. */
+  #message(name: string, rule: string): Message | undefined {
     const field = this.#form.elements.namedItem(name);
-    if (field instanceof HTMLInputElement && field.type !== 'hidden') return field;
-    // Faults of the attachment have no field of their own.
-    return /^(attachment|filename|contentType|size)\b/.test(name) ? this.#file : undefined;
+    if (field instanceof HTMLInputElement && field.type !== 'hidden') {
+      return { text: sentence(field, rule), at: { field, text: fault(field, rule) } };
+    }
+    const about = ABOUT_FILE[name.replace('attachment/', '')];
+    if (about === undefined) return undefined;
+    return {
+      text: `Attachment: its ${about} ${rule}`,
+      at: { field: this.#file, text: `Its ${about} ${rule}` },
+    };
   }
 
   /** Shows each message next to its field, and all of them in a summary, which gets the focus. */
   #show(messages: Message[]): void {
     for (const field of this.#form.querySelectorAll<HTMLInputElement>('input:not([type=hidden])')) {
-      const message = messages.find((message) => message.field === field);
+      const message = messages.find(({ at }) => at?.field === field);
       const error = document.getElementById(`${field.id}-error`);
-      if (error !== null) error.textContent = message === undefined ? '' : fault(field, message.text);
+      if (error !== null) error.textContent = message?.at?.text ?? '';
       if (message === undefined) field.removeAttribute('aria-invalid');
       else field.ariaInvalid = 'true';
     }
     const summary = document.getElementById('summary') as HTMLElement;
     const list = summary.querySelector('ul') as HTMLElement;
-    list.replaceChildren(...messages.map((message) => {
+    list.replaceChildren(...messages.map(({ text, at }) => {
       const item = document.createElement('li');
-      if (message.field === undefined) {
-        item.textContent = message.text;
+      if (at === undefined) {
+        item.textContent = text;
       } else {
         const link = document.createElement('a');
-        link.href = `#${message.field.id}`;
-        link.textContent = sentence(message.field, message.text);
+        link.href = `#${at.field.id}`;
+        link.textContent = text;
         item.append(link);
       }
       return item;
@@ -255,7 +265,7 @@ function sentence(field: HTMLElement, rule: string): string {
 type Line = Record<'sku' | 'qty' | 'price', string>;
 
 function total(lines: Line[]): string {
-  const amounts = lines.map(({ qty, price }) => (JSON_NUMBER.test(price.trim()) ? Number(qty) * Number(price) : NaN));
+  const amounts = lines.map(({ qty, price }) => (JSON_NUMBER.test(price) ? Number(qty) * Number(price) : NaN));
   const sum = amounts.reduce((sum, amount) => sum + amount, 0);
   if (!Number.isFinite(sum)) return '–';
   return sum.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 6, useGrouping: false });

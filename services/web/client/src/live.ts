@@ -2,6 +2,8 @@
 
 import { io } from 'socket.io-client';
 
+import { BASE } from './api';
+
 export type Status = 'PENDING' | 'PAID' | 'CANCELLED';
 
 export interface Change {
@@ -24,6 +26,7 @@ interface Place {
 }
 
 const RECONNECT_AFTER_MS = 1_000;
+const TIMEOUT_MS = 8_000;
 
 /** Reports changes of a tenant's orders to `listener`, each once and in order, across lost connections. */
 export function follow(tenantId: string, listener: Listener): void {
@@ -31,8 +34,10 @@ export function follow(tenantId: string, listener: Listener): void {
   if (badge !== null) badge.textContent = 'Connecting';
   let offset: string | undefined;
   const socket = io({
-    path: '/ws',
-    transports: ['websocket'],
+    path: `${BASE}/ws`,
+    transports: ['websocket', 'polling'],
+    tryAllTransports: true,
+    timeout: TIMEOUT_MS,
     auth: (send) => send({ tenantId, serverOffset: offset }),
     reconnectionDelay: 250,
     reconnectionDelayMax: 4_000,
@@ -59,6 +64,8 @@ export function follow(tenantId: string, listener: Listener): void {
 
   const lost = () => {
     show({ connected: false });
+    // A proxy that swallows WebSockets does not even refuse them: the next attempt begins with the other transport.
+    if (!socket.io.engine?.id) socket.io.opts.transports?.reverse();
     // After a disconnect by the server, the client does not reconnect by itself.
     if (!socket.active) setTimeout(() => socket.connect(), RECONNECT_AFTER_MS);
   };

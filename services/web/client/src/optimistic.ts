@@ -1,5 +1,7 @@
 // Orders of this tab that the list may not show yet: their rows are made from the submitted values.
 
+import { BASE } from './api';
+
 export interface Sent {
   tenantId: string;
   orderId: string;
@@ -83,7 +85,7 @@ function row(template: HTMLTemplateElement, order: Sent): HTMLElement {
   const link = fill('orderId', order.orderId) as HTMLAnchorElement | null;
   if (link !== null) {
     const query = new URLSearchParams({ tenantId: order.tenantId });
-    link.href = `/orders/${encodeURIComponent(order.orderId)}?${query}`;
+    link.href = `${BASE}/orders/${encodeURIComponent(order.orderId)}?${query}`;
   }
   const time = fill('createdAt', order.createdAt.slice(0, 16).replace('T', ' ')) as HTMLTimeElement | null;
   if (time !== null) time.dateTime = order.createdAt;

@@ -42,9 +42,12 @@ export class Region {
     const before = statuses(this.#element);
     this.#applyStatuses(this.#element);
     this.#announce(before);
+    // An order that is not shown may belong here: its creation was not told, or is told later.
+    const isUnseen = !before.has(orderId);
+    if (isUnseen) this.#created.add(orderId);
     // A list filtered by status, and the page of one order, change in more than the status.
     const { byStatus, order } = this.#element.dataset;
-    if (byStatus !== undefined || order !== undefined || this.#optimistic.has(orderId)) this.refresh();
+    if (isUnseen || byStatus !== undefined || order !== undefined || this.#optimistic.has(orderId)) this.refresh();
   }
 
   /** Loads the current state from the server as soon as possible. */
@@ -126,7 +129,7 @@ export class Region {
       if (isNew ? !created?.has(order.id) : before.get(order.id) === status) continue;
       order.classList.add('changed');
       order.addEventListener('animationend', () => order.classList.remove('changed'), { once: true });
-      news.push(isNew ? `New order ${order.id}` : `Order ${order.id} is ${status}`);
+      news.push(isNew && status === 'PENDING' ? `New order ${order.id}` : `Order ${order.id} is ${status}`);
     }
     if (news.length > 3) announce(`${news.length} orders have changed`);
     else if (news.length > 0) announce(news.join('. '));

@@ -15,13 +15,15 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
+use futures_util::future::try_join_all;
 use orders_contracts::{OrderId, ProblemDetails, Status, TenantId, Timestamp, TraceContext};
+use tokio::time::timeout;
 
 use self::parameters::{FILTERS, Parameters, Place};
 use super::{Frame, Row, html};
 use crate::{
     Web,
-    edge::{Failure, Listed},
+    edge::{DEADLINE, Failure, Listed},
     tenant,
 };
 
@@ -52,7 +54,8 @@ pub(crate) async fn list(
     let query = asked.query(tenant.as_str(), None);
     let frame = Frame::of(&tenant);
     let sent = sent(&headers, &asked);
-    match load(&web, &tenant, sent, &query, trace).await {
+    let loading = timeout(DEADLINE, load(&web, &tenant, sent, &query, trace));
+    match loading.await.unwrap_or(Err(Failure::Unavailable)) {
         Ok((listed, sent)) => {
             let page = OrdersPage::new(frame, asked, listed, sent);
             (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
@@ -84,12 +87,13 @@ async fn load(
     query: &str,
     trace: TraceContext,
 ) -> Result<(Listed, BTreeMap<OrderId, bool>), Failure> {
-    let mut listed = BTreeMap::new();
+    let look_up = |id| async move {
+        let row = web.edge.show(tenant, &id, trace).await?;
+        Ok::<_, Failure>((id, row.is_some()))
+    };
     // Before the list: otherwise an order listed in between would be missing from it, yet reported as listed.
-    for id in sent {
-        let is_listed = web.edge.show(tenant, &id, trace).await?.is_some();
-        listed.insert(id, is_listed);
-    }
+    let found = try_join_all(sent.into_iter().map(look_up)).await?;
+    let mut listed = BTreeMap::from_iter(found);
     let page = web.edge.list(query, trace).await?;
     for row in &page.list.items {
         if let Some(is_listed) = listed.get_mut(&row.order_id) {
@@ -129,18 +133,19 @@ struct Orders {
 }
 
 impl Orders {
-    /// The text of a page beyond the last one.
-    fn beyond(&self) -> String {
-        match self.counts {
+    /// The text of a page that has no orders but is not the first, and that of its link back.
+    fn beyond(&self) -> (String, &'static str) {
+        let text = match self.counts {
             Some((1, _)) => "There is only 1 page.".to_owned(),
-            Some((pages, _)) => format!("There are only {pages} pages."),
-            None => "There are no orders on this page.".to_owned(),
-        }
-    }
-
-    /// Whether there is anything to page through.
-    fn has_pager(&self) -> bool {
-        self.page > 1 || !self.rows.is_empty()
+            Some((pages, _)) if self.page > pages => format!("There are only {pages} pages."),
+            _ => {
+                return (
+                    "There are no orders on this page.".to_owned(),
+                    "Newer orders",
+                );
+            }
+        };
+        (text, "Go to the last page")
     }
 }
 
@@ -186,13 +191,19 @@ impl OrdersPage {
             .flat_map(|problem| problem.errors.into_iter().zip(problem.message))
         {
             let name = fault.pointer.trim_start_matches("#/");
-            // Page and cursor have no field.
-            if FILTERS.contains(&name) && !["page", "cursor"].contains(&name) {
-                errors.insert(name.to_owned(), fault.detail);
-            } else {
-                other_errors.push(message);
+            let text = match name {
+                "buyerEmail" => "Enter an e-mail address".to_owned(),
+                "from" | "to" => "Enter a date, such as 2025-08-26".to_owned(),
+                _ => fault.detail,
+            };
+            match name {
+                // They have no field.
+                "page" | "cursor" => other_errors.push("There is no such page.".to_owned()),
+                name if FILTERS.contains(&name) => drop(errors.insert(name.to_owned(), text)),
+                _ => other_errors.push(message),
             }
         }
+        other_errors.dedup();
         let mut limits: Vec<String> = LIMITS.map(str::to_owned).to_vec();
         if let Some(limit) = asked.get("limit").filter(|limit| !LIMITS.contains(limit)) {
             limits.push(limit.to_owned());
@@ -275,18 +286,58 @@ mod tests {
         });
     }
 
-    /// What a page has of the other pages, when the API answers `list` with these links.
-    fn pages(query: &str, list: serde_json::Value, links: Option<&'static str>) -> [String; 3] {
+    /// The page for `query` when the API answers `list` with these links.
+    fn page(query: &str, list: serde_json::Value, links: Option<&'static str>) -> OrdersPage {
         let listed = Listed {
             list: serde_json::from_value(list).unwrap(),
             links: links.map(HeaderValue::from_static),
         };
-        let page = OrdersPage::new(
-            Frame::of("t"),
-            Parameters::of(query),
-            listed,
-            BTreeMap::new(),
-        );
+        let asked = Parameters::of(query);
+        OrdersPage::new(Frame::of("t"), asked, listed, BTreeMap::new())
+    }
+
+    fn row() -> serde_json::Value {
+        json!({
+            "orderId": "ord_qz74bke6iblutmfkqfvmtezzkq",
+            "status": "PENDING",
+            "createdAt": "2025-08-26T09:00:00Z",
+            "buyerEmail": "a@xn--bcher-kva.example",
+            "total": 1,
+            "attachment": { "filename": "invoice\u{202e}fdp.exe", "storageKey": "k" },
+        })
+    }
+
+    #[test]
+    fn texts_of_clients_are_isolated() {
+        let list = json!({ "items": [row()], "page": 1, "limit": 10, "total": 1 });
+        let text = page("", list, None).render().unwrap();
+        for shown in [
+            "<bdi data-field=\"buyerEmail\">a@bücher.example</bdi>",
+            "<bdi data-field=\"filename\">invoice\u{fffd}fdp.exe</bdi>",
+        ] {
+            assert!(text.contains(shown), "{shown} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_orders_leads_to_one_that_has_some() {
+        for (number, relation, text, back) in [
+            (9, None, "only 3 pages. <a", "3\">Go to the last page<"),
+            (2, None, "on this page. <a", "1\">Newer orders<"),
+            (9, Some("gte"), "on this page. <a", "8\">Newer orders<"),
+        ] {
+            let list = json!({ "items": [], "page": number, "limit": 10, "total": 25, "totalRelation": relation });
+            let page = page(&format!("page={number}"), list, None);
+            let shown = page.render().unwrap();
+            let text = format!("{text} href=\"/orders?tenantId=t&#38;page={back}/a>");
+            assert!(shown.contains(&text), "{text} in {shown}");
+            assert!(!shown.contains("Page "), "{shown}");
+        }
+    }
+
+    /// What a page has of the other pages.
+    fn pages(query: &str, list: serde_json::Value, links: Option<&'static str>) -> [String; 3] {
+        let page = page(query, list, links);
         let text = page.render().unwrap();
         let (_, counts) = text.split_once("<span>Page").unwrap();
         let (counts, _) = counts.split_once("</span>").unwrap();
@@ -297,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_next_page_is_where_the_api_says_and_by_number_when_it_does_not() {
-        let list = json!({ "items": [], "page": 2, "limit": 10, "total": 25 });
+        let list = json!({ "items": [row()], "page": 2, "limit": 10, "total": 25 });
         let links = "</api/orders?tenantId=t&page=3&limit=10&cursor=c%2C%3D>; rel=\"next\", </api/orders?tenantId=t>; rel=\"first\"";
         let page_of = |query: &str| format!("/orders?tenantId=t&{query}");
         assert_eq!(
@@ -315,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_is_not_counted_yet_has_no_last_page() {
-        let list = |page, total, more: (&str, &str)| json!({ "items": [], "page": page, "limit": 10, "total": total, (more.0): more.1 });
+        let list = |page, total, more: (&str, &str)| json!({ "items": [row()], "page": page, "limit": 10, "total": total, (more.0): more.1 });
         let counting = ("totalRelation", "gte");
         let counted = ("totalAsOf", "2025-08-26T09:00:00Z");
         let links = Some("</api/orders?tenantId=t>; rel=\"first\"");

@@ -1,6 +1,8 @@
 //! The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so each
 //! fault that the API reports finds its field.
 
+mod values;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
@@ -11,16 +13,16 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::CookieJar;
-use orders_contracts::{MAX_ITEMS, ProblemDetails, TraceContext};
-use serde::Serialize;
-use serde_json::value::RawValue;
-use uuid::Uuid;
+use orders_contracts::{ProblemDetails, TraceContext};
 
+pub(crate) use self::values::MAX_LINES;
+use self::values::{Line, NewOrder};
 use super::{Fields, Frame, html, no_tenant, parameter};
 use crate::{Web, edge::Failure, tenant};
 
 /// `GET /orders/new`
 pub(crate) async fn form(
+    State(web): State<Arc<Web>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     jar: CookieJar,
@@ -30,7 +32,7 @@ pub(crate) async fn form(
         Ok(tenant) => tenant,
         Err(wrong) => return no_tenant(wrong),
     };
-    let page = NewOrderPage::new(NewOrder::blank(tenant.to_string()));
+    let page = NewOrderPage::new(&web, NewOrder::blank(tenant.to_string()));
     (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
 }
 
@@ -38,9 +40,9 @@ pub(crate) async fn form(
 pub(crate) async fn create(
     State(web): State<Arc<Web>>,
     Extension(trace): Extension<TraceContext>,
-    Fields(fields): Fields<Vec<(String, String)>>,
+    Fields(fields): Fields,
 ) -> Response {
-    let mut page = NewOrderPage::new(NewOrder::of(&fields));
+    let mut page = NewOrderPage::new(&web, NewOrder::of(&fields));
     if page.order.edit(&fields) {
         return html(&page);
     }
@@ -72,153 +74,13 @@ pub(crate) async fn create(
     (status, html(&page)).into_response()
 }
 
-/// The form's values, as typed.
-struct NewOrder {
-    /// Created with the form, so that submitting it twice creates one order.
-    request_id: String,
-    tenant_id: String,
-    email: String,
-    name: String,
-    lines: Vec<Line>,
-}
-
-#[derive(Default, Clone)]
-struct Line {
-    sku: String,
-    qty: String,
-    price: String,
-}
-
-impl NewOrder {
-    fn blank(tenant_id: String) -> Self {
-        Self {
-            request_id: format!("web-{}", Uuid::now_v7()),
-            tenant_id,
-            email: String::new(),
-            name: String::new(),
-            lines: vec![Line::default()],
-        }
-    }
-
-    fn of(fields: &[(String, String)]) -> Self {
-        let mut order = Self::blank(String::new());
-        for (name, value) in fields {
-            let value = value.clone();
-            match name.as_str() {
-                "requestId" => order.request_id = value,
-                "tenantId" => order.tenant_id = value,
-                "buyer/email" => order.email = value,
-                "buyer/name" => order.name = value,
-                name => {
-                    if let Some(field) = order.line_field(name) {
-                        *field = value;
-                    }
-                }
-            }
-        }
-        order
-    }
-
-    fn line_field(&mut self, name: &str) -> Option<&mut String> {
-        let (index, field) = name.strip_prefix("items/")?.split_once('/')?;
-        let index = index
-            .parse::<usize>()
-            .ok()
-            .filter(|index| *index < MAX_ITEMS)?;
-        if index >= self.lines.len() {
-            self.lines.resize_with(index + 1, Line::default);
-        }
-        let line: &mut Line = &mut self.lines[index];
-        match field {
-            "sku" => Some(&mut line.sku),
-            "qty" => Some(&mut line.qty),
-            "price" => Some(&mut line.price),
-            _ => None,
-        }
-    }
-
-    /// Adds or removes a line if one of those buttons was pressed.
-    fn edit(&mut self, fields: &[(String, String)]) -> bool {
-        let pressed = |button: &str| fields.iter().find(|(name, _)| name == button);
-        if pressed("add").is_some() {
-            if self.lines.len() < MAX_ITEMS {
-                self.lines.push(Line::default());
-            }
-            return true;
-        }
-        let Some((_, line)) = pressed("remove") else {
-            return false;
-        };
-        if let Ok(line) = line.parse::<usize>()
-            && line < self.lines.len()
-            && self.lines.len() > 1
-        {
-            self.lines.remove(line);
-        }
-        true
-    }
-
-    fn body<'a>(&'a self) -> Body<'a> {
-        let item = |line: &'a Line| Item {
-            sku: &line.sku,
-            qty: number(&line.qty),
-            price: number(&line.price),
-        };
-        Body {
-            request_id: &self.request_id,
-            tenant_id: &self.tenant_id,
-            buyer: Buyer {
-                email: &self.email,
-                name: &self.name,
-            },
-            items: self.lines.iter().map(item).collect(),
-        }
-    }
-}
-
-/// The body of `POST /api/orders`; the API checks it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    request_id: &'a str,
-    tenant_id: &'a str,
-    buyer: Buyer<'a>,
-    items: Vec<Item<'a>>,
-}
-
-#[derive(Serialize)]
-struct Buyer<'a> {
-    email: &'a str,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct Item<'a> {
-    sku: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    qty: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    price: Option<Box<RawValue>>,
-}
-
-/// A typed number as JSON, digit by digit; anything else as a string, for the API to refuse.
-fn number(typed: &str) -> Option<Box<RawValue>> {
-    let typed = typed.trim();
-    if typed.is_empty() {
-        return None;
-    }
-    let json = match serde_json::from_str::<serde_json::Number>(typed) {
-        Ok(_) => typed.to_owned(),
-        Err(_) => serde_json::Value::from(typed).to_string(),
-    };
-    RawValue::from_string(json).ok()
-}
-
 #[derive(Template)]
 #[template(path = "new.html")]
 struct NewOrderPage {
     frame: Frame,
     order: NewOrder,
+    /// Where the script may send a file, besides the page's own origin.
+    uploads: String,
     /// The rule that a field breaks, by its name.
     errors: BTreeMap<String, String>,
     /// All other faults.
@@ -227,10 +89,11 @@ struct NewOrderPage {
 }
 
 impl NewOrderPage {
-    fn new(order: NewOrder) -> Self {
+    fn new(web: &Web, order: NewOrder) -> Self {
         Self {
             frame: Frame::of(&order.tenant_id),
             order,
+            uploads: web.upload_origin.clone(),
             errors: BTreeMap::new(),
             other_errors: Vec::new(),
             blank: Line::default(),
@@ -271,6 +134,10 @@ impl NewOrderPage {
         }
     }
 
+    fn max_lines() -> usize {
+        MAX_LINES
+    }
+
     fn name(index: &usize, field: &str) -> String {
         format!("items/{index}/{field}")
     }
@@ -282,7 +149,7 @@ impl NewOrderPage {
             Some("name") => "a name",
             Some("sku") => "an article",
             Some("qty") => "a whole number",
-            Some("price") => "a price, such as 49.99",
+            Some("price") => "a price, such as 1234.50 or 1234,50",
             _ => "a value",
         }
     }
@@ -324,75 +191,42 @@ fn is_about_kind(rule: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
-    use crate::pages::tests::has_script_or_says_so;
+    use crate::{Config, pages::tests::has_script_or_says_so};
+
+    fn blank_page() -> NewOrderPage {
+        let web = Web::new(Config::default(), CancellationToken::new()).unwrap();
+        NewOrderPage::new(&web, NewOrder::blank("t-1".to_owned()))
+    }
 
     #[test]
     fn a_form_built_without_node_says_so() {
-        has_script_or_says_so("Attaching a file needs a build with Node.", |frame| {
-            let page = NewOrderPage::new(NewOrder::blank(frame.tenant.clone()));
+        has_script_or_says_so("An attachment needs a build with Node.", |frame| {
+            let page = blank_page();
             NewOrderPage { frame, ..page }.render().unwrap()
         });
     }
 
     #[test]
     fn faults_say_what_to_enter() {
-        let mut page = NewOrderPage::new(NewOrder::blank("t-1".to_owned()));
+        let mut page = blank_page();
         let email = "Enter an e-mail address";
         let sku = ("Enter an article", "Line 1: enter an article");
         let rule = "must not be less than 1";
         let qty = (rule, "Line 1: Quantity must not be less than 1");
+        let price = "a price, such as 1234.50 or 1234,50";
+        let prices = (format!("Enter {price}"), format!("Line 1: enter {price}"));
         for (name, rule, (field, sentence)) in [
             ("buyer/email", "must be an email", (email, email)),
             ("items/0/sku", "should not be empty", sku),
             ("items/0/qty", rule, qty),
+            ("items/0/price", "must be a number", (&prices.0, &prices.1)),
         ] {
             page.errors = BTreeMap::from([(name.to_owned(), rule.to_owned())]);
             assert_eq!(page.error(name), field);
             assert_eq!(page.faults(), [(name, sentence.to_owned())]);
-        }
-    }
-
-    fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        pairs.iter().map(owned).collect()
-    }
-
-    #[test]
-    fn fields_become_the_body_with_digits_as_typed() {
-        let order = NewOrder::of(&fields(&[
-            ("requestId", "r"),
-            ("tenantId", "t-1"),
-            ("buyer/email", "a@b.de"),
-            ("buyer/name", "A"),
-            ("items/1/sku", "S2"),
-            ("items/0/sku", "S1"),
-            ("items/0/qty", " 2 "),
-            ("items/0/price", "49.990"),
-            ("items/1/qty", "two"),
-            ("items/1/nothing", "x"),
-            ("items/99999999999/sku", "x"),
-            ("other", "x"),
-        ]));
-        let body = serde_json::to_string(&order.body()).unwrap();
-        let expected = r#"{"requestId":"r","tenantId":"t-1","buyer":{"email":"a@b.de","name":"A"},"items":[{"sku":"S1","qty":2,"price":49.990},{"sku":"S2","qty":"two"}]}"#;
-        assert_eq!(body, expected);
-    }
-
-    #[test]
-    fn lines_are_added_and_removed_but_never_the_last() {
-        let sent = fields(&[("items/0/sku", "A"), ("items/1/sku", "B")]);
-        let skus = |order: &NewOrder| {
-            let skus: Vec<_> = order.lines.iter().map(|line| line.sku.clone()).collect();
-            skus.join(",")
-        };
-        let mut order = NewOrder::of(&sent);
-        assert!(!order.edit(&sent));
-        assert!(order.edit(&fields(&[("add", "")])));
-        assert_eq!(skus(&order), "A,B,");
-        for (pressed, left) in [("0", "B,"), ("7", "B,"), ("1", "B"), ("0", "B")] {
-            assert!(order.edit(&fields(&[("remove", pressed)])));
-            assert_eq!(skus(&order), left);
         }
     }
 }
