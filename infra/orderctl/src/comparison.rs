@@ -5,6 +5,8 @@
 //! order, and an order is never deleted, so a difference that lasts is no race. A change that waits for a slow daemon is
 //! left to that daemon: if the row were written now, sockets would never hear of it.
 
+mod part;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
@@ -14,15 +16,14 @@ use std::{
 use anyhow::Result;
 use indicatif::ProgressBar;
 use orders_bus::Operator;
-use orders_contracts::{Status, TenantId, Timestamp, streams};
-use orders_domain::{
-    Order, backlog,
-    projection::{Difference, StoredRow, difference},
-};
-use orders_store::{Error as StoreError, Found, Orphan, Store};
+use orders_contracts::{PaymentSettings, TenantId, Timestamp, streams};
+use orders_domain::{Order, backlog, projection::Difference};
+use orders_store::{Error as StoreError, Orphan, Store};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::part::problem;
+use self::part::{Part, version};
 use crate::Context;
 
 /// The most orders, and the most rows, to read at once.
@@ -45,6 +46,21 @@ pub(crate) struct Scope {
     pub(crate) pending_before: Option<Timestamp>,
     /// The id after which to start; `""` for all.
     pub(crate) after: String,
+    /// About how many orders to compare at most.
+    pub(crate) most: u64,
+}
+
+impl Scope {
+    /// Everything, as it is now.
+    pub(crate) fn any() -> Self {
+        Self {
+            tenant: None,
+            lasting: Duration::ZERO,
+            pending_before: None,
+            after: String::new(),
+            most: u64::MAX,
+        }
+    }
 }
 
 /// An order or a row that has a problem.
@@ -103,7 +119,7 @@ pub(crate) async fn compare(
     findings: &mut impl Findings,
 ) -> Result<Scanned> {
     let total = patiently(async || store.write_model().count(scope.tenant.as_ref()).await).await?;
-    let bar = context.output.progress("orders", total);
+    let bar = context.output.progress("orders", total.min(scope.most));
     let mut scan = Scan {
         store,
         bus,
@@ -166,15 +182,6 @@ impl Backlog {
         let lost_before = oldest.and_then(backlog::lost_before);
         lost_before.is_some_and(|lost_before| order.updated_at >= lost_before)
     }
-}
-
-/// A part of both collections that has the same bounds in both.
-#[derive(Default)]
-struct Part {
-    orders: BTreeMap<String, Result<Order, StoreError>>,
-    rows: BTreeMap<String, Result<StoredRow, StoreError>>,
-    /// Its last id; `None` at the end of both.
-    end: Option<String>,
 }
 
 impl Scan<'_> {
@@ -240,7 +247,7 @@ impl Scan<'_> {
             })
             .map(|id| (id.clone(), version(part.orders.get(id))))
             .collect();
-        self.at_end = part.end.is_none();
+        self.at_end = part.end.is_none() || self.scanned.orders >= self.scope.most;
         let end = part.end.unwrap_or_else(|| self.place.clone());
         let after = mem::replace(&mut self.place, end);
         let now = Instant::now();
@@ -264,8 +271,8 @@ impl Scan<'_> {
         if let Some(bus) = self.bus {
             backlog.projector = bus.unsettled_since(&streams::PROJECTOR).await?;
             if self.scope.pending_before.is_some() {
-                // The delay does not identify the consumer.
-                let payments = streams::payment_simulator(Duration::ZERO);
+                // Its settings do not identify the consumer.
+                let payments = streams::payment_simulator(&PaymentSettings::default());
                 backlog.payments = bus.unsettled_since(&payments).await?;
             }
         }
@@ -316,74 +323,6 @@ impl Scan<'_> {
         }
         Ok(())
     }
-}
-
-impl Part {
-    /// The range that both pages cover completely: a full page does not show what follows it.
-    fn new(orders: Vec<Found<Order>>, rows: Vec<Found<StoredRow>>) -> Self {
-        let end = [full_to(&orders), full_to(&rows)]
-            .into_iter()
-            .flatten()
-            .min();
-        let end = end.map(str::to_owned);
-        Self {
-            orders: up_to(end.as_deref(), orders),
-            rows: up_to(end.as_deref(), rows),
-            end,
-        }
-    }
-}
-
-fn full_to<T>(page: &[Found<T>]) -> Option<&str> {
-    let is_full = page.len() as u64 == PAGE;
-    page.last().filter(|_| is_full).map(|last| last.id.as_str())
-}
-
-fn up_to<T>(end: Option<&str>, page: Vec<Found<T>>) -> BTreeMap<String, Result<T, StoreError>> {
-    page.into_iter()
-        .filter(|found| end.is_none_or(|end| found.id.as_str() <= end))
-        .map(|Found { id, content }| (id, content))
-        .collect()
-}
-
-fn version(order: Option<&Result<Order, StoreError>>) -> u32 {
-    match order {
-        Some(Ok(order)) => order.version,
-        _ => 0,
-    }
-}
-
-/// The problem of an order and its row as they were read, if there is one.
-fn problem(
-    id: &str,
-    order: Option<&Result<Order, StoreError>>,
-    row: Option<&Result<StoredRow, StoreError>>,
-    scope: &Scope,
-) -> Option<Problem> {
-    let order = match (order, row) {
-        (Some(Ok(order)), _) => order,
-        (Some(Err(error)), _) => return Some(Problem::UnreadableOrder(error.to_string())),
-        (None, Some(row)) => {
-            return Some(Problem::Orphan(Orphan {
-                id: id.to_owned(),
-                version: row.as_ref().ok().map(|row| row.version),
-            }));
-        }
-        (None, None) => return None,
-    };
-    let row = match row.map(Result::as_ref).transpose() {
-        Ok(row) => row,
-        Err(error) => return Some(Problem::UnreadableRow(error.to_string())),
-    };
-    let is_stuck = || {
-        order.status == Status::Pending
-            && scope
-                .pending_before
-                .is_some_and(|before| order.created_at < before)
-    };
-    difference(row, order)
-        .map(Problem::Row)
-        .or_else(|| is_stuck().then_some(Problem::Pending))
 }
 
 /// Retries while the database is away, for at most [`OUTAGE_DEADLINE`].

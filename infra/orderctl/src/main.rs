@@ -3,21 +3,29 @@
 //! Each command is a module. All of them use the daemons' own libraries, `orders-bus` and `orders-store`, and can be
 //! interrupted at any time and run again.
 
+mod audit;
 mod comparison;
+mod confirm;
 mod dlq;
 mod doctor;
+mod finding;
 mod migrate;
+mod order;
 mod output;
 mod projection;
 mod reconcile;
 mod tap;
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use orders_bus::{Bus, Operator};
+use orders_contracts::{Deployment, streams};
+use orders_service::{chain, config};
 use orders_store::Store;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep},
@@ -28,6 +36,7 @@ use crate::output::Output;
 
 /// How long to wait for a server's first answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ORDERS_COMMIT"), ")");
 
@@ -36,7 +45,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ORDERS_COMM
 /// Exit codes: 0 nothing is wrong, or the work is done; 1 the command found something (differences, dead letters, a red
 /// check) or failed; 2 wrong usage; 130 interrupted, run it again to resume.
 #[derive(Parser)]
-#[command(version = VERSION, arg_required_else_help = true)]
+#[command(version = VERSION, arg_required_else_help = true, after_long_help = config::environment::<Servers>())]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -47,41 +56,81 @@ struct Cli {
 /// The options of every command.
 #[derive(Args, Clone)]
 struct Common {
-    /// The URLs of the NATS servers, separated by commas
+    /// The URLs of the NATS servers instead of NATS_URL, separated by commas
+    #[arg(long, global = true, value_name = "URLS", help_heading = "Connection")]
+    nats_url: Option<String>,
+    /// The URL of MongoDB instead of MONGO_URL; its path names the database
+    #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
+    mongo_url: Option<String>,
+    /// The prefix of the streams and subjects of the installation instead of ORDERS_NAMESPACE
     #[arg(
         long,
-        env = "NATS_URL",
-        default_value = "nats://localhost:4222",
         global = true,
-        hide_env_values = true
+        value_name = "PREFIX",
+        help_heading = "Connection"
     )]
-    nats_url: String,
-    /// The URL of MongoDB; its path names the database
-    #[arg(
-        long,
-        env = "MONGO_URL",
-        default_value = "mongodb://localhost:27017/orders",
-        global = true,
-        hide_env_values = true
-    )]
-    mongo_url: String,
+    namespace: Option<String>,
     /// Print one JSON object per line instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// After an error, print everything that is known of it
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+/// The servers, as the daemons' own settings name them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+struct Servers {
+    #[serde(flatten)]
+    nats: config::Nats,
+    #[serde(flatten)]
+    mongo: config::Mongo,
+}
+
+impl Servers {
+    /// Reads the environment; the options win over it.
+    fn read(common: &Common, command: &Command) -> Result<Self, config::Error> {
+        let options = [
+            ("NATS_URL", &common.nats_url),
+            ("MONGO_URL", &common.mongo_url),
+            ("ORDERS_NAMESPACE", &common.namespace),
+        ];
+        let options = options
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        let env = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        let mut servers: Self = config::from_environment(env.chain(options))?;
+        let deployment = &mut servers.nats.deployment;
+        // Whoever runs it decides.
+        deployment.auto_migrate = true;
+        if let Command::Migrate(migrate::Options { declared, .. })
+        | Command::Doctor(doctor::Options { declared, .. }) = command
+        {
+            deployment.streams.replicas = declared.replicas;
+        }
+        Ok(servers)
+    }
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// List, show, redrive or drop dead letters: messages that daemons gave up
+    /// List, show, redrive, drop or restore dead letters: messages that daemons gave up
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// Compare the list (`orders_read`) with the truth (`orders_write`), or rebuild it
     #[command(subcommand)]
     Projection(projection::Command),
     Reconcile(reconcile::Options),
+    Order(order::Options),
     Tap(tap::Options),
     Migrate(migrate::Options),
     Doctor(doctor::Options),
+    Audit(audit::Options),
+    /// Print the completions for a shell, as in `source <(orderctl completions bash)`
+    Completions {
+        shell: clap_complete::Shell,
+    },
 }
 
 /// The result of a command that did not fail.
@@ -97,7 +146,7 @@ enum Verdict {
 
 /// Everything a command needs.
 struct Context {
-    common: Common,
+    servers: Servers,
     output: Output,
     /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the process.
     stop: CancellationToken,
@@ -106,40 +155,108 @@ struct Context {
 impl Context {
     /// Connects to the bus, or fails if NATS does not answer within a few seconds.
     async fn bus(&self) -> Result<Operator> {
-        let bus = Bus::connect(&self.common.nats_url, "orderctl").await?;
-        answers("NATS", bus.readiness()).await?;
+        let bus = Bus::connect(&self.servers.nats, "orderctl")
+            .await?
+            .deployed(self.deployment());
+        let refuses = orders_bus::Error::refuses_login;
+        self.answers(bus.readiness(), refuses).await?;
         Ok(bus.operator())
     }
 
     /// Connects to the store, or fails if the database does not answer within a few seconds.
     async fn store(&self) -> Result<Store> {
-        let store = Store::connect(&self.common.mongo_url, "orderctl").await?;
-        answers("the database", store.readiness()).await?;
+        let uri = self.servers.mongo.uri()?;
+        let connect = Store::connect(&uri, "orderctl");
+        let store = self.unless_interrupted(connect).await?;
+        let refuses = orders_store::Error::refuses_login;
+        self.answers(store.readiness(), refuses).await?;
         Ok(store)
+    }
+
+    /// What the installation chose for all its processes.
+    fn deployment(&self) -> &Deployment {
+        &self.servers.nats.deployment
+    }
+
+    /// Connects to both, or fails if they belong to two installations.
+    async fn servers(&self) -> Result<(Operator, Store)> {
+        let (bus, store) = (self.bus().await?, self.store().await?);
+        // First, because it says more of a wrong database.
+        self.of_one_installation(&bus, &store).await?;
+        has_orders(&store).await?;
+        Ok((bus, store))
+    }
+
+    /// Fails if the streams and the database belong to two installations.
+    async fn of_one_installation(&self, bus: &Operator, store: &Store) -> Result<()> {
+        if let Some(installation) = bus.installation(&streams::ALL).await? {
+            let namespace = &self.deployment().namespace;
+            store.join(namespace, Some(&installation)).await?;
+        }
+        Ok(())
+    }
+
+    /// Connects to the store, or fails if it has no orders: then its URL names the wrong database.
+    async fn orders(&self) -> Result<Store> {
+        let store = self.store().await?;
+        has_orders(&store).await?;
+        Ok(store)
+    }
+
+    /// Probes until the probe succeeds, for at most [`ANSWER_DEADLINE`]; a refused login will not get better.
+    async fn answers<F, E>(
+        &self,
+        probe: impl Fn() -> F,
+        refuses_login: fn(&E) -> bool,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<(), E>>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let deadline = Instant::now() + ANSWER_DEADLINE;
+        while let Err(cause) = self.unless_interrupted(probe()).await {
+            if refuses_login(&cause) || Instant::now() >= deadline {
+                return Err(cause.into());
+            }
+            self.unless_interrupted(sleep(Duration::from_millis(100)))
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Before anything has begun, Ctrl-C ends the process at once.
+    async fn unless_interrupted<T>(&self, wait: impl Future<Output = T>) -> T {
+        match self.stop.run_until_cancelled(wait).await {
+            Some(outcome) => outcome,
+            None => std::process::exit(INTERRUPTED.into()),
+        }
     }
 }
 
-/// Probes until the probe succeeds, for at most [`ANSWER_DEADLINE`].
-async fn answers<F>(what: &str, probe: impl Fn() -> F) -> Result<()>
-where
-    F: Future<Output = Result<(), String>>,
-{
-    let deadline = Instant::now() + ANSWER_DEADLINE;
-    while let Err(cause) = probe().await {
-        if Instant::now() >= deadline {
-            bail!("{what} does not answer: {cause}");
-        }
-        sleep(Duration::from_millis(100)).await;
+/// Fails if the store has no orders: then its URL names the wrong database.
+async fn has_orders(store: &Store) -> Result<()> {
+    if store.has_orders().await? {
+        return Ok(());
     }
-    Ok(())
+    bail!(
+        "no orders_write in database {}; --mongo-url names the database",
+        store.database()
+    )
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let Cli { common, command } = parse();
+    let servers = match Servers::read(&common, &command) {
+        Ok(servers) => servers,
+        Err(error) => {
+            Output::new(common.json).error(chain(&error));
+            return ExitCode::from(USAGE);
+        }
+    };
     let context = Context {
         output: Output::new(common.json),
-        common,
+        servers,
         stop: CancellationToken::new(),
     };
     tokio::spawn(stop_on_signals(context.stop.clone()));
@@ -147,22 +264,51 @@ async fn main() -> ExitCode {
         Command::Dlq(command) => dlq::run(&context, command).await,
         Command::Projection(command) => projection::run(&context, command).await,
         Command::Reconcile(options) => reconcile::run(&context, options).await,
+        Command::Order(options) => order::run(&context, options).await,
         Command::Tap(options) => tap::run(&context, options).await,
         Command::Migrate(options) => migrate::run(&context, options).await,
         Command::Doctor(options) => doctor::run(&context, options).await,
+        Command::Audit(options) => audit::run(&context, options).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "orderctl", &mut script);
+            // A closed pipe is not an error.
+            let _ = std::io::stdout().write_all(&script);
+            Ok(Verdict::Fine)
+        }
     };
     match verdict {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
         Ok(Verdict::Interrupted) => {
-            eprintln!("interrupted; run it again to resume");
+            context.output.error("interrupted; run it again to resume");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            context.output.error(chain(error.as_ref()));
+            if common.verbose {
+                let error: &(dyn std::error::Error + 'static) = error.as_ref();
+                eprintln!("{error:#?}");
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line. With --json, an error of usage is JSON, too.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() || !std::env::args().any(|argument| argument == "--json") {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        let lines = text
+            .lines()
+            .map_while(|line| Some(line.trim()).filter(|line| !line.is_empty()));
+        let text = Vec::from_iter(lines).join(" ");
+        Output::new(true).error(text.trim_start_matches("error: "));
+        std::process::exit(error.exit_code());
+    })
 }
 
 /// The first signal asks the command to stop at the next safe point, the second ends the process.

@@ -1,91 +1,192 @@
-//! Output for the operator: text for people, or one JSON object per line.
+//! Output for the operator: text for people, or one JSON object per line. Nothing that messages or documents hold can
+//! control the terminal.
 
-use std::{
-    fmt::Display,
-    io::{IsTerminal as _, Write as _, stdin},
-};
+use std::{fmt::Display, io::Write as _, time::Duration};
 
-use anyhow::bail;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orders_contracts::Timestamp;
 use serde::Serialize;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use serde_json::json;
 
-/// Prints results to stdout and progress to stderr.
+/// How often a spinner moves.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Prints results to stdout; progress, questions and errors to stderr.
 pub(crate) struct Output {
     json: bool,
+    /// Drawn on a terminal only.
+    bars: MultiProgress,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
-    }
-
-    /// Prints one result: `text` for people, `value` for programs. A closed pipe is not an error.
-    pub(crate) fn line(&self, text: impl Display, value: &impl Serialize) {
-        let mut out = std::io::stdout().lock();
-        let _ = if self.json {
-            let value = serde_json::to_string(value).expect("results are plain data");
-            writeln!(out, "{value}")
-        } else {
-            writeln!(out, "{text}")
-        };
-    }
-
-    /// Prints text that only people need, such as a hint.
-    pub(crate) fn remark(&self, text: impl Display) {
-        if !self.json {
-            let _ = writeln!(std::io::stdout().lock(), "{text}");
+        Self {
+            json,
+            bars: MultiProgress::new(),
         }
     }
 
-    /// A progress bar for `total` steps, on a terminal only.
+    /// Prints one result: `text` for people, `value` for programs.
+    pub(crate) fn line(&self, text: impl Display, value: &impl Serialize) {
+        self.marked("", text, value);
+    }
+
+    /// Prints one result as [`line`](Self::line) does; for people after `mark`, which may control the terminal.
+    pub(crate) fn marked(&self, mark: &str, text: impl Display, value: &impl Serialize) {
+        if self.json {
+            let value = serde_json::to_string(value).expect("results are plain data");
+            self.print(&safe_json(&value));
+        } else {
+            self.print(&format!("{mark}{}", safe_lines(&text.to_string())));
+        }
+    }
+
+    /// Prints text that only people need, such as the head of a table or a hint.
+    pub(crate) fn remark(&self, text: impl Display) {
+        if !self.json {
+            self.print(&safe_lines(&text.to_string()));
+        }
+    }
+
+    /// Prints what is no result to stderr.
+    pub(crate) fn note(&self, text: impl Display) {
+        self.to_stderr("note", &text.to_string());
+    }
+
+    /// Prints an error to stderr.
+    pub(crate) fn error(&self, error: impl Display) {
+        self.to_stderr("error", &error.to_string());
+    }
+
+    fn to_stderr(&self, kind: &str, text: &str) {
+        let text = match (self.json, kind) {
+            (true, _) => safe_json(&json!({ kind: text }).to_string()),
+            (false, "error") => format!("error: {}", safe_lines(text)),
+            (false, _) => safe_lines(text),
+        };
+        self.bars.suspend(|| eprintln!("{text}"));
+    }
+
+    /// A closed pipe is not an error.
+    fn print(&self, text: &str) {
+        self.bars.suspend(|| {
+            let _ = writeln!(std::io::stdout().lock(), "{text}");
+        });
+    }
+
+    /// A progress bar for `total` steps.
     pub(crate) fn progress(&self, what: &'static str, total: u64) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         let style = "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}";
+        let bar = self.bars.add(ProgressBar::new(total));
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         bar.set_message(what);
         bar
     }
-}
 
-/// The operator's answer to a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Yes,
-    No,
-    /// A signal came before the answer.
-    Interrupted,
-}
-
-/// Asks `question` on the terminal. Without a terminal it fails, so nothing is changed unasked.
-pub(crate) async fn ask(question: &str, stop: &CancellationToken) -> anyhow::Result<Answer> {
-    if !stdin().is_terminal() {
-        bail!("cannot ask without a terminal; pass --yes to answer \"{question}?\"");
+    /// A spinner, for work of unknown length.
+    pub(crate) fn busy(&self, what: &'static str) -> ProgressBar {
+        let style = "{spinner} {msg} {elapsed}";
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+        bar.set_message(what);
+        bar.enable_steady_tick(TICK);
+        bar
     }
-    eprint!("{question}? [y/N] ");
-    let (answer, answered) = oneshot::channel();
-    // A thread of its own: a read of the terminal cannot be cancelled, and must not delay the exit.
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let _ = stdin().read_line(&mut line);
-        let _ = answer.send(line);
-    });
-    Ok(match stop.run_until_cancelled(answered).await {
-        Some(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Answer::Yes,
-        Some(_) => {
-            eprintln!("Nothing was done.");
-            Answer::No
-        }
-        None => Answer::Interrupted,
-    })
 }
 
-/// Makes text from messages, which anybody may have written, safe to print: control characters are replaced.
+/// Makes text from messages or documents, which anybody may have written, safe to print on one line.
 pub(crate) fn plain(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(harmless).collect()
+    escaped(text, |_| false)
+}
+
+/// Makes text safe to print, but keeps its lines.
+fn safe_lines(text: &str) -> String {
+    escaped(text, |c| c == '\n')
+}
+
+/// Escapes control characters, and those that change the direction of text or cannot be seen.
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) && !is_kept(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Does the same to JSON, where such characters occur in strings only.
+fn safe_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hidden(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                safe += &format!("\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A line of a table: each cell with the width of its column, cut if it is longer.
+pub(crate) fn row(cells: &[(usize, &str)]) -> String {
+    let cell = |&(width, text): &(usize, &str)| format!("{:<width$}", cut(text, width));
+    let cells: Vec<String> = cells.iter().map(cell).collect();
+    cells.join("  ").trim_end().to_owned()
+}
+
+/// `text` on one line of at most `width` characters.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    let text = plain(text);
+    if text.chars().count() <= width {
+        return text;
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// A moment as tables show it: `2026-11-30 09:12:44`, in UTC.
+pub(crate) fn shown(moment: Timestamp) -> String {
+    let text = moment.to_string().replace('T', " ");
+    text.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// A number of bytes: `3.4 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = "bytes";
+    for larger in units {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    match unit {
+        "bytes" => counted(bytes, "byte"),
+        unit => format!("{value:.1} {unit}"),
+    }
 }
 
 /// `1 order`, `2 orders`.
@@ -116,6 +217,7 @@ mod tests {
     fn moments_are_instants_or_ages() {
         let instant = moment("2025-08-26T11:00:00+02:00").unwrap();
         assert_eq!(instant.to_string(), "2025-08-26T09:00:00.000Z");
+        assert_eq!(shown(instant), "2025-08-26 09:00:00");
         for ago in ["2h", "2h ago", "1h 60m ago"] {
             let since = Timestamp::now().since(moment(ago).unwrap());
             assert!((7_200..7_210).contains(&since.as_secs()), "{ago}");
@@ -127,9 +229,19 @@ mod tests {
 
     #[test]
     fn text_of_messages_cannot_control_the_terminal() {
-        assert_eq!(
-            plain("a\u{1b}[31mb\n\u{9b}c"),
-            "a\u{fffd}[31mb\u{fffd}\u{fffd}c"
-        );
+        let text = "a\u{1b}[31mb\n\u{9b}c\u{202e}fdp";
+        assert_eq!(plain(text), r"a\u{1b}[31mb\n\u{9b}c\u{202e}fdp");
+        assert_eq!(safe_lines(text), "a\\u{1b}[31mb\n\\u{9b}c\\u{202e}fdp");
+        let json = serde_json::to_string(&[text, "\u{e0041}"]).unwrap();
+        let safe = safe_json(&json);
+        assert!(!safe.chars().any(is_hidden), "{safe}");
+        let read: Vec<String> = serde_json::from_str(&safe).unwrap();
+        assert_eq!(read, [text, "\u{e0041}"]);
+    }
+
+    #[test]
+    fn cells_are_padded_or_cut_to_their_columns() {
+        let cells = [(4, "ab"), (3, "abcd"), (9, "x\ny")];
+        assert_eq!(row(&cells), r"ab    ab…  x\ny");
     }
 }

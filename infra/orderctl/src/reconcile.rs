@@ -16,8 +16,9 @@ use uuid::Uuid;
 use crate::{
     Context, Verdict,
     comparison::{Finding, Findings, Problem, Scope, compare, patiently},
-    output::{Answer, ask, counted},
-    projection::{Counts, Extent, List},
+    confirm::Confirm,
+    finding::{Counts, Extent, List},
+    output::counted,
 };
 
 /// The most orders that one run repairs.
@@ -48,12 +49,8 @@ pub(crate) struct Options {
     /// How long to wait for the daemons to repair the orders
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     wait: Duration,
-    /// Do not ask for confirmation
-    #[arg(long, short)]
-    yes: bool,
-    /// Only report what would be done
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 /// The step that an order lacks.
@@ -108,14 +105,14 @@ struct Lost {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
-    let (store, bus) = (context.store().await?, context.bus().await?);
+    let (bus, store) = context.servers().await?;
     let pending_for = i64::try_from(options.pending_for.as_millis()).unwrap_or(i64::MAX);
     let before = Timestamp::from_millis(Timestamp::now().millis().saturating_sub(pending_for));
     let scope = Scope {
         tenant: options.tenant,
         lasting: options.lasting,
         pending_before: before,
-        after: String::new(),
+        ..Scope::any()
     };
     let mut search = Search {
         before,
@@ -163,16 +160,12 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
             Verdict::Found
         });
     }
-    if options.dry_run {
-        return Ok(Verdict::Found);
-    }
-    let count = counted(lost.len() as u64, "order");
-    if !options.yes {
-        match ask(&format!("Publish events of {count} again"), &context.stop).await? {
-            Answer::Yes => {}
-            Answer::No => return Ok(Verdict::Found),
-            Answer::Interrupted => return Ok(Verdict::Interrupted),
-        }
+    let question = format!(
+        "Publish events of {} again",
+        counted(lost.len() as u64, "order")
+    );
+    if let Err(verdict) = options.confirm.ask(context, &question).await? {
+        return Ok(verdict);
     }
     repair(context, &store, &bus, lost, options.wait, is_all).await
 }

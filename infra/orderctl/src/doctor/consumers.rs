@@ -1,0 +1,204 @@
+//! Whether every consumer is read, and gets on.
+
+use std::time::Duration;
+
+use orders_bus::{ConsumerState, StreamState};
+use orders_contracts::{
+    Timestamp,
+    streams::{Consumer, Policy, Retention},
+};
+
+use super::{
+    Look,
+    report::{Diagnosis, Report},
+};
+use crate::output::counted;
+
+pub(super) fn judge(before: &Look, after: &Look, report: &mut Report<'_>) {
+    for (consumer, state) in &after.consumers {
+        let stream = after.stream(consumer.stream.name);
+        if let (Some(before), Some(stream)) = (before.consumer(consumer), stream) {
+            let check = format!("progress of {consumer}");
+            report.add(&check, progress(consumer, stream, before, state));
+        }
+    }
+}
+
+/// Judges a consumer by two looks at it.
+fn progress(
+    consumer: &Consumer,
+    contents: &StreamState,
+    before: &ConsumerState,
+    after: &ConsumerState,
+) -> Diagnosis {
+    let Consumer {
+        stream, durable, ..
+    } = consumer;
+    let last = contents.last;
+    if after.ack_floor > last {
+        let found = format!(
+            "has acked up to {}, but the stream ends at {last}: it will miss new messages",
+            after.ack_floor
+        );
+        let remedy = format!(
+            "run nats consumer rm {} {durable}; {durable} creates it again",
+            stream.name
+        );
+        return Diagnosis::red(found, remedy);
+    }
+    if let Some(lost) = lost(consumer, contents, after) {
+        let found = format!(
+            "up to {} are gone from {} before {durable} handled them",
+            counted(lost, "message"),
+            stream.name
+        );
+        let remedy = "start more of it or raise the limits of the stream; then run orderctl projection verify and \
+                      orderctl reconcile";
+        return Diagnosis::red(found, remedy);
+    }
+    let age = after
+        .oldest
+        .map_or(Duration::ZERO, |oldest| Timestamp::now().since(oldest));
+    let found = format!(
+        "{} not delivered, {} in hand, the oldest {} s old",
+        after.pending,
+        after.ack_pending,
+        age.as_secs()
+    );
+    let has_work = |state: &ConsumerState| state.pending + state.ack_pending > 0;
+    // Messages that the daemon holds on purpose are no sign of trouble before they are overdue.
+    let is_overdue = consumer.policy != Policy::HOLD || age > consumer.ack_wait;
+    let is_still = before.ack_floor == after.ack_floor;
+    if has_work(before) && has_work(after) && is_still && is_overdue {
+        let remedy = if after.waiting == 0 && after.ack_pending == 0 {
+            format!("no {durable} is connected; start one")
+        } else {
+            format!("see the log of {durable} and its /readyz?verbose")
+        };
+        return Diagnosis::red(format!("stuck: {found}"), remedy);
+    }
+    if before.waiting == 0 && after.waiting == 0 && !has_work(after) {
+        return Diagnosis::red(
+            format!("queue empty, but no {durable} is connected"),
+            format!("start {durable}"),
+        );
+    }
+    if has_work(after) {
+        Diagnosis::green(found)
+    } else {
+        Diagnosis::green("queue empty")
+    }
+}
+
+/// How many messages, at most, the stream dropped before the consumer got them.
+fn lost(consumer: &Consumer, contents: &StreamState, state: &ConsumerState) -> Option<u64> {
+    // A work queue drops nothing.
+    if consumer.stream.retention == Retention::WorkQueue {
+        return None;
+    }
+    // The floor of a consumer that wants one kind of message only stays behind the others, so it tells nothing unless
+    // the consumer is behind.
+    let is_behind = consumer.filter.is_none() || state.pending > 0;
+    let lost = contents.first.saturating_sub(state.ack_floor + 1);
+    (is_behind && lost > 0).then_some(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use orders_contracts::{
+        PaymentSettings,
+        streams::{PROJECTOR, WRITER_COMMANDS, payment_simulator},
+    };
+
+    use super::{super::report::Colour, *};
+
+    fn contents(first: u64, last: u64) -> StreamState {
+        StreamState {
+            messages: last + 1 - first,
+            first,
+            last,
+            oldest: None,
+            bytes: 0,
+            max_bytes: None,
+            max_age: None,
+        }
+    }
+
+    fn state(pending: u64, ack_pending: u64, ack_floor: u64, age: i64) -> ConsumerState {
+        ConsumerState {
+            pending,
+            ack_pending,
+            waiting: 1,
+            ack_floor,
+            oldest: Timestamp::from_millis(Timestamp::now().millis() - age * 1_000),
+        }
+    }
+
+    #[test]
+    fn a_consumer_is_stuck_when_it_has_work_and_acks_nothing() {
+        let held = payment_simulator(&PaymentSettings::default());
+        for (consumer, before, after, colour) in [
+            (
+                PROJECTOR,
+                state(0, 0, 9, 0),
+                state(0, 0, 9, 0),
+                Colour::Green,
+            ),
+            (
+                PROJECTOR,
+                state(5, 2, 7, 3),
+                state(3, 2, 8, 3),
+                Colour::Green,
+            ),
+            (
+                PROJECTOR,
+                state(0, 0, 7, 0),
+                state(3, 0, 7, 1),
+                Colour::Green,
+            ),
+            (PROJECTOR, state(5, 2, 7, 3), state(5, 2, 7, 5), Colour::Red),
+            (held, state(0, 2, 7, 3), state(0, 2, 7, 5), Colour::Green),
+            (held, state(0, 2, 7, 8), state(0, 2, 7, 10), Colour::Red),
+            (
+                PROJECTOR,
+                state(0, 0, 11, 0),
+                state(0, 0, 11, 0),
+                Colour::Red,
+            ),
+        ] {
+            let diagnosis = progress(&consumer, &contents(1, 10), &before, &after);
+            assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_nobody_reads_is_red() {
+        let idle = ConsumerState {
+            waiting: 0,
+            ..state(0, 0, 10, 0)
+        };
+        let diagnosis = progress(&PROJECTOR, &contents(1, 10), &idle, &idle);
+        assert_eq!(diagnosis.colour, Colour::Red);
+        assert_eq!(
+            diagnosis.found,
+            "queue empty, but no projector is connected"
+        );
+    }
+
+    #[test]
+    fn messages_that_were_dropped_unread_are_told() {
+        let filtered = payment_simulator(&PaymentSettings::default());
+        for (consumer, first, state, colour) in [
+            (PROJECTOR, 8, state(0, 0, 7, 0), Colour::Green),
+            (PROJECTOR, 9, state(0, 0, 7, 0), Colour::Red),
+            // Everything has expired, and nothing of it was for this consumer.
+            (filtered, 11, state(0, 0, 7, 0), Colour::Green),
+            (filtered, 9, state(2, 0, 7, 0), Colour::Red),
+            // A work queue has gaps where later messages were acked first.
+            (WRITER_COMMANDS, 9, state(0, 0, 7, 0), Colour::Green),
+        ] {
+            let diagnosis = progress(&consumer, &contents(first, 10), &state, &state);
+            assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
+        }
+    }
+}
