@@ -123,6 +123,6 @@ async fn start_database(
 ) -> Result<(String, Vec<Vec<Supervisor>>)> {
     let site = Site::temporary(folder, true, Console::new(["ferretdb"]));
     let [port] = free()?;
-    let database = database::start(workspace, &site, port).await?;
+    let database = database::start(workspace, &site, port).await?.layers;
     Ok((format!("mongodb://127.0.0.1:{port}"), database))
 }

@@ -1,9 +1,6 @@
 //! `chaos`: breaks everything on purpose while the pipeline is under load, and checks its promises.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -55,6 +52,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let Some((port, database, tools)) = unless_interrupted(prepared).await? else {
         return Ok(INTERRUPTED);
     };
+    let nats_server = tools::servers(workspace).await?.join("nats-server");
     let mut chaos = Command::new(workspace.binaries("debug").join("chaos"));
     chaos
         .arg(format!("--minutes={}", options.minutes))
@@ -65,9 +63,9 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
             "ORDERS_TEST_MONGO_URL",
             format!("mongodb://127.0.0.1:{port}"),
         )
-        .env("ORDERS_TEST_NATS_SERVER", tools.join("nats-server"))
+        .env("ORDERS_TEST_NATS_SERVER", nats_server)
         .env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"))
-        .env("ORDERS_TEST_TOOLS_DIR", tools)
+        .env("ORDERS_TEST_TOOLS", tools)
         .env("ORDERS_CHAOS_DATABASE", folder.path().join("processes"));
     let status = unless_interrupted(progress::run_shown(&mut chaos)).await;
     stop_in_order(database).await;
@@ -84,9 +82,9 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
 async fn prepare(
     workspace: &Workspace,
     folder: &Path,
-) -> Result<(u16, Vec<Vec<Supervisor>>, PathBuf)> {
+) -> Result<(u16, Vec<Vec<Supervisor>>, OsString)> {
     tools::for_tests(workspace).await?;
-    let tools = tools::go(workspace).await?;
+    let tools = tools::all_go(workspace).await?;
     database::prepare(workspace).await?;
     let mut build = workspace.cargo();
     build.args(["build", "--workspace", "--all-targets"]);
@@ -100,5 +98,5 @@ async fn prepare(
     let database = database::start(workspace, &site, port)
         .await
         .context("starting the database")?;
-    Ok((port, database, tools))
+    Ok((port, database.layers, tools))
 }

@@ -26,27 +26,38 @@ const NOBODY: u32 = 65534;
 /// Gets what [`start`] needs.
 pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     if on_path("mongod").is_none() {
-        tools::go(workspace).await?;
+        tools::servers(workspace).await?;
         tools::postgres(workspace).await?;
     }
     Ok(())
 }
 
-/// Starts it, in layers: each stands on the next.
-pub(crate) async fn start(
-    workspace: &Workspace,
-    site: &Site,
-    port: u16,
-) -> Result<Vec<Vec<Supervisor>>> {
+/// The running database.
+pub(crate) struct Database {
+    /// Its processes: each layer stands on the next.
+    pub(crate) layers: Vec<Vec<Supervisor>>,
+    /// Where PostgreSQL is, if that is below.
+    pub(crate) postgres_url: Option<String>,
+}
+
+/// Starts it.
+pub(crate) async fn start(workspace: &Workspace, site: &Site, port: u16) -> Result<Database> {
     match on_path("mongod") {
-        Some(mongod) => Ok(vec![vec![start_mongod(&mongod, site, port).await?]]),
+        Some(mongod) => Ok(Database {
+            layers: vec![vec![start_mongod(&mongod, site, port).await?]],
+            postgres_url: None,
+        }),
         None => {
-            let ferretdb = tools::go(workspace).await?.join("ferretdb");
+            let ferretdb = tools::servers(workspace).await?.join("ferretdb");
             let postgres = Postgres::new(tools::postgres(workspace).await?, site)?;
             let mut below = postgres.start(site).await?;
             let above = start_ferretdb(&ferretdb, &postgres, site, port).await?;
+            let postgres_url = Some(postgres.url());
             below.own(postgres.socket);
-            Ok(vec![vec![above], vec![below]])
+            Ok(Database {
+                layers: vec![vec![above], vec![below]],
+                postgres_url,
+            })
         }
     }
 }
@@ -85,10 +96,7 @@ async fn start_ferretdb(
         "--debug-addr=-".into(),
         format!("--listen-addr=127.0.0.1:{port}"),
         format!("--state-dir={}", folder.display()),
-        format!(
-            "--postgresql-url=postgres://postgres@/postgres?host={}",
-            postgres.socket.path().display()
-        ),
+        format!("--postgresql-url={}", postgres.url()),
     ]);
     let mut server = launch.start()?;
     site.accepts("ferretdb", port, &mut server).await?;
@@ -113,6 +121,11 @@ impl Postgres {
             data: site.data.join("postgres"),
             socket,
         })
+    }
+
+    fn url(&self) -> String {
+        let socket = self.socket.path().display();
+        format!("postgres://postgres@/postgres?host={socket}")
     }
 
     async fn start(&self, site: &Site) -> Result<Supervisor> {

@@ -22,34 +22,45 @@ pub(crate) struct Daemon {
     own_port: Option<OwnPort>,
 }
 
-/// A port that a line sets itself, apart from the steps: `PORT=${ORDERS_WEB_PORT:-3000}`.
+/// The setting that moves all ports together, and its default.
+const BASE_PORT: &str = "ORDERS_BASE_PORT";
+const DEFAULT_BASE: u16 = 3000;
+
+/// A port that a line sets itself, apart from the steps: `PORT=${ORDERS_WEB_PORT:-...}`.
 struct OwnPort {
     variable: String,
-    default: u16,
 }
 
 impl OwnPort {
     fn of(command: &str) -> Option<Self> {
-        let (assignment, _) = command.strip_prefix("PORT=${")?.split_once('}')?;
-        let (variable, default) = assignment.split_once(":-")?;
+        let (variable, _) = command.strip_prefix("PORT=${")?.split_once(":-")?;
         Some(Self {
             variable: variable.to_owned(),
-            default: default.parse().ok()?,
         })
     }
 }
 
 impl Daemon {
-    /// Its port when the first line gets `base`; `settings` may name another.
-    pub(crate) fn port(&self, base: u16, settings: impl Fn(&str) -> Option<String>) -> Result<u16> {
-        let Some(own) = &self.own_port else {
-            return Ok(base + PORT_STEP * self.index);
+    /// Its port when the first line gets `first` by default; `settings` may name others.
+    pub(crate) fn port(
+        &self,
+        first: u16,
+        settings: impl Fn(&str) -> Option<String>,
+    ) -> Result<u16> {
+        let set = |variable: &str, default| match settings(variable) {
+            Some(port) => {
+                let parsed = port.parse();
+                parsed.with_context(|| format!("{variable}={port} is no port"))
+            }
+            None => Ok(default),
         };
-        let Some(port) = settings(&own.variable) else {
-            return Ok(own.default);
-        };
-        let parsed = port.parse();
-        parsed.with_context(|| format!("{}={port} is no port", own.variable))
+        let base = set(BASE_PORT, DEFAULT_BASE)?;
+        if let Some(own) = &self.own_port {
+            return set(&own.variable, base);
+        }
+        let port = i32::from(set("PORT", first)?) + i32::from(PORT_STEP * self.index);
+        let moved = port + i32::from(base) - i32::from(DEFAULT_BASE);
+        u16::try_from(moved).with_context(|| format!("{} would have the port {moved}", self.name))
     }
 
     /// The variable that sets its port.
@@ -96,6 +107,8 @@ pub(crate) fn start(
         launch.env.clone_from(&env);
         launch.env.extend([
             ("PORT".into(), port.to_string()),
+            // These are the ports already, and the daemons know the addresses.
+            (BASE_PORT.into(), String::new()),
             ("PS".into(), format!("{}.1", daemon.name)),
         ]);
         if let Some(own) = &daemon.own_port {
@@ -159,7 +172,7 @@ mod tests {
     #[test]
     fn ports_follow_the_order_of_lines_unless_a_line_sets_its_own() {
         let daemons = parse(
-            "# daemons\nedge: exec ./edge --x a:b\n\nwriter:  exec ./writer\nweb: PORT=${WEB:-3000} exec ./web\n",
+            "# daemons\nedge: exec ./edge --x a:b\n\nwriter:  exec ./writer\nweb: PORT=${WEB:-${ORDERS_BASE_PORT:-3000}} exec ./web\n",
         );
         let seen = |settings: fn(&str) -> Option<String>| {
             let daemon = |d: &Daemon| (d.name.clone(), d.port(3001, settings).ok());
@@ -178,7 +191,11 @@ mod tests {
             seen(|name| (name == "WEB").then(|| "4000".to_owned())),
             expected(Some(4000))
         );
-        assert_eq!(seen(|_| Some("x".to_owned())), expected(None));
+        let wrong = |name: &str| (name == "WEB").then(|| "x".to_owned());
+        assert_eq!(seen(wrong), expected(None));
+        let moved = seen(|name| (name == "ORDERS_BASE_PORT").then(|| "4000".to_owned()));
+        let ports = moved.into_iter().map(|(_, port)| port);
+        assert!(ports.eq([Some(4001), Some(4101), Some(4000)]));
     }
 
     #[test]

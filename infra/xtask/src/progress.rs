@@ -1,7 +1,10 @@
 //! Progress of steps that take longer than two seconds.
 
 use std::{
+    fs::{self, File},
     io::{IsTerminal, Write, stderr},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,35 +15,91 @@ use crate::process::Group;
 
 const SILENT_FOR: Duration = Duration::from_secs(2);
 
+/// The steps that are shown now, some of which run side by side.
+static SHOWN: Mutex<Vec<Step>> = Mutex::new(Vec::new());
+
+struct Step {
+    what: String,
+    started: Instant,
+}
+
+impl Step {
+    fn line(&self) -> String {
+        format!("{} ... {} s", self.what, self.started.elapsed().as_secs())
+    }
+}
+
 /// Runs `work`; while it takes long, shows its name and the seconds gone by.
 pub(crate) async fn step<T>(what: &str, work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let live = stderr().is_terminal();
     let period = Duration::from_secs(if live { 1 } else { 10 });
     let mut ticks = time::interval_at(time::Instant::now() + SILENT_FOR, period);
-    let mut shown = false;
+    let mut shown = None;
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             result = &mut work => {
-                if shown {
+                if shown.is_some() {
                     let line_start = if live { "\r\x1b[K" } else { "" };
                     eprintln!("{line_start}{what}: {} s", started.elapsed().as_secs());
                 }
                 return result;
             }
             _ = ticks.tick() => {
-                shown = true;
-                let line = format!("{what} ... {} s", started.elapsed().as_secs());
+                shown.get_or_insert_with(|| Shown::new(what, started));
+                let steps = shown_steps();
                 if live {
-                    eprint!("\r\x1b[K{line}");
+                    let lines: Vec<_> = steps.iter().map(Step::line).collect();
+                    eprint!("\r\x1b[K{}", lines.join(", "));
                     let _ = stderr().flush();
-                } else {
-                    eprintln!("{line}");
+                } else if let Some(step) = steps.iter().find(|step| step.started == started) {
+                    eprintln!("{}", step.line());
                 }
             }
         }
     }
+}
+
+fn shown_steps() -> MutexGuard<'static, Vec<Step>> {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A step is in [`SHOWN`] until this is dropped.
+struct Shown {
+    started: Instant,
+}
+
+impl Shown {
+    fn new(what: &str, started: Instant) -> Self {
+        let what = what.to_owned();
+        shown_steps().push(Step { what, started });
+        Self { started }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        shown_steps().retain(|step| step.started != self.started);
+    }
+}
+
+/// Runs a program to its end as a [`step`]; its output goes to the file `log`, whose end is shown when it fails.
+pub(crate) async fn run_logged(what: &str, command: &mut Command, log: &Path) -> Result<()> {
+    if let Some(folder) = log.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let file = File::create(log).with_context(|| format!("making {}", log.display()))?;
+    command.stdout(file.try_clone()?).stderr(file);
+    let status = step(what, run_shown(command)).await?;
+    if !status.success() {
+        let said = last_lines(&fs::read_to_string(log).unwrap_or_default());
+        bail!(
+            "{what} failed ({status}):\n{said}\nall of it: {}",
+            log.display()
+        );
+    }
+    Ok(())
 }
 
 /// Runs a program to its end as a [`step`]; its output is shown only when it fails.

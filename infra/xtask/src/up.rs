@@ -1,6 +1,9 @@
 //! `up`: the whole pipeline on this machine, until Ctrl-C.
 
-use std::fs::{self, File, TryLockError};
+use std::{
+    fs::{self, File, TryLockError},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -34,7 +37,7 @@ const MONGO_PORT: u16 = 27017;
 /// Data is kept in .orders/ until `cargo xtask reset`.
 ///
 /// Ports: the first daemon of the Procfile takes PORT (3001), the others follow in steps of 100, except web, which
-/// takes ORDERS_WEB_PORT (3000). NATS takes 4222 and 8222 (monitoring), MongoDB 27017.
+/// takes ORDERS_WEB_PORT (3000). ORDERS_BASE_PORT (3000) moves all of them together. NATS takes 4222 and 8222 (monitoring), MongoDB 27017.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Build and run the daemons optimised
@@ -49,7 +52,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let mut stop = std::pin::pin!(interrupted());
     tokio::select! {
         () = &mut stop => {}
-        () = stack.announce() => stop.await,
+        () = stack.announce(workspace) => stop.await,
     }
     eprintln!("stopping (Ctrl-C again to stop at once)");
     tokio::select! {
@@ -70,18 +73,12 @@ struct Plan {
 
 impl Plan {
     async fn new(workspace: &Workspace, settings: &Settings) -> Result<Self> {
-        let base = match settings.get("PORT") {
-            Some(port) => port
-                .parse()
-                .with_context(|| format!("PORT={port} is no port"))?,
-            None => EDGE_PORT,
-        };
         let given = async |key, default_port| match settings.get(key) {
             Some(url) => Given::probe(url, default_port).await.map(Some),
             None => Ok(None),
         };
         let daemons = procfile::read(workspace)?;
-        let port = |daemon: &Daemon| daemon.port(base, |name| settings.get(name));
+        let port = |daemon: &Daemon| daemon.port(EDGE_PORT, |name| settings.get(name));
         Ok(Self {
             ports: daemons.iter().map(port).collect::<Result<_>>()?,
             daemons,
@@ -111,6 +108,19 @@ impl Plan {
         self.mongo
             .as_ref()
             .map_or_else(ours, |given| given.url.clone())
+    }
+
+    /// Builds the daemons and `orderctl`, and nothing else.
+    async fn build(&self, workspace: &Workspace, release: bool) -> Result<()> {
+        let mut build = workspace.cargo();
+        let programs = self.daemons.iter().map(|daemon| daemon.name.as_str());
+        build
+            // The features of dependencies are chosen for the whole workspace, as other commands choose them.
+            .args(["build", "--workspace"])
+            .args(programs.chain(["orderctl"]).flat_map(|name| ["--bin", name]))
+            .args(release.then_some("--release"));
+        let log = workspace.data().join("log/build.log");
+        progress::run_logged("building the daemons", &mut build, &log).await
     }
 
     /// Finds every obstacle before anything is started.
@@ -201,26 +211,25 @@ impl Stack {
         };
         let profile = if options.release { "release" } else { "debug" };
 
-        // A missing server should be noticed before the daemons are built.
-        if plan.nats_port().is_some() {
-            stack::nats_server(workspace).await?;
-        }
-        if plan.mongo_port().is_some() {
-            database::prepare(workspace).await?;
-        }
-        let mut build = workspace.cargo();
-        build
-            .args(["build", "--workspace", "--bins"])
-            .args(options.release.then_some("--release"));
-        built(&mut build).await?;
+        let servers = async {
+            if plan.nats_port().is_some() {
+                stack::nats_server(workspace).await?;
+            }
+            if plan.mongo_port().is_some() {
+                database::prepare(workspace).await?;
+            }
+            Ok(())
+        };
+        // Side by side: one downloads while the other compiles.
+        tokio::try_join!(servers, plan.build(workspace, options.release))?;
         let mut layers = match plan.mongo_port() {
-            Some(port) => database::start(workspace, &site, port).await?,
+            Some(port) => database::start(workspace, &site, port).await?.layers,
             None => vec![Vec::new()],
         };
         if let Some(port) = plan.nats_port() {
             layers[0].push(stack::start_nats(workspace, &site, port, MONITOR_PORT).await?);
         }
-        plan.introduce(workspace).await;
+        plan.introduce();
 
         let mut env = settings.file_only();
         env.extend([
@@ -247,7 +256,7 @@ impl Stack {
     }
 
     /// Waits until all are ready, then prints examples to try.
-    async fn announce(&self) {
+    async fn announce(&self, workspace: &Workspace) {
         all_ready(&self.plan.ports).await;
         let (edge, web) = (self.plan.url("edge"), self.plan.url("web"));
         self.console.notice("up", "every daemon is ready; try:");
@@ -260,14 +269,35 @@ impl Stack {
   curl '{edge}/api/orders?tenantId=t-123'
 "#
         );
+        // Nothing waits for it, so it is built last.
+        match tools::nats_cli(workspace).await {
+            Ok(nats) => println!(
+                "  {} --server {} sub 'orders.evt.>'   watches the events\n",
+                nats.display(),
+                redacted(&self.plan.nats_url())
+            ),
+            Err(error) => self
+                .console
+                .notice("up", &format!("no nats CLI: {error:#}")),
+        }
     }
 }
 
 impl Plan {
     /// Prints where everything listens.
-    async fn introduce(&self, workspace: &Workspace) {
+    fn introduce(&self) {
         let line = |name: &str, place: &str, note: &str| println!("  {name:18} {place:40} {note}");
         println!();
+        if let Some(address) = address() {
+            let port = self.listeners().find(|(daemon, _)| daemon.name == "web");
+            let port = port.map_or(0, |(_, port)| port);
+            let place = format!("http://{address}:{port}/orders");
+            line(
+                "for other machines",
+                &place,
+                "pages and uploads, by this machine's address",
+            );
+        }
         for (daemon, port) in self.listeners() {
             let note = match daemon.name.as_str() {
                 "edge" => "the API; its docs at /docs",
@@ -300,15 +330,17 @@ impl Plan {
             ".orders/, .orders/log/",
             "kept; `cargo xtask reset` removes them",
         );
-        if let Ok(tools) = tools::go(workspace).await {
-            println!(
-                "\n  watch events:  {} --server {} sub 'orders.evt.>'",
-                tools.join("nats").display(),
-                redacted(&self.nats_url())
-            );
-        }
         println!();
     }
+}
+
+/// The address by which other machines of the network reach this one, if it is in one.
+fn address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Nothing is sent: the kernel only chooses from which address it would be, and this one is for documents (RFC 5737).
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback()).then_some(address)
 }
 
 /// Takes the lock that only one `up` of a checkout can hold; the kernel releases it however `up` ends.

@@ -16,10 +16,13 @@ const IMPURE: [&str; 5] = ["tokio", "axum", "async-nats", "mongodb", "tracing"];
 const LIBRARIES: [(&str, &[&str]); 6] = [
     ("orders-contracts", &[]),
     ("orders-domain", &["orders-contracts"]),
-    ("orders-bus", &["orders-contracts"]),
-    ("orders-store", &["orders-contracts", "orders-domain"]),
-    ("orders-http", &["orders-contracts"]),
-    ("orders-service", &[]),
+    ("orders-bus", &["orders-contracts", "orders-service"]),
+    (
+        "orders-store",
+        &["orders-contracts", "orders-domain", "orders-service"],
+    ),
+    ("orders-http", &["orders-contracts", "orders-service"]),
+    ("orders-service", &["orders-contracts"]),
 ];
 
 const TESTKIT: &str = "orders-testkit";
