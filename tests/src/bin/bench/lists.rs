@@ -20,8 +20,8 @@ use crate::{
 
 /// How many rounds; the medians are reported.
 const ROUNDS: usize = 3;
-const CONNECTIONS: usize = 16;
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const CONNECTIONS: usize = 16;
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 const LENGTH: Duration = Duration::from_secs(5);
 /// As many as the API shows without being asked.
 const PAGE: usize = 10;
@@ -38,10 +38,10 @@ const SAME: f64 = 1.5;
 const STRIDE: usize = 1_000_000_007;
 
 /// How one round of questions was answered.
-struct Answers {
-    latency: Histogram<u64>,
+pub(crate) struct Answers {
+    pub(crate) latency: Histogram<u64>,
     /// Answers per second.
-    rate: f64,
+    pub(crate) rate: f64,
     /// Answers that were not 200.
     failed: usize,
 }
@@ -184,7 +184,7 @@ async fn next(edge: &str, path: &str) -> Result<Option<String>> {
 }
 
 /// Asks for `paths` over all connections for `length`, each time as soon as the last answer is there.
-async fn ask(edge: &str, paths: &Arc<Vec<String>>, length: Duration) -> Result<Answers> {
+pub(crate) async fn ask(edge: &str, paths: &Arc<Vec<String>>, length: Duration) -> Result<Answers> {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for first in 0..CONNECTIONS {

@@ -285,9 +285,13 @@ async fn evaluate(
 
 /// An order of three items.
 pub(crate) fn order(run: &str, tenants: usize, n: usize) -> String {
-    let tenant = n % tenants;
+    order_of(&format!("bench-{}", n % tenants), run, n)
+}
+
+/// An order of three items of `tenant`.
+pub(crate) fn order_of(tenant: &str, run: &str, n: usize) -> String {
     format!(
-        r#"{{"requestId":"{run}-{n}","tenantId":"bench-{tenant}","buyer":{{"email":"buyer{}@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}},{{"sku":"SKU-2","qty":1,"price":12.5}},{{"sku":"SKU-3","qty":3,"price":0.1}}]}}"#,
+        r#"{{"requestId":"{run}-{n}","tenantId":"{tenant}","buyer":{{"email":"buyer{}@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}},{{"sku":"SKU-2","qty":1,"price":12.5}},{{"sku":"SKU-3","qty":3,"price":0.1}}]}}"#,
         n % 1000
     )
 }

@@ -9,7 +9,9 @@ mod ceiling;
 mod client;
 mod closed;
 mod deployment;
+mod fairness;
 mod fanout;
+mod filters;
 mod footprint;
 mod generator;
 mod held;
@@ -37,7 +39,7 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// The number of rounds of `closed`, `open` and `held`
+    /// The number of rounds of `closed`, `open`, `held` and `fairness`
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least(1))]
     rounds: usize,
     /// Measure the daemons in this folder as well, by turns; `cargo xtask bench --against` sets it
@@ -73,6 +75,8 @@ enum Part {
     Open,
     /// The highest rate held for 15 s; only when it is named, or with --against
     Held,
+    /// A tenant's creates beside another one's flood; only when it is named
+    Fairness,
     /// Orders per second: ceiling, baseline, pipeline
     Throughput,
     /// From request to answer, and from answer to event, at low rates, beside the baseline
@@ -85,6 +89,8 @@ enum Part {
     Fanout,
     /// Orders per second with an empty database and with a full one, by turns
     Age,
+    /// 100,000 lists, each with another filter; only when it is named
+    Filters,
     /// Lists of up to a million orders, which it loads first
     Lists,
 }
@@ -92,16 +98,19 @@ enum Part {
 impl Part {
     /// Whether it can measure two revisions by turns.
     fn compares(self) -> bool {
-        matches!(self, Self::Closed | Self::Open | Self::Held)
+        matches!(
+            self,
+            Self::Closed | Self::Open | Self::Held | Self::Fairness
+        )
     }
 
     /// Whether it runs when no part is named.
     fn is_usual(self, against: bool) -> bool {
         if against {
-            self.compares()
+            self.compares() && self != Self::Fairness
         } else {
             // The part `throughput` finds the same, with more patience.
-            self != Self::Held
+            !matches!(self, Self::Held | Self::Fairness | Self::Filters)
         }
     }
 }
@@ -112,7 +121,7 @@ async fn main() -> Result<()> {
     let against = options.against.is_some();
     ensure!(
         !against || options.only.iter().all(|part| part.compares()),
-        "only `closed`, `open` and `held` can be measured against another revision"
+        "only `closed`, `open`, `held` and `fairness` can be measured against another revision"
     );
     site::allow_many_files();
     let site = Site::from_env(options.against)?;
@@ -138,12 +147,14 @@ async fn main() -> Result<()> {
             Part::Closed => closed::measure(&site, &mut report, options.rounds).await?,
             Part::Open => open::measure(&site, &mut report, options.rounds).await?,
             Part::Held => held::measure(&site, &mut report, options.rounds).await?,
+            Part::Fairness => fairness::measure(&site, &mut report, options.rounds).await?,
             Part::Throughput => throughput::measure(&site, &mut report).await?,
             Part::Latency => latency::measure(&site, &mut report).await?,
             Part::Generator => generator::measure(&site, &mut report).await?,
             Part::Footprint => footprint::measure(&site, &mut report).await?,
             Part::Fanout => fanout::measure(&site, &mut report).await?,
             Part::Age => age::measure(&site, &mut report, options.age_orders).await?,
+            Part::Filters => filters::measure(&site, &mut report).await?,
             Part::Lists => lists::measure(&site, &mut report, options.list_rows).await?,
         }
     }

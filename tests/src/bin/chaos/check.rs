@@ -164,13 +164,14 @@ impl Evidence {
         due
     }
 
-    /// The versions of each order in the feed, to see what was never announced.
-    pub(crate) fn told(&self) -> HashMap<&str, HashSet<u64>> {
-        let mut told: HashMap<&str, HashSet<u64>> = HashMap::new();
+    /// The versions of each order as the feed first announces them.
+    pub(crate) fn told(&self) -> HashMap<&str, Vec<u64>> {
+        let mut told: HashMap<&str, Vec<u64>> = HashMap::new();
         for entry in &self.feed {
-            told.entry(entry.order.as_str())
-                .or_default()
-                .insert(entry.version);
+            let versions = told.entry(&entry.order).or_default();
+            if !versions.contains(&entry.version) {
+                versions.push(entry.version);
+            }
         }
         told
     }

@@ -399,10 +399,10 @@ fn told_at_all(evidence: &Evidence) -> Promise {
     let told = evidence.told();
     let silent = evidence.orders.iter().filter_map(|(id, order)| {
         let versions = 1..=u64::try_from(order.version).unwrap_or_default();
-        let told = told.get(id.as_str());
-        let missing = versions.filter(|version| !told.is_some_and(|told| told.contains(version)));
-        let missing: Vec<u64> = missing.collect();
-        (!missing.is_empty()).then(|| format!("the feed lacks versions {missing:?} of {id}"))
+        let told = told.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+        let is_whole = versions.eq(told.iter().copied());
+        let current = order.version;
+        (!is_whole).then(|| format!("{id} at version {current}: the feed announces {told:?}"))
     });
     let broken = silent.collect();
     let doubles = evidence
@@ -410,7 +410,7 @@ fn told_at_all(evidence: &Evidence) -> Promise {
         .len()
         .saturating_sub(2 * evidence.orders.len());
     Promise {
-        promise: "the feed announces every version of every order",
+        promise: "the feed announces every version of every order, in order",
         figure: format!("{} entries, {doubles} of them doubles", evidence.feed.len()),
         broken,
     }

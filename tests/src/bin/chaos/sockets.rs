@@ -106,7 +106,7 @@ impl Watched {
         let meta = args.last().unwrap_or(&Value::Null);
         let sequence = meta["offset"]
             .as_str()
-            .and_then(|offset| offset.rsplit('.').next()?.parse().ok());
+            .and_then(|offset| offset.split('.').nth(1)?.parse().ok());
         match (event, sequence) {
             ("connected", Some(sequence)) => {
                 self.connects += 1;

@@ -76,7 +76,7 @@ impl Harm {
 impl Toxiproxy {
     pub(crate) async fn start() -> Result<Self> {
         let port = free_port();
-        let process = Command::new(tool("toxiproxy-server"))
+        let process = Command::new(tool("server"))
             .args(["-host", "127.0.0.1", "-port", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
