@@ -55,18 +55,22 @@ await run(async (visitors) => {
   assert.equal((await ids(page)).length, 7);
   await page.goto('/orders?tenantId=t-1&page=9');
   await expect(page.getByText('There are only 3 pages.')).toBeVisible();
-  await page.getByRole('link', { name: 'Newer' }).click();
+  assert.equal(await page.getByText('Page 9').count(), 0);
+  await page.getByRole('link', { name: 'Go to the last page' }).click();
   assert.deepEqual(await ids(page), orders.slice(20));
 
   // Wrong values are told next to their fields and kept.
   await visitors.provoke([answered(400)], () => (
     page.goto('/orders?tenantId=t-1&buyerEmail=nobody&from=yesterday&limit=1000&page=x')
   ));
-  await expect(page.locator('#buyerEmail-error')).toHaveText('must be an email');
+  await expect(page.locator('#buyerEmail-error')).toHaveText('Enter an e-mail address');
+  await expect(page.locator('#from-error')).toHaveText('Enter a date, such as 2025-08-26');
   await expect(page.getByLabel('Buyer')).toHaveValue('nobody');
   await expect(page.getByLabel('From')).toHaveValue('yesterday');
-  for (const field of ['from', 'limit']) await expect(page.locator(`#${field}-error`)).not.toBeEmpty();
-  await expect(page.getByRole('alert')).toContainText('page must be');
+  await expect(page.locator('#limit-error')).toHaveText('must not be greater than 100');
+  await expect(page.getByRole('alert')).toHaveText('There is no such page.');
+  await page.getByRole('link', { name: 'clear them' }).click();
+  assert.deepEqual(await ids(page), orders.slice(0, 10));
 
   // A list by status loses what no longer has it.
   const pending = await visitors.page('/orders?tenantId=t-2&status=PENDING');
@@ -77,6 +81,24 @@ await run(async (visitors) => {
   await api(`/api/orders/${id}/cancel`, { tenantId: 't-2' });
   await expect(pending.locator('tbody tr')).toHaveCount(0);
   assert(await isMarked(pending));
+
+  // An order whose creation is not told appears with its next change.
+  const untold = await visitors.visitor();
+  const plain = await untold.newPage();
+  await plain.routeWebSocket(/\/ws\//, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((message) => {
+      if (!String(message).includes('order.created')) socket.send(message);
+    });
+  });
+  await plain.goto('/orders?tenantId=t-6');
+  await expect(live(plain)).toHaveText('Live');
+  await mark(plain);
+  const unseen = await create('t-6', 'r1');
+  await api(`/api/orders/${unseen}/cancel`, { tenantId: 't-6' });
+  await expect(status(plain, unseen)).toHaveText('CANCELLED');
+  await expect(plain.locator('#announcer')).toHaveText(`Order ${unseen} is CANCELLED`);
+  assert(await isMarked(plain));
 
   // Tenants: the first, another, the last; and what is none.
   const visitor = await visitors.visitor();
@@ -120,17 +142,17 @@ await run(async (visitors) => {
   });
   const beside = await visitors.page('/orders?tenantId=t-2');
   await expect(live(beside)).toHaveText('Live');
-  const unseen = [];
+  const missed = [];
   for (let n = 0; n < 4; n += 1) {
-    unseen.push(await create('t-2', `unseen-${n}`));
+    missed.push(await create('t-2', `unseen-${n}`));
     // The other loads as often as it may: by the last of these, this one would have, too.
-    await expect(status(beside, unseen.at(-1))).toHaveText('PENDING');
+    await expect(status(beside, missed.at(-1))).toHaveText('PENDING');
   }
   await pending.evaluate(() => {
     window.away = false;
     document.dispatchEvent(new Event('visibilitychange'));
   });
-  for (const id of unseen) await expect(status(pending, id)).toHaveText('PENDING');
+  for (const id of missed) await expect(status(pending, id)).toHaveText('PENDING');
   assert.deepEqual([...new Set(await pending.evaluate(() => window.loads))], [false]);
 
   // The API and Socket.IO are on this origin too, as the seed's rewrites have it.

@@ -11,8 +11,8 @@ await run(async (visitors) => {
   await expect(page.locator('header noscript p')).toBeVisible();
   await expect(live(page)).toBeHidden();
   await page.getByRole('link', { name: 'New order' }).last().click();
-  await expect(page.getByLabel('File')).toBeHidden();
-  await expect(page.locator('form noscript p')).toHaveText('Attaching a file needs JavaScript.');
+  await expect(page.getByLabel('Attachment')).toBeHidden();
+  await expect(page.locator('form noscript p')).toHaveText('An attachment needs JavaScript.');
 
   // Lines are added and removed by the server; what is wrong is told, what was typed is kept.
   await page.getByLabel('E-mail').fill('nobody');
@@ -24,14 +24,19 @@ await run(async (visitors) => {
   await page.getByRole('button', { name: 'Remove line 1' }).click();
   await expect(page.getByLabel('Article')).toHaveValue('"><script>alert(1)</script>');
   await page.getByLabel('Quantity').fill('two');
+  // Could be either, so it is neither.
+  await page.getByLabel('Price').fill('1.234,50');
   await visitors.provoke([answered(400)], () => page.getByLabel('Quantity').press('Enter'));
   await expect(page.getByRole('alert')).toContainText('Enter an e-mail address');
   await expect(page.locator('[id="items/0/qty-error"]')).toHaveText('Enter a whole number');
   await expect(page.getByLabel('Quantity')).toHaveValue('two');
+  await expect(page.locator('[id="items/0/price-error"]')).toHaveText('Enter a price, such as 1234.50 or 1234,50');
+  await expect(page.getByLabel('Price')).toHaveValue('1.234,50');
   assert.deepEqual(await listed('t-1'), []);
 
-  // The same form sent twice is one order.
+  // The same form sent twice is one order. Its price has a comma, as a phone may have no point.
   await fill(page);
+  await page.getByLabel('Price').fill('49,99');
   const form = Object.fromEntries(await page.locator('#order input[name]').evaluateAll((inputs) => (
     inputs.map((input) => [input.name, input.value])
   )));
@@ -42,6 +47,7 @@ await run(async (visitors) => {
   await page.waitForURL(/\/orders\?/);
   const [order, ...others] = await listed('t-1');
   assert.deepEqual(others, []);
+  assert.equal(order.total, 99.98);
   assert(first.headers().location.endsWith(order.orderId), first.headers().location);
   await expect(page.getByText(`Order created: ${order.orderId}`)).toBeVisible();
   await expect(status(page, order.orderId)).toHaveText('PENDING');

@@ -14,7 +14,7 @@ const PIECE_BYTES = 100;
 const PIECE_MS = 30;
 
 await run(async (visitors) => {
-  const emails = ['alice@example.com', 'bob@example.net', 'carol@shop.example'];
+  const emails = ['alice@example.com', 'bob@example.net', 'carol@bücher.example'];
   const orders = [];
   for (let n = 0; n < 12; n += 1) {
     orders.push(await create('t-123', `r${n}`, { email: emails[n % 3], price: (1250 + n * 731) / 100 }));
@@ -26,13 +26,15 @@ await run(async (visitors) => {
     assert(!states.includes('PENDING'));
   }).toPass({ timeout: 60_000 });
   await stack('pay after 1h');
-  const upload = await api('/api/uploads/presign', { tenantId: 't-123', filename: 'invoice.pdf', contentType: 'application/pdf', size: 6 });
+  // A name from right to left, which would move what stands beside it.
+  const filename = 'חשבונית 2025 (עותק).pdf';
+  const upload = await api('/api/uploads/presign', { tenantId: 't-123', filename, contentType: 'application/pdf', size: 6 });
   const { orderId: attached } = await api('/api/orders', {
     requestId: 'attached',
     tenantId: 't-123',
     buyer: { email: 'alice@example.com', name: 'Alice' },
     items: [{ sku: 'SKU-1', qty: 2, price: 49.99 }],
-    attachment: { filename: 'invoice.pdf', contentType: 'application/pdf', size: 6, storageKey: upload.storageKey },
+    attachment: { filename, contentType: 'application/pdf', size: 6, storageKey: upload.storageKey },
   });
   const pages = {
     orders: '/orders?tenantId=t-123',
@@ -40,6 +42,7 @@ await run(async (visitors) => {
     order: `/orders/${attached}?tenantId=t-123`,
     'wrong-filter': '/orders?tenantId=t-123&buyerEmail=x&from=y',
     empty: '/orders?tenantId=nobody',
+    'beyond-the-end': '/orders?tenantId=t-123&page=9',
     'wrong-tenant': '/orders?tenantId=%20',
     'not-found': '/orders/x?tenantId=t-123',
   };
@@ -97,6 +100,16 @@ await run(async (visitors) => {
   await expect(status(flips, attached)).toHaveText('PAID');
   const moved = (await flips.evaluate(() => window.shifts())).reduce((sum, shift) => sum + parseFloat(shift), 0);
   assert(moved < 0.0001, `${moved}`);
+
+  // What is from right to left is isolated, on both pages.
+  for (const path of [pages.orders, pages.order]) {
+    await flips.goto(path);
+    const name = flips.getByText(filename);
+    assert.deepEqual(
+      await name.evaluate((it) => [it.localName, getComputedStyle(it).unicodeBidi, getComputedStyle(it).direction]),
+      ['bdi', 'isolate', 'rtl'],
+    );
+  }
 
   // The first visit, and the second.
   const context = await visitors.visitor();

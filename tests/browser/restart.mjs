@@ -15,7 +15,7 @@ await run(async (visitors) => {
   await mark(page);
 
   // While nothing answers, the console says so.
-  const late = await visitors.provoke([/^WebSocket connection to '.*' failed: /, answered(503)], async () => {
+  const late = await visitors.provoke([/^WebSocket connection to '.*' failed: /, answered(502), answered(503)], async () => {
     await stack('kill edge');
     await stack('pay after 100ms');
     await expect(live(page)).toHaveText('Reconnecting');

@@ -9,6 +9,8 @@ import { chromium, expect as hope } from '@playwright/test';
 
 export const WEB = process.env.WEB_URL;
 export const EDGE = process.env.EDGE_URL;
+/** The path below which a proxy shows the pages. */
+export const PREFIX = process.env.PREFIX ?? '';
 
 /** Long, because only a failing test ever waits for it. */
 const LIMIT_MS = 60_000;
@@ -97,7 +99,7 @@ class Visitors {
       if (origin !== WEB && !isUpload) this.#complain(`request to ${origin}`, request.url());
     });
     context.on('page', (page) => page.on('websocket', (socket) => {
-      if (!socket.url().startsWith(`${WEB.replace('http', 'ws')}/ws/`)) this.#complain('a socket to elsewhere', socket.url());
+      if (!socket.url().startsWith(`${WEB.replace('http', 'ws')}${PREFIX}/ws/`)) this.#complain('a socket to elsewhere', socket.url());
     }));
     return context;
   }

@@ -28,11 +28,11 @@ await run(async (visitors) => {
     addEventListener('beforeunload', () => sessionStorage.setItem('seen', JSON.stringify(window.seen)));
   });
   await fill(page);
-  await page.getByLabel('File').setInputFiles(file);
+  await page.getByLabel('Attachment').setInputFiles(file);
   await submit(page);
-  await expect(page.getByText(/Uploading scan.tiff: (0|25|50|75) %/)).toBeVisible();
+  await expect(page.getByText(/Uploading \u2068scan\.tiff\u2069: (0|25|50|75) %/)).toBeVisible();
   // What is being sent cannot be changed.
-  for (const field of ['Quantity', 'File']) await expect(page.getByLabel(field)).toBeDisabled();
+  for (const field of ['Quantity', 'Attachment']) await expect(page.getByLabel(field)).toBeDisabled();
   await page.waitForURL(/\/orders\?/);
   assert.deepEqual(steps, [
     `POST ${process.env.WEB_URL} api`,
@@ -59,16 +59,17 @@ await run(async (visitors) => {
   const puts = requests(page, 'PUT', '/mock-upload/');
   await fill(page);
   const error = page.locator('#attachment-error');
-  await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  await page.getByLabel('Attachment').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
   const failures = [
-    [ABORTED, (route) => route.abort()],
-    [answered(500), (route) => route.fulfill({ status: 500 })],
+    [ABORTED, 'does not answer, or takes no files from this page', (route) => route.abort()],
+    [answered(500), 'answered 500', (route) => route.fulfill({ status: 500 })],
   ];
-  for (const [text, fail] of failures) {
+  for (const [text, why, fail] of failures) {
     await page.route('**/mock-upload/**', fail, { times: 1 });
     await visitors.provoke([text], () => submit(page));
     await expect(page.locator('#summary')).toBeFocused();
-    await expect(error).toHaveText('The file could not be uploaded. Try again.');
+    await expect(error).toHaveText(`The attachment could not be uploaded: ${EDGE} ${why}. Try again.`);
+    await expect(page.locator('#summary li')).toHaveText(await error.textContent());
   }
   assert.equal((await listed('t-1')).length, 1);
 
@@ -84,12 +85,24 @@ await run(async (visitors) => {
   assert.equal(puts.length, 1);
   assert.equal((await listed('t-1'))[0].attachment.filename, 'a.pdf');
 
+  // A place that the page's policy does not allow: the page says which one it allows, and asks no other.
+  await page.goto('/orders/new?tenantId=t-1');
+  await fill(page);
+  await page.getByLabel('Attachment').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  const elsewhere = { url: 'https://files.example/a.pdf?signature=1', storageKey: 'k', headers: {} };
+  await page.route('**/api/uploads/presign', (route) => route.fulfill({ status: 201, json: elsewhere }), { times: 1 });
+  await submit(page);
+  await expect(error).toHaveText(
+    `The attachment cannot be uploaded: it has to go to https://files.example, but this page may send files only to ${EDGE}. `
+    + 'Whoever runs this site can set ORDERS_UPLOAD_ORIGIN.',
+  );
+
   // A place that is none is told, too, and the form can be used again.
   await page.goto('/orders/new?tenantId=t-1');
   await fill(page);
-  await page.getByLabel('File').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  await page.getByLabel('Attachment').setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from('a') });
   await page.route('**/api/uploads/presign', (route) => route.fulfill({ status: 201, json: { url: 'http://[', storageKey: 'k', headers: {} } }), { times: 1 });
-  await visitors.provoke([/^SyntaxError: /], () => submit(page));
+  await visitors.provoke([/^TypeError: /], () => submit(page));
   await expect(page.locator('#summary')).toContainText('because of a problem on our side');
   await submit(page);
   await page.waitForURL(/\/orders\?/);
@@ -97,7 +110,8 @@ await run(async (visitors) => {
   // What the presign refuses is told at the file.
   await page.goto('/orders/new?tenantId=t-1');
   await fill(page);
-  await page.getByLabel('File').setInputFiles({ name: '...', mimeType: 'application/pdf', buffer: Buffer.from('a') });
+  await page.getByLabel('Attachment').setInputFiles({ name: '...', mimeType: 'application/pdf', buffer: Buffer.from('a') });
   await visitors.provoke([answered(400)], () => submit(page));
-  await expect(error).toHaveText('must be a file name');
+  await expect(error).toHaveText('Its name must be a file name');
+  await expect(page.getByRole('link', { name: 'Attachment: its name must be a file name' })).toBeVisible();
 });

@@ -1,6 +1,9 @@
 //! More requests than can be served: some are refused at once, so that the others are served as fast as ever.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::IntoFuture,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::doc;
@@ -18,6 +21,7 @@ async fn beyond_its_limit_the_edge_refuses_at_once_and_publishes_nothing() {
     let edge = stack
         .daemon("edge")
         .env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string())
+        .env("ORDERS_MAX_IN_FLIGHT_PER_TENANT", "1000")
         .start()
         .await;
     let http = reqwest::Client::new();
@@ -57,13 +61,87 @@ async fn beyond_its_limit_the_edge_refuses_at_once_and_publishes_nothing() {
     assert_eq!(post(POSTS).await.0.status(), StatusCode::ACCEPTED);
 }
 
+/// One tenant that floods an edge has a quarter of its places, and others are served.
+#[tokio::test]
+async fn a_tenant_that_floods_the_edge_leaves_room_for_others() {
+    let stack = Stack::start().await;
+    // Nobody decides, so what is in flight stays.
+    let edge = stack.daemon("edge").env("ORDERS_MAX_IN_FLIGHT", "8");
+    let edge = edge.start().await;
+    let http = reqwest::Client::new();
+    let post = async |tenant: &str, n: usize| {
+        let url = format!("{}/api/orders", edge.url());
+        let body = order(tenant, &format!("r{n}"));
+        http.post(url).json(&body).send().await.unwrap()
+    };
+    let flood = join_all((0..20).map(|n| post("t-1", n)));
+    let (flood, others) = tokio::join!(flood, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        join_all((0..2).map(|n| post("t-2", n))).await
+    });
+    let (accepted, refused): (Vec<_>, Vec<_>) = flood
+        .into_iter()
+        .partition(|response| response.status() == StatusCode::ACCEPTED);
+    assert_eq!(accepted.len(), 2);
+    for response in refused {
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()["retry-after"], "1");
+        let problem: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(problem["type"], "urn:orders:problem:too-many-requests");
+    }
+    assert!(
+        others
+            .iter()
+            .all(|other| other.status() == StatusCode::ACCEPTED)
+    );
+    stack.clean_up().await;
+}
+
+/// While no writer runs, a tenant can fill its share of the stream of commands, and no more.
+#[tokio::test]
+async fn a_tenant_whose_commands_wait_leaves_room_for_others() {
+    const SHARE: usize = 10_000;
+    let stack = Stack::start().await;
+    let edge = stack.daemon("edge").start().await;
+    let jetstream = stack.jetstream().await;
+    let mut stored = Vec::new();
+    for _ in 0..SHARE {
+        let sent = jetstream.publish("orders.cmd.t-1.create", "{}".into());
+        stored.push(sent.await.unwrap());
+        if stored.len() == 1_000 {
+            join_all(stored.drain(..).map(IntoFuture::into_future))
+                .await
+                .into_iter()
+                .for_each(|ack| drop(ack.unwrap()));
+        }
+    }
+    let http = reqwest::Client::new();
+    let post = async |tenant: &str| {
+        let url = format!("{}/api/orders", edge.url());
+        http.post(url)
+            .json(&order(tenant, "r1"))
+            .send()
+            .await
+            .unwrap()
+    };
+    let refused = post("t-1").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(post("t-2").await.status(), StatusCode::ACCEPTED);
+    let commands = jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
+    assert_eq!(commands.cached_info().state.messages, SHARE as u64 + 1);
+    stack.clean_up().await;
+}
+
 /// A crowd of sixteen times the limit: each is served in the end, and who is served is served as fast as without it.
 #[tokio::test]
 async fn in_a_crowd_the_accepted_keep_their_latency() {
     const LIMIT: usize = 16;
     const CROWD: usize = 16 * LIMIT;
-    let limited =
-        |edge: orders_testkit::Setup| edge.env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string());
+    let limited = |edge: orders_testkit::Setup| {
+        edge.env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string())
+            .env("ORDERS_MAX_IN_FLIGHT_PER_TENANT", "1000")
+    };
     let pipeline = Pipeline::start_with("1h", limited).await;
     let try_once = async |request: String| {
         let start = Instant::now();

@@ -94,13 +94,36 @@ async fn a_wrong_value_is_one_line_that_names_the_key() {
         ("edge", "PORT", "abc"),
         ("edge", "ORDERS_IDEMPOTENCY__ON_MISMATCH", "maybe"),
         ("writer", "ORDERS_STREAMS__REPLICAS", "-1"),
+        ("writer", "ORDERS_STREAMS__REPLICAS", "0"),
         ("payment-simulator", "ORDERS_PAYMENT__DELAY", "soon"),
+        ("payment-simulator", "ORDERS_PAYMENT__DELAY", "800days"),
+        ("web", "ORDERS_PAYMENT_DELAY", "5s"),
+        ("realtime", "NATS_URL", "nats://host:port"),
+        ("projector", "ORDERS_NATS__CREDS", "/no/such/file"),
+        ("edge", "ORDERS_MONGO__URI_FILE", "/no/such/file"),
         ("web", "ORDERS_UPLOAD_ORIGIN", "https://h; script-src *"),
+        ("edge", "CORS_ORIGIN", "*"),
+        ("realtime", "CORS_ORIGIN", "https://*.shop.example"),
+        ("web", "CORS_ORIGIN", "localhost:3000"),
+        ("realtime", "ORDERS_TRUSTED_PROXIES", "proxy.example"),
+        ("edge", "ORDERS_PUBLIC_URL", "shop.example"),
+        ("writer", "ORDERS_HOST", "shop.example"),
+        ("projector", "ORDERS_ADMIN_ADDR", "9001"),
+        ("web", "ORDERS_BASE_PORT", "0"),
     ] {
         let (code, _, error) = ask(daemon, &[], &[(name, value)]).await;
         assert_eq!(code, Some(64), "{error}");
         assert_eq!(error.trim_end().lines().count(), 1, "{error}");
         assert!(error.contains(name), "{error}");
+    }
+    // All daemons read the same list in the same way.
+    let origins = "capacitor://localhost, ionic://localhost, https://Shop.example:443/";
+    for daemon in ["edge", "realtime", "web"] {
+        let (code, dump, error) =
+            ask(daemon, &["--dump-config"], &[("CORS_ORIGIN", origins)]).await;
+        assert_eq!(code, Some(0), "{error}");
+        let read = "cors_origin = \"capacitor://localhost,ionic://localhost,https://shop.example\"";
+        assert!(dump.contains(read), "{dump}");
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("writer.toml");
@@ -188,15 +211,14 @@ fn free_base(offsets: &[u16]) -> u16 {
     }
 }
 
-/// A folder with the project's Procfile and an `.env` for `stack`, in which a runner can start.
-fn runner_folder(stack: &Stack, base: u16, web: u16) -> tempfile::TempDir {
+/// A folder with the project's Procfile and an `.env` for `stack` and `ports`, in which a runner can start.
+fn runner_folder(stack: &Stack, ports: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(checkout().join("Procfile"), folder.path().join("Procfile")).unwrap();
     let env = format!(
-        "PORT={base}\nOVERMIND_PORT={base}\nMONGO_URL={}\nNATS_URL={}\nORDERS_PAYMENT__DELAY=500ms\nORDERS_REALTIME_URLS=http://localhost:{}\nORDERS_EDGE_URL=http://localhost:{base}\nORDERS_WEB_PORT={web}\n",
+        "{ports}\nMONGO_URL={}\nNATS_URL={}\nORDERS_PAYMENT__DELAY=500ms\n",
         stack.mongo_url,
         stack.nats.url(),
-        base + 400,
     );
     std::fs::write(folder.path().join(".env"), env).unwrap();
     folder
@@ -324,7 +346,11 @@ async fn see_an_order_through(
 async fn foreman_runs_the_procfile() {
     let stack = Stack::start().await;
     let (base, web) = (free_base(&[0, 100, 200, 201, 300, 400]), free_port());
-    let folder = runner_folder(&stack, base, web);
+    let ports = format!(
+        "PORT={base}\nORDERS_WEB_PORT={web}\nORDERS_EDGE_URL=http://localhost:{base}\nORDERS_REALTIME_URLS=http://localhost:{}",
+        base + 400
+    );
+    let folder = runner_folder(&stack, &ports);
     let mut foreman = Command::new("foreman");
     foreman.args(["start", "-m", "all=1,projector=2"]);
     see_an_order_through(foreman, folder.path(), base, base + 201, web).await;
@@ -334,8 +360,16 @@ async fn foreman_runs_the_procfile() {
 #[tokio::test]
 async fn overmind_runs_the_procfile() {
     let stack = Stack::start().await;
-    let (base, web) = (free_base(&[0, 100, 200, 210, 300, 400]), free_port());
-    let folder = runner_folder(&stack, base, web);
+    // One variable moves everything away from the ports of `.env.example`.
+    let web = loop {
+        let web = free_base(&[0, 101, 201, 211, 301, 401]);
+        // The edge's port, which no other test may get.
+        if free_port() == web + 1 {
+            break web;
+        }
+    };
+    let ports = format!("PORT=3001\nOVERMIND_PORT=3001\nORDERS_BASE_PORT={web}");
+    let (base, folder) = (web + 1, runner_folder(&stack, &ports));
     let mut overmind = Command::new(tool("overmind"));
     overmind
         .args(["start", "-m", "all=1,projector=2", "-s"])

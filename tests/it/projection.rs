@@ -212,7 +212,7 @@ async fn every_difference_is_found_and_none_where_all_is_well() {
     let (differences, _) = found(&[&verify[..], &of_other].concat()).await;
     let foreign = BTreeSet::from([("values".to_owned(), foreign.clone())]);
     assert_eq!(differences, foreign);
-    let rebuild = ["projection", "rebuild", "--lasting", "100ms"];
+    let rebuild = ["projection", "rebuild", "--lasting", "100ms", "--yes"];
     run(stack, &[&rebuild[..], &of_other].concat())
         .await
         .expect(0);
@@ -281,7 +281,8 @@ async fn the_list_is_rebuilt_while_orders_are_made_and_nobody_notices() {
     let (done, mut is_done) = tokio::sync::watch::channel(false);
     let work = async {
         let new = create_all(&pipeline, "t-1", "new", NEW);
-        let (new, said) = tokio::join!(new, run(stack, &["projection", "rebuild"]));
+        let rebuild = ["projection", "rebuild", "--lasting", "2s", "--yes"];
+        let (new, said) = tokio::join!(new, run(stack, &rebuild));
         let said = said.expect(0);
         let mended = json!({ "behind": OLD / 4, "missing": OLD / 4, "values": OLD / 4 });
         assert_eq!(said.last()["mended"], mended);
@@ -362,9 +363,10 @@ async fn a_rebuild_that_was_cut_short_goes_on_where_it_ended() {
     drop((writer, projector));
     store_orders(&stack, ORDERS).await;
 
-    let rebuild = ["projection", "rebuild", "--lasting", "0s"];
+    let rebuild = ["projection", "rebuild", "--lasting", "0s", "--yes"];
     let mut killed = orderctl(&stack, &rebuild).spawn().unwrap();
-    let checkpoints = async || stack.count("orders_checkpoints", doc! {}).await;
+    let work = doc! { "_id": "projection rebuild" };
+    let checkpoints = async || stack.count("orders_checkpoints", work.clone()).await;
     eventually("it has kept how far it got", async || {
         match checkpoints().await {
             0 => Err("not yet"),
@@ -484,8 +486,7 @@ async fn what_was_lost_is_told_again() {
     assert_eq!(said.last()["lost"], 4);
     let said = run(stack, &lost).await.expect(1);
     assert!(
-        said.errors
-            .contains("pass --yes to answer \"Publish events of 4 orders again?\""),
+        said.errors.contains("Publish events of 4 orders again?"),
         "{}",
         said.errors
     );

@@ -127,8 +127,8 @@ async fn catching_up_by_offset_has_no_gap_and_no_duplicate() {
     let sequence = |args: &[Value]| {
         let offset = args[1]["offset"].as_str().expect("an offset");
         offset
-            .rsplit('.')
-            .next()
+            .split('.')
+            .nth(1)
             .and_then(|text| text.parse::<u64>().ok())
             .expect("a sequence")
     };

@@ -14,9 +14,9 @@ use crate::pipeline::Pipeline;
 const NEVER: &str = "1h";
 
 /// The pipeline with the front end before it.
-struct Site {
-    web: Daemon,
-    pipeline: Pipeline,
+pub(crate) struct Site {
+    pub(crate) web: Daemon,
+    pub(crate) pipeline: Pipeline,
 }
 
 /// As browsers and the seed name it.
@@ -26,18 +26,14 @@ fn localhost(url: &str) -> String {
 
 impl Site {
     /// Starts everything with payments after `delay`.
-    async fn start(delay: &str) -> Self {
+    pub(crate) async fn start(delay: &str) -> Self {
         let stack = Stack::start().await;
         let web = stack.daemon("web");
         let origin = localhost(&web.url());
         let pipeline =
             Pipeline::start_on(stack, delay, |edge| edge.env("CORS_ORIGIN", &origin)).await;
         let edge = localhost(&pipeline.edge.url());
-        let web = web
-            .env("ORDERS_EDGE_URL", &edge)
-            .env("ORDERS_UPLOAD_ORIGIN", &edge)
-            .start()
-            .await;
+        let web = web.env("ORDERS_EDGE_URL", &edge).start().await;
         Self { web, pipeline }
     }
 
@@ -59,7 +55,7 @@ impl Site {
     }
 
     /// Runs a script to its end, doing what it asks for.
-    async fn browse(mut self, script: &str, environment: &[(&str, &str)]) {
+    pub(crate) async fn browse(mut self, script: &str, environment: &[(&str, &str)]) {
         let mut node = Command::new("node")
             .arg(checkout().join("tests/browser").join(script))
             .env("WEB_URL", localhost(&self.web.url()))

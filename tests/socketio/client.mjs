@@ -1,15 +1,22 @@
 // An unmodified socket.io-client for the system tests: prints every event as a line of JSON, obeys lines of JSON.
+// Besides the client's own options: `version` 2, `msgpack` for that parser, `authAfter` for an `auth` that takes so many ms.
 // usage: node client.mjs URL OPTIONS_JSON
 import { createInterface } from 'node:readline';
-import { io } from 'socket.io-client';
 
-const [url, options] = process.argv.slice(2);
-const socket = io(url, JSON.parse(options));
+const { version, msgpack, authAfter, ...options } = JSON.parse(process.argv[3]);
+const client = await import(version === 2 ? 'socket.io-client-2' : 'socket.io-client');
+if (msgpack) options.parser = (await import('socket.io-msgpack-parser')).default;
+if (authAfter) {
+  const { auth } = options;
+  options.auth = (send) => setTimeout(() => send(auth), authAfter);
+}
+const socket = (client.io ?? client.default)(process.argv[2], options);
 const print = (event, ...args) => process.stdout.write(JSON.stringify({ event, args }) + '\n');
 
-socket.onAny(print);
+socket.onAny?.(print);
 socket.on('connect', () => print('connect', { transport: socket.io.engine.transport.name }));
 socket.on('connect_error', (error) => print('connect_error', { message: error.message, data: error.data }));
+socket.on('error', (error) => print('error', error));
 socket.on('disconnect', (reason) => print('disconnect', reason));
 
 createInterface({ input: process.stdin }).on('line', (line) => {

@@ -131,6 +131,23 @@ impl Daemon {
         std::fs::read_to_string(&self.setup.log).unwrap_or_default()
     }
 
+    /// Waits until it says that it is not ready, because of `reason`.
+    pub async fn unready(&self, reason: &str) {
+        let url = format!("{}/readyz?verbose", self.url());
+        let what = format!("{} is not ready: {reason}", self.setup.name);
+        eventually(&what, async || {
+            let answer = reqwest::get(&url)
+                .await
+                .map_err(|error| error.to_string())?;
+            let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+            match status.as_u16() {
+                503 if text.contains(reason) => Ok(()),
+                _ => Err(text),
+            }
+        })
+        .await;
+    }
+
     /// Waits until it says that it is ready.
     pub async fn ready(&self) {
         let url = format!("{}/readyz?verbose", self.url());

@@ -3,7 +3,9 @@
 //! Each test has a nats-server and a database of its own, so tests run in parallel and a test may kill anything.
 //! Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
+mod certificates;
 mod daemon;
+mod ferretdb;
 mod gate;
 mod nats;
 mod ports;
@@ -12,7 +14,9 @@ mod wait;
 
 use std::path::{Path, PathBuf};
 
+pub use certificates::Certificates;
 pub use daemon::{Daemon, Setup};
+pub use ferretdb::FerretDb;
 pub use gate::Gate;
 pub use nats::NatsServer;
 pub use ports::free_port;
@@ -111,9 +115,12 @@ impl Stack {
     }
 }
 
-/// A program of the tools folder: `nats`, `overmind`.
+/// A program in the folders of the tools: `nats`, `overmind`.
 pub fn tool(name: &str) -> PathBuf {
-    Path::new(&environment("ORDERS_TEST_TOOLS_DIR")).join(name)
+    let folders = environment("ORDERS_TEST_TOOLS");
+    let mut programs = std::env::split_paths(&folders).map(|folder| folder.join(name));
+    let found = programs.find(|program| program.exists());
+    found.unwrap_or_else(|| panic!("{name} is not in {folders}"))
 }
 
 /// The root of the checkout.

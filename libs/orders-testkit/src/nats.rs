@@ -15,20 +15,28 @@ pub struct NatsServer {
     monitor: u16,
     store: PathBuf,
     log: PathBuf,
+    settings: String,
     process: Child,
 }
 
 impl NatsServer {
     /// Starts a server that keeps its files in `folder`.
     pub async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, "nats", "").await
+    }
+
+    /// Starts a server with more `settings` that keeps its files in `folder`, under a `name` of its own.
+    pub async fn start_with(folder: &Path, name: &str, settings: &str) -> Self {
         let (port, monitor) = (free_port(), free_port());
-        let (store, log) = (folder.join("nats"), folder.join("nats.log"));
-        let process = spawn(port, monitor, &store, &log);
+        let (store, log) = (folder.join(name), folder.join(format!("{name}.log")));
+        let settings = settings.to_owned();
+        let process = spawn(port, monitor, &store, &log, &settings);
         let server = Self {
             port,
             monitor,
             store,
             log,
+            settings,
             process,
         };
         server.wait().await;
@@ -38,6 +46,16 @@ impl NatsServer {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The URL of its monitoring.
@@ -50,25 +68,35 @@ impl NatsServer {
         self.process.kill().await.expect("the server can be killed");
     }
 
+    /// Removes its store, as a lost disk would; it must not run.
+    pub fn lose_store(&self) {
+        std::fs::remove_dir_all(&self.store).expect("the store can be removed");
+    }
+
     /// Starts it again on the same port and store.
     pub async fn restart(&mut self) {
-        self.process = spawn(self.port, self.monitor, &self.store, &self.log);
+        self.process = spawn(
+            self.port,
+            self.monitor,
+            &self.store,
+            &self.log,
+            &self.settings,
+        );
         self.wait().await;
     }
 
     async fn wait(&self) {
         eventually("nats-server accepts connections", async || {
-            let client = async_nats::connect(self.url())
-                .await
-                .map_err(|error| error.to_string())?;
-            let account = async_nats::jetstream::new(client).query_account().await;
-            account.map(drop).map_err(|error| error.to_string())
+            // It answers once JetStream does, whoever may log in.
+            let healthy = reqwest::get(format!("{}/healthz", self.monitor_url())).await;
+            let healthy = healthy.and_then(reqwest::Response::error_for_status);
+            healthy.map(drop).map_err(|error| error.to_string())
         })
         .await;
     }
 }
 
-fn spawn(port: u16, monitor: u16, store: &Path, log: &Path) -> Child {
+fn spawn(port: u16, monitor: u16, store: &Path, log: &Path, settings: &str) -> Child {
     let log = File::options()
         .create(true)
         .append(true)
@@ -76,12 +104,18 @@ fn spawn(port: u16, monitor: u16, store: &Path, log: &Path) -> Child {
         .expect("the log can be written");
     // The streams reserve their sizes; the server's own limit is what the disk has left, which may be less.
     let config = store.with_extension("conf");
-    std::fs::write(&config, "jetstream { max_file_store: 16GB }\n").expect("a writable folder");
+    let host = match settings.contains("host:") {
+        true => "",
+        false => "host: 127.0.0.1\n",
+    };
+    let text = format!(
+        "jetstream {{ max_file_store: 16GB }}\nhttp: \"127.0.0.1:{monitor}\"\n{host}{settings}\n"
+    );
+    std::fs::write(&config, text).expect("a writable folder");
     Command::new(environment("ORDERS_TEST_NATS_SERVER"))
         .arg("-c")
         .arg(config)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-        .args(["-m", &monitor.to_string(), "-sd"])
+        .args(["-p", &port.to_string(), "-sd"])
         .arg(store)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
