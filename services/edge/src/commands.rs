@@ -13,13 +13,14 @@ use orders_contracts::{
 use orders_service::{Seldom, chain, shutdown};
 use orders_store::ReadModel;
 use serde::Serialize;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
     breaker::WriterBreaker,
+    deadlines::REFUSAL,
     in_flight::{Full, InFlight},
     inbox::{Inbox, Replies},
     listed::is_listed,
@@ -99,7 +100,14 @@ impl Commands {
         &self,
         command: Command<'_, T>,
     ) -> Result<Outcome, Problem> {
-        let _place = self.in_flight.enter(command.tenant).map_err(shed)?;
+        let mut place = match self.in_flight.enter(command.tenant) {
+            Ok(place) => place,
+            Err(full) => return Err(self.shed(full).await),
+        };
+        tokio::select! {
+            turn = timeout(REFUSAL, place.turn()) => turn.map_err(|_| shed(Full::Tenant))?,
+            () = self.shutdown.cancelled() => return Err(Problem::unavailable("Shutting down, try again")),
+        }
         let id = CommandId::fresh();
         let mut replies = self.inbox.expect(id.clone());
         let Some(reply) = self.decision(id, &command, &mut replies).await? else {
@@ -151,6 +159,18 @@ impl Commands {
             }
             () = self.shutdown.cancelled() => Ok(None),
         }
+    }
+
+    /// Refuses a command. A tenant beyond its own limit is told after a pause, or a client that tries again at once
+    /// would take the processors from all others.
+    async fn shed(&self, full: Full) -> Problem {
+        if full == Full::Tenant {
+            tokio::select! {
+                () = sleep(REFUSAL) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+        shed(full)
     }
 
     /// Resolves when a shutdown leaves no time to wait for an ack.

@@ -29,7 +29,7 @@ pub struct Config {
     /// The most creates and cancels this edge keeps waiting; the next gets an immediate 503.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_in_flight: usize,
-    /// The most creates and cancels of one tenant among them; 0 for a quarter. The next gets an immediate 429.
+    /// The most creates and cancels of one tenant among them; 0 for a quarter. The next gets 429 after half a second.
     pub max_in_flight_per_tenant: usize,
     /// The answers to repeated requests.
     pub idempotency: Idempotency,

@@ -1,11 +1,22 @@
-//! The limits of commands in flight: in all, and of one tenant, so that no tenant can take the place of all others.
+//! The limits of commands in flight, so that no tenant takes the place of all others.
+//!
+//! A tenant holds only a share of all places. While other tenants send too, its commands also take turns: only a few
+//! more than all others have are with the daemons at once, and the rest wait here. A command of a quiet tenant thus
+//! finds little before it, however many connections another tenant has.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use orders_contracts::TenantId;
+use tokio::{sync::oneshot, time::Instant};
+
+/// How many commands a tenant may have with the daemons beyond those of all other tenants.
+const BEYOND_OTHERS: usize = 3;
+/// A tenant is alone if the last command of another one came before that.
+const ALONE: Duration = Duration::from_secs(10);
 
 /// Counts the commands in flight.
 #[derive(Debug)]
@@ -18,7 +29,21 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_tenant: HashMap<TenantId, usize>,
+    /// Those that are with the daemons.
+    running: usize,
+    by_tenant: HashMap<TenantId, Tenant>,
+    /// Whose command came last.
+    latest: Option<TenantId>,
+    /// When a command came whose tenant was not the one of the command before.
+    changed: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    all: usize,
+    running: usize,
+    /// Those that wait for their turn, in the order in which they came.
+    waiting: VecDeque<oneshot::Sender<()>>,
 }
 
 /// The place of one command, until it is dropped.
@@ -26,6 +51,8 @@ struct Counts {
 pub(crate) struct Place<'a> {
     in_flight: &'a InFlight,
     tenant: TenantId,
+    /// Hears when the turn of the command begins. Nothing once it has begun.
+    turn: Option<oneshot::Receiver<()>>,
 }
 
 /// Which limit a command exceeds.
@@ -51,17 +78,24 @@ impl InFlight {
     /// Takes a place for a command of `tenant`, without waiting.
     pub(crate) fn enter(&self, tenant: &TenantId) -> Result<Place<'_>, Full> {
         let mut counts = self.counts();
-        if counts.by_tenant.get(tenant).copied().unwrap_or(0) >= self.tenant_limit {
+        counts.note(tenant);
+        let held = counts.by_tenant.get(tenant).map_or(0, |it| it.all);
+        if held >= self.tenant_limit {
             return Err(Full::Tenant);
         }
         if counts.all >= self.limit {
             return Err(Full::All);
         }
+        let (begin, turn) = oneshot::channel();
         counts.all += 1;
-        *counts.by_tenant.entry(tenant.clone()).or_default() += 1;
+        let entry = counts.by_tenant.entry(tenant.clone()).or_default();
+        entry.all += 1;
+        entry.waiting.push_back(begin);
+        counts.begin_turns();
         Ok(Place {
             in_flight: self,
             tenant: tenant.clone(),
+            turn: Some(turn),
         })
     }
 
@@ -70,27 +104,96 @@ impl InFlight {
     }
 }
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut counts = self.in_flight.counts();
-        counts.all -= 1;
-        if let Some(count) = counts.by_tenant.get_mut(&self.tenant) {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_tenant.remove(&self.tenant);
+impl Counts {
+    /// Notes that a command of `tenant` came.
+    fn note(&mut self, tenant: &TenantId) {
+        if self.latest.as_ref() != Some(tenant) {
+            let before = self.latest.replace(tenant.clone());
+            self.changed = before.map(|_| Instant::now());
+        }
+    }
+
+    /// Begins every turn that may begin. Each may let one of another tenant begin.
+    fn begin_turns(&mut self) {
+        let is_alone = self.changed.is_none_or(|changed| changed.elapsed() > ALONE);
+        let alone = self.latest.as_ref().filter(|_| is_alone);
+        loop {
+            let before = self.running;
+            for (tenant, it) in &mut self.by_tenant {
+                let others = self.running - it.running;
+                while alone == Some(tenant) || it.running < others + BEYOND_OTHERS {
+                    let Some(next) = it.waiting.pop_front() else {
+                        break;
+                    };
+                    // A command that was given up has left its end of the channel.
+                    if next.send(()).is_ok() {
+                        it.running += 1;
+                        self.running += 1;
+                    }
+                }
+            }
+            if self.running == before {
+                break;
             }
         }
     }
 }
 
+impl Place<'_> {
+    /// Waits for the turn of this command, which lasts until the place is dropped.
+    pub(crate) async fn turn(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            // A place outlives the other end of its channel only after its turn began.
+            let _ = turn.await;
+            self.turn = None;
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.in_flight.counts();
+        let turn = self.turn.take();
+        let has_begun = turn.is_none_or(|mut turn| {
+            turn.close();
+            turn.try_recv().is_ok()
+        });
+        counts.all -= 1;
+        counts.running -= usize::from(has_begun);
+        if let Some(tenant) = counts.by_tenant.get_mut(&self.tenant) {
+            tenant.all -= 1;
+            tenant.running -= usize::from(has_begun);
+            if tenant.all == 0 {
+                counts.by_tenant.remove(&self.tenant);
+            }
+        }
+        counts.begin_turns();
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
+    use futures_util::poll;
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Whether the turn of `place` has begun.
+    async fn runs(place: &mut Place<'_>) -> bool {
+        let turn = std::pin::pin!(place.turn());
+        poll!(turn) == Poll::Ready(())
+    }
+
+    fn tenants<const N: usize>(names: [&str; N]) -> [TenantId; N] {
+        names.map(|name| name.parse().unwrap())
+    }
 
     #[test]
     fn a_tenant_has_its_share_and_leaves_the_rest_to_others() {
         let in_flight = InFlight::new(4, 2);
-        let [a, b, c] = ["a", "b", "c"].map(|name| name.parse::<TenantId>().unwrap());
+        let [a, b, c] = tenants(["a", "b", "c"]);
         let first = in_flight.enter(&a).unwrap();
         let second = in_flight.enter(&a).unwrap();
         assert_eq!(in_flight.enter(&a).unwrap_err(), Full::Tenant);
@@ -103,5 +206,71 @@ mod tests {
         drop((second, third, fourth, fifth));
         assert!(in_flight.counts().by_tenant.is_empty());
         assert_eq!(in_flight.counts().all, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_waits_for_its_turns_only_while_others_send() {
+        let in_flight = InFlight::new(100, 100);
+        let [busy, quiet] = tenants(["busy", "quiet"]);
+        let mut alone = Vec::new();
+        for _ in 0..20 {
+            let mut place = in_flight.enter(&busy).unwrap();
+            assert!(runs(&mut place).await);
+            alone.push(place);
+        }
+        let mut other = in_flight.enter(&quiet).unwrap();
+        assert!(runs(&mut other).await);
+        let mut waiting = in_flight.enter(&busy).unwrap();
+        assert!(!runs(&mut waiting).await);
+        alone.truncate(BEYOND_OTHERS + 1);
+        assert!(!runs(&mut waiting).await);
+        alone.truncate(BEYOND_OTHERS);
+        assert!(runs(&mut waiting).await);
+
+        tokio::time::advance(ALONE * 2).await;
+        let mut late = in_flight.enter(&busy).unwrap();
+        assert!(runs(&mut late).await);
+    }
+
+    proptest! {
+        /// Whoever comes and goes, in whatever order: turns come first to those who came first, nobody waits without
+        /// a reason, and all counts end at nothing.
+        #[test]
+        fn turns_come_in_order_and_to_all(
+            steps in prop::collection::vec((0_usize..3, any::<prop::sample::Index>(), any::<bool>()), 1..200)
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let in_flight = InFlight::new(1_000, 1_000);
+                let tenants = tenants(["a", "b", "c"]);
+                let mut places: Vec<(usize, Place<'_>)> = Vec::new();
+                for (tenant, which, comes) in steps {
+                    if comes {
+                        places.push((tenant, in_flight.enter(&tenants[tenant]).unwrap()));
+                    } else if !places.is_empty() {
+                        places.remove(which.index(places.len()));
+                    }
+                    let mut running = [0; 3];
+                    let mut waits = [false; 3];
+                    for (tenant, place) in &mut places {
+                        if runs(place).await {
+                            assert!(!waits[*tenant], "a later command overtook an earlier one");
+                            running[*tenant] += 1;
+                        } else {
+                            waits[*tenant] = true;
+                        }
+                    }
+                    let all: usize = running.iter().sum();
+                    for (running, waits) in running.into_iter().zip(waits) {
+                        assert!(!waits || running >= all - running + BEYOND_OTHERS);
+                    }
+                    assert_eq!(in_flight.counts().running, all);
+                }
+                places.clear();
+                assert!(in_flight.counts().by_tenant.is_empty());
+                let counts = in_flight.counts();
+                assert_eq!((counts.all, counts.running), (0, 0));
+            });
+        }
     }
 }
