@@ -8,9 +8,13 @@ use std::{
     process::{Command, Output},
 };
 
+#[path = "../../infra/build/commit.rs"]
+mod commit;
+
 const SOURCES: [&str; 3] = ["package.json", "package-lock.json", "src"];
 
 fn main() {
+    commit::main();
     let client =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("client");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));

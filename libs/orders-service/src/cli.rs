@@ -19,6 +19,10 @@ pub struct About {
     pub name: &'static str,
     /// One line for `--help`.
     pub summary: &'static str,
+    /// The commit it is built from, abbreviated; `unknown` for a build outside a Git checkout.
+    pub commit: &'static str,
+    /// What `--version` prints: the version and the commit.
+    pub version: &'static str,
     /// Flags that print a text; see [`About::print`].
     pub prints: Vec<Print>,
 }
@@ -32,13 +36,15 @@ impl About {
     }
 }
 
-/// The [`About`] of the calling package, from its `Cargo.toml`.
+/// The [`About`] of the calling package, from its `Cargo.toml` and its build script, `infra/build/commit.rs`.
 #[macro_export]
 macro_rules! about {
     () => {
         $crate::About {
             name: env!("CARGO_PKG_NAME"),
             summary: env!("CARGO_PKG_DESCRIPTION"),
+            commit: env!("ORDERS_COMMIT"),
+            version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("ORDERS_COMMIT"), ")"),
             prints: Vec::new(),
         }
     };
@@ -95,12 +101,7 @@ fn command<C: Settings>(about: &About) -> Command {
         .value_name("FILE")
         .help("Read settings from a TOML file");
     Command::new(about.name)
-        .version(concat!(
-            env!("CARGO_PKG_VERSION"),
-            " (",
-            env!("ORDERS_COMMIT"),
-            ")"
-        ))
+        .version(about.version)
         .about(about.summary)
         .arg(file.value_parser(clap::value_parser!(PathBuf)))
         .arg(flag(

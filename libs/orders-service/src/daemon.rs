@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    About, COMMIT, Health, VERSION, chain,
+    About, Health, VERSION, chain,
     cli::{self, Request},
     config::{Loaded, Settings},
     http, limits,
@@ -64,6 +64,8 @@ impl<E: Into<BoxError> + Send> TaskResult for Result<(), E> {
 pub struct Daemon {
     /// The name of the daemon, as in `writer`.
     pub name: &'static str,
+    /// The commit it is built from; see [`About::commit`].
+    pub commit: &'static str,
     /// The port of the HTTP server; never 0, as the setting may be.
     pub port: u16,
     /// The name of this process: `writer.2` when the process manager runs several, else the name of the daemon.
@@ -81,10 +83,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn new(name: &'static str, instance: String, port: u16) -> Self {
+    fn new(about: &About, instance: String, port: u16) -> Self {
         let shutdown = CancellationToken::new();
         Self {
-            name,
+            name: about.name,
+            commit: about.commit,
             instance,
             port,
             health: Health::new(shutdown.clone()),
@@ -210,11 +213,11 @@ where
             })?),
             None => None,
         };
-    let daemon = Daemon::new(about.name, instance, listener.local_addr()?.port());
+    let daemon = Daemon::new(about, instance, listener.local_addr()?.port());
     let port = daemon.port;
     info!(
         version = VERSION,
-        commit = COMMIT,
+        commit = about.commit,
         config = source,
         "{} listens on port {port}",
         daemon.instance

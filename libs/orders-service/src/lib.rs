@@ -37,5 +37,3 @@ pub use self::{
 
 /// The version of the pipeline, which all its packages share.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit this was built from, abbreviated; `unknown` for a build outside a Git checkout.
-pub const COMMIT: &str = env!("ORDERS_COMMIT");

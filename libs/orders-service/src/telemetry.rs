@@ -14,7 +14,7 @@ use tracing::error;
 use tracing_subscriber::{EnvFilter, prelude::*};
 
 use crate::{
-    About, COMMIT, VERSION,
+    About, VERSION,
     config::{Format, Logging, Times},
 };
 
@@ -87,6 +87,6 @@ pub(crate) fn metrics(about: &About) -> PrometheusHandle {
         "orders_build_info",
         "always 1; version and commit are labels"
     );
-    metrics::gauge!("orders_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
+    metrics::gauge!("orders_build_info", "version" => VERSION, "commit" => about.commit).set(1.0);
     handle
 }

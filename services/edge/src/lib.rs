@@ -33,7 +33,7 @@ use axum::{
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{Namespace, http_header, streams};
 use orders_http::{Access, Front, Intake, Origins, below, discard_unread, observe};
-use orders_service::{BoxError, COMMIT, Daemon, retry, shutdown};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store};
 use tokio::{sync::Semaphore, time::sleep};
 use tower_http::{
@@ -72,7 +72,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let store = store?.auto_migrate(false);
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("streams", bus.needs(&STREAMS, &[]));
-    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
+    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
 
     let rows = store.read_model();
     let shutdown = daemon.shutdown.clone();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
 use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
-use orders_service::{BoxError, COMMIT, Daemon, failpoint, retry, shutdown};
+use orders_service::{BoxError, Daemon, failpoint, retry, shutdown};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon
         .health
         .probe("streams", bus.needs(&STREAMS, &[consumer]));
-    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
+    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
 
     let delay = config.payment.delay;
     let open = Box::pin(async {

@@ -9,7 +9,7 @@ mod project;
 
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{OrderEvent, streams};
-use orders_service::{BoxError, COMMIT, Daemon, chain, retry, shutdown};
+use orders_service::{BoxError, Daemon, chain, retry, shutdown};
 use orders_store::{Error as StoreError, ReadModel, Store};
 use tracing::{info, warn};
 
@@ -42,7 +42,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.probe("nats", bus.readiness());
     let needs = bus.needs(&STREAMS, &[streams::PROJECTOR]);
     daemon.health.probe("streams", needs);
-    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
+    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {

@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 use axum::middleware::from_fn_with_state;
 use orders_bus::{Bus, Error as BusError};
 use orders_http::Front;
-use orders_service::{BoxError, COMMIT, Daemon, retry, shutdown};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use tokio_util::task::TaskTracker;
 
 pub use crate::config::Config;
@@ -45,7 +45,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon
         .health
         .probe("streams", bus.needs(&feed::STREAMS, &[]));
-    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
+    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
     daemon.health.probe("feed", {
         let reading = reading.clone();
         move || reading.clone().probe()

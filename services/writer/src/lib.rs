@@ -18,7 +18,7 @@ use orders_contracts::{
     OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Timestamp, streams,
 };
 use orders_domain::Order;
-use orders_service::{BoxError, COMMIT, Daemon, retry, shutdown};
+use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
@@ -54,7 +54,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon
         .health
         .probe("streams", bus.needs(&STREAMS, &CONSUMERS));
-    bus.answer_operators(&daemon.instance, COMMIT, daemon.health.readiness());
+    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {

@@ -1,8 +1,10 @@
-//! Tells the crate which commit it is built from; orderctl uses this script too.
+//! The build script of every program: tells it which commit it is built from.
+//!
+//! No library knows the commit, or each commit would build them all again.
 
 use std::{path::Path, process::Command};
 
-fn main() {
+pub(crate) fn main() {
     // Something to watch outside a checkout, where cargo would otherwise watch every file.
     println!("cargo::rerun-if-changed=Cargo.toml");
     // HEAD changes with the branch, its log with each commit; no other file of Git is watched.
