@@ -116,7 +116,7 @@ async fn of_bus(
     bar.finish_and_clear();
     daemons::judge(&daemons?, report);
     streams::judge(&before, &after, report);
-    consumers::judge(&before, &after, report);
+    consumers::judge(&context.deployment().namespace, &before, &after, report);
     letters::judge(&after, report);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orders_bus::{ConsumerState, StreamState};
 use orders_contracts::{
-    Timestamp,
+    Namespace, Timestamp,
     streams::{Consumer, Policy, Retention},
 };
 
@@ -14,18 +14,19 @@ use super::{
 };
 use crate::output::counted;
 
-pub(super) fn judge(before: &Look, after: &Look, report: &mut Report<'_>) {
+pub(super) fn judge(namespace: &Namespace, before: &Look, after: &Look, report: &mut Report<'_>) {
     for (consumer, state) in &after.consumers {
         let stream = after.stream(consumer.stream.name);
         if let (Some(before), Some(stream)) = (before.consumer(consumer), stream) {
             let check = format!("progress of {consumer}");
-            report.add(&check, progress(consumer, stream, before, state));
+            report.add(&check, progress(namespace, consumer, stream, before, state));
         }
     }
 }
 
 /// Judges a consumer by two looks at it.
 fn progress(
+    namespace: &Namespace,
     consumer: &Consumer,
     contents: &StreamState,
     before: &ConsumerState,
@@ -42,7 +43,7 @@ fn progress(
         );
         let remedy = format!(
             "run nats consumer rm {} {durable}; {durable} creates it again",
-            stream.name
+            namespace.stream(stream)
         );
         return Diagnosis::red(found, remedy);
     }
@@ -166,7 +167,13 @@ mod tests {
                 Colour::Red,
             ),
         ] {
-            let diagnosis = progress(&consumer, &contents(1, 10), &before, &after);
+            let diagnosis = progress(
+                &Namespace::default(),
+                &consumer,
+                &contents(1, 10),
+                &before,
+                &after,
+            );
             assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
         }
     }
@@ -177,7 +184,13 @@ mod tests {
             waiting: 0,
             ..state(0, 0, 10, 0)
         };
-        let diagnosis = progress(&PROJECTOR, &contents(1, 10), &idle, &idle);
+        let diagnosis = progress(
+            &Namespace::default(),
+            &PROJECTOR,
+            &contents(1, 10),
+            &idle,
+            &idle,
+        );
         assert_eq!(diagnosis.colour, Colour::Red);
         assert_eq!(
             diagnosis.found,
@@ -197,7 +210,13 @@ mod tests {
             // A work queue has gaps where later messages were acked first.
             (WRITER_COMMANDS, 9, state(0, 0, 7, 0), Colour::Green),
         ] {
-            let diagnosis = progress(&consumer, &contents(first, 10), &state, &state);
+            let diagnosis = progress(
+                &Namespace::default(),
+                &consumer,
+                &contents(first, 10),
+                &state,
+                &state,
+            );
             assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
         }
     }
