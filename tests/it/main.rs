@@ -25,6 +25,7 @@ mod poison;
 mod processes;
 mod projection;
 mod proxies;
+mod readme;
 mod realtime;
 mod seed;
 mod streams;

@@ -1,0 +1,81 @@
+//! The examples of README.md, as they stand there.
+
+use std::process::Stdio;
+
+use orders_testkit::{LIMIT, checkout};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+    time::timeout,
+};
+
+use crate::pipeline::Pipeline;
+
+/// The first block of `language` in README.md that contains `part`.
+fn example(language: &str, part: &str) -> String {
+    let readme = std::fs::read_to_string(checkout().join("README.md")).unwrap();
+    let mut blocks = readme.split("```").skip(1).step_by(2);
+    let block = blocks.find(|block| block.starts_with(language) && block.contains(part));
+    let block = block.unwrap_or_else(|| panic!("README.md has no example with {part}"));
+    block[language.len()..].to_owned()
+}
+
+/// What a shell prints that runs `script` against `edge`.
+async fn shell(script: &str, edge: &str) -> String {
+    let script = script.replace("http://localhost:3001", edge);
+    let run = Command::new("bash").args(["-c", &script]).output();
+    let output = run.await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn the_commands_work() {
+    let pipeline = Pipeline::start("5s").await;
+    let edge = pipeline.edge.url();
+    let create = example("sh", "/api/orders ");
+    let first = shell(&create, &edge).await;
+    assert!(first.starts_with("HTTP/1.1 201"), "{first}");
+    let second = shell(&create, &edge).await;
+    assert!(second.starts_with("HTTP/1.1 200"), "{second}");
+    assert!(second.contains("x-idempotent-replayed: true"), "{second}");
+    let list = shell(&example("sh", "/api/orders?"), &edge).await;
+    assert!(list.contains(r#""total": 1"#), "{list}");
+    let upload = shell(&example("sh", "presign"), &edge).await;
+    assert!(upload.contains(r#""ok":true"#), "{upload}");
+    pipeline.stack.clean_up().await;
+}
+
+/// It catches up after a lost connection.
+#[tokio::test]
+async fn the_script_for_socket_io_misses_nothing() {
+    let mut pipeline = Pipeline::start("100ms").await;
+    let mut node = Command::new("node")
+        .arg(checkout().join("tests/socketio/readme.mjs"))
+        .arg(pipeline.edge.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let script = example("js", "serverOffset");
+    let mut input = node.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).await.unwrap();
+    drop(input);
+    let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();
+    let mut line = async || timeout(LIMIT, lines.next_line()).await.unwrap().unwrap();
+
+    assert_eq!(line().await.as_deref(), Some("connected"));
+    let first = pipeline.create("t-123", "r1").await;
+    assert_eq!(line().await, Some(format!("{first} PAID")));
+    assert!(pipeline.realtime.terminate().await.success());
+    let second = pipeline.create("t-123", "r2").await;
+    pipeline.until_status("t-123", &second, "PAID").await;
+    pipeline.realtime.restart(|daemon| daemon).await;
+    let mut after = [line().await, line().await].map(Option::unwrap);
+    after.sort();
+    let mut wanted = ["connected".to_owned(), format!("{second} PAID")];
+    wanted.sort();
+    assert_eq!(after, wanted);
+    pipeline.stack.clean_up().await;
+}
