@@ -2,6 +2,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::body::{Body, HttpBody};
 use http_body_util::BodyExt;
+use memmap2::MmapMut;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -39,8 +40,17 @@ pub enum Unread {
 /// A body that was read. It counts against the budget until it is dropped.
 #[derive(Debug)]
 pub struct Whole {
-    bytes: Vec<u8>,
+    place: Place,
+    length: usize,
     _counted: Option<OwnedSemaphorePermit>,
+}
+
+/// Where a body is.
+#[derive(Debug)]
+enum Place {
+    Heap(Vec<u8>),
+    /// Pages of its own, which the system gets back at once; an allocator would keep them for the next burst.
+    Pages(MmapMut),
 }
 
 impl Intake {
@@ -65,32 +75,44 @@ impl Intake {
     /// Copies the frames into one buffer: a frame keeps the whole buffer of its connection alive, and a list of frames
     /// takes many times the memory of a body that comes byte by byte.
     async fn collect(&self, mut body: Body, limit: usize) -> Result<Whole, Unread> {
-        let mut bytes = Vec::new();
+        let announced = body.size_hint().upper();
+        let most = announced.map_or(limit, |most| {
+            usize::try_from(most).unwrap_or(limit).min(limit)
+        });
+        let mut place = Place::Heap(Vec::new());
+        let mut length = 0;
         let mut counted: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
                 continue;
             };
-            let length = bytes.len() + data.len();
-            if length > limit {
+            let before = length;
+            length += data.len();
+            if length > most {
                 return Err(Unread::TooLarge);
             }
-            if length > bytes.capacity() {
-                let capacity = length.max(2 * bytes.capacity()).min(limit);
-                let grown = capacity.saturating_sub(FREE) - bytes.capacity().saturating_sub(FREE);
-                if grown > 0 {
-                    let more = self.take(grown)?;
-                    match &mut counted {
-                        Some(counted) => counted.merge(more),
-                        None => counted = Some(more),
-                    }
+            if length > FREE {
+                let more = self.take(length - before.max(FREE))?;
+                match &mut counted {
+                    Some(counted) => counted.merge(more),
+                    None => counted = Some(more),
                 }
-                bytes.reserve_exact(capacity - bytes.len());
             }
-            bytes.extend_from_slice(&data);
+            match &mut place {
+                Place::Heap(bytes) if length <= FREE => bytes.extend_from_slice(&data),
+                Place::Heap(bytes) => {
+                    // Pages take no memory before something is written to them.
+                    let mut pages = MmapMut::map_anon(most).map_err(|_| Unread::Busy)?;
+                    pages[..before].copy_from_slice(bytes);
+                    pages[before..length].copy_from_slice(&data);
+                    place = Place::Pages(pages);
+                }
+                Place::Pages(pages) => pages[before..length].copy_from_slice(&data),
+            }
         }
         Ok(Whole {
-            bytes,
+            place,
+            length,
             _counted: counted,
         })
     }
@@ -112,7 +134,10 @@ impl Deref for Whole {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        match &self.place {
+            Place::Heap(bytes) => bytes,
+            Place::Pages(pages) => &pages[..self.length],
+        }
     }
 }
 
