@@ -67,7 +67,7 @@ impl JsonBody {
         Ok(Self { whole, coding })
     }
 
-    /// Parses the body, which is gone afterwards: no request waits with its body in memory.
+    /// Parses the body, which is gone afterwards.
     pub(crate) fn parse<T>(
         self,
         parse: impl FnOnce(&[u8]) -> Result<T, Invalid>,

@@ -9,6 +9,7 @@ pub(crate) const DECISION: Duration = Duration::from_secs(3);
 pub(crate) const SILENT: Duration = Duration::from_millis(100);
 /// For lists to show what the writer decided, from the decision.
 pub(crate) const LISTED: Duration = Duration::from_millis(500);
-/// From the arrival of a command of a tenant that has too many in flight to its refusal, whether it is beyond the limit
-/// or waits for its turn.
+/// For the turn of a command while other tenants send too. With the bus's own deadline it stays below 2 s.
+pub(crate) const TURN: Duration = Duration::from_millis(250);
+/// From the arrival of a command beyond its tenant's limit to its refusal.
 pub(crate) const REFUSAL: Duration = Duration::from_millis(500);

@@ -32,10 +32,10 @@ struct Counts {
     /// Those that are with the daemons.
     running: usize,
     by_tenant: HashMap<TenantId, Tenant>,
-    /// Whose command came last.
-    latest: Option<TenantId>,
-    /// When a command came whose tenant was not the one of the command before.
-    changed: Option<Instant>,
+    /// Whose command came last, and when.
+    latest: Option<(TenantId, Instant)>,
+    /// When the last command of another tenant than that came.
+    other: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +83,9 @@ impl InFlight {
         if held >= self.tenant_limit {
             return Err(Full::Tenant);
         }
-        if counts.all >= self.limit {
+        // A tenant with nothing in flight gets in even while a few others hold all places.
+        let reserve = if held == 0 { self.limit.div_ceil(4) } else { 0 };
+        if counts.all >= self.limit + reserve {
             return Err(Full::All);
         }
         let (begin, turn) = oneshot::channel();
@@ -107,16 +109,18 @@ impl InFlight {
 impl Counts {
     /// Notes that a command of `tenant` came.
     fn note(&mut self, tenant: &TenantId) {
-        if self.latest.as_ref() != Some(tenant) {
-            let before = self.latest.replace(tenant.clone());
-            self.changed = before.map(|_| Instant::now());
+        let now = Instant::now();
+        match &mut self.latest {
+            Some((latest, at)) if latest == tenant => *at = now,
+            latest => self.other = latest.replace((tenant.clone(), now)).map(|(_, at)| at),
         }
     }
 
     /// Begins every turn that may begin. Each may let one of another tenant begin.
     fn begin_turns(&mut self) {
-        let is_alone = self.changed.is_none_or(|changed| changed.elapsed() > ALONE);
+        let is_alone = self.other.is_none_or(|other| other.elapsed() > ALONE);
         let alone = self.latest.as_ref().filter(|_| is_alone);
+        let alone = alone.map(|(tenant, _)| tenant);
         loop {
             let before = self.running;
             for (tenant, it) in &mut self.by_tenant {
@@ -199,11 +203,14 @@ mod tests {
         assert_eq!(in_flight.enter(&a).unwrap_err(), Full::Tenant);
         let third = in_flight.enter(&b).unwrap();
         let fourth = in_flight.enter(&b).unwrap();
-        assert_eq!(in_flight.enter(&c).unwrap_err(), Full::All);
         drop(first);
         let fifth = in_flight.enter(&c).unwrap();
         assert_eq!(in_flight.enter(&a).unwrap_err(), Full::All);
-        drop((second, third, fourth, fifth));
+        let [d, e] = tenants(["d", "e"]);
+        let sixth = in_flight.enter(&d).unwrap();
+        assert_eq!(in_flight.enter(&d).unwrap_err(), Full::All);
+        assert_eq!(in_flight.enter(&e).unwrap_err(), Full::All);
+        drop((second, third, fourth, fifth, sixth));
         assert!(in_flight.counts().by_tenant.is_empty());
         assert_eq!(in_flight.counts().all, 0);
     }
@@ -230,6 +237,16 @@ mod tests {
         tokio::time::advance(ALONE * 2).await;
         let mut late = in_flight.enter(&busy).unwrap();
         assert!(runs(&mut late).await);
+        drop((alone, other, waiting, late));
+
+        // A tenant that comes after a pause is alone at once.
+        tokio::time::advance(ALONE * 2).await;
+        let mut first = Vec::new();
+        for _ in 0..20 {
+            let mut place = in_flight.enter(&quiet).unwrap();
+            assert!(runs(&mut place).await);
+            first.push(place);
+        }
     }
 
     proptest! {
