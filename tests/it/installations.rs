@@ -191,7 +191,7 @@ async fn two_installations_on_one_nats_never_mix() {
     for name in ["writer", "projector", "edge"] {
         let daemon = || stack.daemon(name);
         let wrong = of(daemon(), "", &second_url);
-        ends_at_once(wrong, "ORDERS_NAMESPACE is \"\"").await;
+        ends_at_once(wrong, "belongs to installation").await;
         let wrong = of(daemon(), "", &empty_url);
         ends_at_once(wrong, "run `orderctl migrate --adopt`").await;
     }

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     lower_limits: bool,
     /// Make the database and the namespace part of the installation that the streams belong to, although the database
     /// belongs to none, or to one in another namespace
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long)]
     adopt: bool,
     #[command(flatten)]
     confirm: Confirm,
@@ -72,14 +72,17 @@ impl Declared {
 
 pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
     let (bus, store) = (context.bus().await?, context.store().await?);
-    if options.adopt {
-        let streams = bus.installation(&streams::ALL).await?;
-        let namespace = &context.deployment().namespace;
-        let adopted = "is to become part of the installation that the streams belong to";
+    let streams = bus.installation(&streams::ALL).await?;
+    let namespace = &context.deployment().namespace;
+    if options.adopt && store.needs_adoption(namespace, streams.as_ref()).await? {
+        let adopted = "is to be adopted; the rest of the plan follows when it is";
         let value = json!({ "what": "database", "difference": adopted });
         context
             .output
             .line(format_args!("database: {adopted}"), &value);
+        if options.check {
+            return Ok(Verdict::Found);
+        }
         let question = "Adopt the database";
         if let Err(verdict) = options.confirm.ask(context, question).await? {
             return Ok(verdict);

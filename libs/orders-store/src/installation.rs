@@ -105,13 +105,31 @@ impl Store {
         self.check(stored, namespace, streams).map_err(Error::from)
     }
 
-    /// Makes the database belong to the installation of `streams`, or to a new one, in `namespace`. A namespace that it
-    /// had before is replaced, an id is not.
+    /// Whether [`Self::join`] fails unless the database is adopted first. A database of another installation than
+    /// `streams` is an error: it cannot be adopted.
+    pub async fn needs_adoption(
+        &self,
+        namespace: &Namespace,
+        streams: Option<&InstallationId>,
+    ) -> Result<bool, Error> {
+        let stored = self.installation().await?;
+        match self.check(stored, namespace, streams) {
+            Err(Mismatch::UnknownDatabase { .. } | Mismatch::OtherNamespace { .. }) => Ok(true),
+            Err(two @ Mismatch::TwoInstallations { .. }) => Err(two.into()),
+            Err(Mismatch::Unmigrated { .. }) | Ok(_) => Ok(false),
+        }
+    }
+
+    /// Makes the database belong to the installation of `streams` and to `namespace`, if it [needs](Self::needs_adoption)
+    /// that. A namespace that it had before is replaced, an id is not.
     pub async fn adopt(
         &self,
         namespace: &Namespace,
         streams: Option<&InstallationId>,
     ) -> Result<(), Error> {
+        if !self.needs_adoption(namespace, streams).await? {
+            return Ok(());
+        }
         let id = streams.map_or_else(InstallationId::fresh, InstallationId::clone);
         self.found(namespace, id).await?;
         self.update(doc! { "$set": { "namespace": namespace.to_string() } })
@@ -149,11 +167,6 @@ impl Store {
         match (stored, streams.cloned()) {
             (None, None) => Err(Mismatch::Unmigrated { database }),
             (None, Some(theirs)) => Err(Mismatch::UnknownDatabase { database, theirs }),
-            (Some(stored), _) if stored.namespace != *namespace => Err(Mismatch::OtherNamespace {
-                database,
-                ours: namespace.clone(),
-                theirs: stored.namespace,
-            }),
             (Some(stored), Some(theirs)) if stored.id != theirs => {
                 Err(Mismatch::TwoInstallations {
                     database,
@@ -161,6 +174,11 @@ impl Store {
                     theirs,
                 })
             }
+            (Some(stored), _) if stored.namespace != *namespace => Err(Mismatch::OtherNamespace {
+                database,
+                ours: namespace.clone(),
+                theirs: stored.namespace,
+            }),
             (Some(stored), _) => Ok(stored.id),
         }
     }

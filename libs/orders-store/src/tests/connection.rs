@@ -139,7 +139,15 @@ async fn a_database_belongs_to_one_installation() {
         assert!(!moved.may_pass() && moved.to_string().contains("ORDERS_NAMESPACE is \"shop\""));
 
         store.set_told("streams").await.unwrap();
-        store.adopt(&elsewhere, Some(&foreign)).await.unwrap();
+        let stranger = store.adopt(&elsewhere, Some(&foreign)).await.unwrap_err();
+        assert!(stranger.to_string().contains("belongs to installation"));
+        assert_eq!(
+            store.join(&here, None).await.unwrap(),
+            ours,
+            "nothing changed"
+        );
+        assert!(!store.needs_adoption(&here, Some(&ours)).await.unwrap());
+        store.adopt(&elsewhere, Some(&ours)).await.unwrap();
         let told = store.installation().await.unwrap().unwrap().told;
         assert_eq!(told.as_deref(), Some("streams"));
         assert_eq!(
