@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-#[path = "../../infra/build/commit.rs"]
+#[path = "../../infra/commit/build.rs"]
 mod commit;
 
 const SOURCES: [&str; 3] = ["package.json", "package-lock.json", "src"];

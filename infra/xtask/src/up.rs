@@ -37,7 +37,7 @@ const MONGO_PORT: u16 = 27017;
 /// Data is kept in .orders/ until `cargo xtask reset`.
 ///
 /// Ports: the first daemon of the Procfile takes PORT (3001), the others follow in steps of 100, except web, which
-/// takes ORDERS_WEB_PORT (3000). ORDERS_BASE_PORT (3000) moves all of them together. NATS takes 4222 and 8222 (monitoring), MongoDB 27017.
+/// takes ORDERS_WEB_PORT (3000). ORDERS_BASE_PORT (3000) moves all of these together. NATS takes 4222 and 8222 (monitoring), MongoDB 27017.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Build and run the daemons optimised
@@ -120,7 +120,8 @@ impl Plan {
             .args(programs.chain(["orderctl"]).flat_map(|name| ["--bin", name]))
             .args(release.then_some("--release"));
         let log = workspace.data().join("log/build.log");
-        progress::run_logged("building the daemons", &mut build, &log).await
+        let what = "building the daemons (its output is in .orders/log/build.log)";
+        progress::run_logged(what, &mut build, &log).await
     }
 
     /// Finds every obstacle before anything is started.
@@ -190,10 +191,10 @@ impl Stack {
                 eprintln!("stopped {name}, left over from an earlier run");
             }
         }
-        plan.check()?;
         let lock = lock.context(
             "another `cargo xtask up` runs in this checkout (cargo xtask down stops it)",
         )?;
+        plan.check()?;
 
         let console = Console::new(
             plan.daemons

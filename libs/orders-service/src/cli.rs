@@ -36,7 +36,7 @@ impl About {
     }
 }
 
-/// The [`About`] of the calling package, from its `Cargo.toml` and its build script, `infra/build/commit.rs`.
+/// The [`About`] of the calling package, from its `Cargo.toml` and its build script, `infra/commit/build.rs`.
 #[macro_export]
 macro_rules! about {
     () => {
