@@ -273,12 +273,13 @@ impl Site {
     async fn silences(&self) {
         let answered = async |port| {
             let mut stream = connect(port).await;
+            let began = Instant::now();
             let request = b"GET /livez HTTP/1.1\r\nhost: h\r\n\r\n";
             stream.write_all(request).await.unwrap();
             let mut answer = [0; 1024];
             let length = stream.read(&mut answer).await.unwrap();
             assert!(answer[..length].ends_with(b"ok"));
-            (stream, Instant::now())
+            (stream, began)
         };
         let idle = async |port| {
             let (mut stream, began) = answered(port).await;

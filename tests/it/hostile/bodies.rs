@@ -5,8 +5,8 @@ use reqwest::header::CONTENT_TYPE;
 use super::*;
 
 const MIB: u64 = 1 << 10;
-/// What a daemon may grow by: its budget of 64 MiB, and the connections.
-const BUDGET: u64 = 64 * MIB + 40 * MIB;
+/// What a daemon may grow by: its budget of 64 MiB, and 100 KiB for each connection.
+const BUDGET: u64 = 64 * MIB + 60 * MIB;
 /// What it may keep of that, for the connections.
 const KEPT: u64 = 40 * MIB;
 const CLIENTS: usize = 600;
