@@ -26,7 +26,8 @@ pub struct Config {
     /// The URLs of the realtime daemons that serve `/ws`, separated by commas.
     #[schemars(with = "String")]
     pub realtime_urls: Origins,
-    /// The most creates and cancels this edge keeps waiting; the next gets an immediate 503.
+    /// The most creates and cancels this edge keeps waiting, and a quarter more for tenants
+    /// that have none; the next gets an immediate 503.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_in_flight: usize,
     /// The most creates and cancels of one tenant among them; 0 for a quarter. The next gets 429 after half a second.
