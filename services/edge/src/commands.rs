@@ -13,14 +13,14 @@ use orders_contracts::{
 use orders_service::{Seldom, chain, shutdown};
 use orders_store::ReadModel;
 use serde::Serialize;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
     breaker::WriterBreaker,
-    deadlines::{REFUSAL, TURN},
+    deadlines::REFUSAL,
     in_flight::{Full, InFlight},
     inbox::{Inbox, Replies},
     listed::is_listed,
@@ -105,8 +105,7 @@ impl Commands {
             Err(full) => return Err(self.shed(full).await),
         };
         tokio::select! {
-            // Whether or not its turn has come: a slow pipeline is no reason to refuse.
-            _ = timeout(TURN, place.turn()) => {}
+            () = place.turn() => {}
             () = self.shutdown.cancelled() => return Err(Problem::unavailable("Shutting down, try again")),
         }
         let id = CommandId::fresh();
@@ -167,7 +166,8 @@ impl Commands {
     async fn shed(&self, full: Full) -> Problem {
         if full == Full::Tenant {
             tokio::select! {
-                () = sleep(REFUSAL) => {}
+                // Clients that came at once do not come back at once.
+                () = sleep(REFUSAL.mul_f64(0.5 + fastrand::f64())) => {}
                 () = self.shutdown.cancelled() => {}
             }
         }

@@ -11,10 +11,17 @@ use std::{
 };
 
 use orders_contracts::TenantId;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use crate::deadlines::TURN;
 
 /// How many commands a tenant may have with the daemons beyond those of all other tenants.
 const BEYOND_OTHERS: usize = 3;
+/// How long a command waits before its tenant may have one more, so that a slow pipeline lets enough through.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// A tenant is alone if the last command of another one came before that.
 const ALONE: Duration = Duration::from_secs(10);
 
@@ -43,7 +50,14 @@ struct Tenant {
     all: usize,
     running: usize,
     /// Those that wait for their turn, in the order in which they came.
-    waiting: VecDeque<oneshot::Sender<()>>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    /// Begins the turn.
+    begin: oneshot::Sender<()>,
 }
 
 /// The place of one command, until it is dropped.
@@ -92,7 +106,8 @@ impl InFlight {
         counts.all += 1;
         let entry = counts.by_tenant.entry(tenant.clone()).or_default();
         entry.all += 1;
-        entry.waiting.push_back(begin);
+        let since = Instant::now();
+        entry.waiting.push_back(Waiting { since, begin });
         counts.begin_turns();
         Ok(Place {
             in_flight: self,
@@ -125,12 +140,17 @@ impl Counts {
             let before = self.running;
             for (tenant, it) in &mut self.by_tenant {
                 let others = self.running - it.running;
-                while alone == Some(tenant) || it.running < others + BEYOND_OTHERS {
-                    let Some(next) = it.waiting.pop_front() else {
+                while let Some(next) = it.waiting.pop_front() {
+                    // A command that no longer waits has closed its end of the channel.
+                    if next.begin.is_closed() {
+                        continue;
+                    }
+                    let patience = next.since.elapsed().div_duration_f64(PATIENCE) as usize;
+                    if alone != Some(tenant) && it.running >= others + BEYOND_OTHERS + patience {
+                        it.waiting.push_front(next);
                         break;
-                    };
-                    // A command that was given up has left its end of the channel.
-                    if next.send(()).is_ok() {
+                    }
+                    if next.begin.send(()).is_ok() {
                         it.running += 1;
                         self.running += 1;
                     }
@@ -145,23 +165,34 @@ impl Counts {
 
 impl Place<'_> {
     /// Waits for the turn of this command, which lasts until the place is dropped.
+    ///
+    /// After [`TURN`] it begins in any case: a slow pipeline is no reason to refuse.
     pub(crate) async fn turn(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            // A place outlives the other end of its channel only after its turn began.
-            let _ = turn.await;
-            self.turn = None;
+        let Some(turn) = &mut self.turn else {
+            return;
+        };
+        // A place outlives the other end of its channel only after its turn began.
+        if timeout(TURN, &mut *turn).await.is_err() && !has_begun(turn) {
+            let mut counts = self.in_flight.counts();
+            counts.running += 1;
+            if let Some(tenant) = counts.by_tenant.get_mut(&self.tenant) {
+                tenant.running += 1;
+            }
         }
+        self.turn = None;
     }
+}
+
+/// Whether a turn has begun. If not, it never does.
+fn has_begun(turn: &mut oneshot::Receiver<()>) -> bool {
+    turn.close();
+    turn.try_recv().is_ok()
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut counts = self.in_flight.counts();
-        let turn = self.turn.take();
-        let has_begun = turn.is_none_or(|mut turn| {
-            turn.close();
-            turn.try_recv().is_ok()
-        });
+        let has_begun = self.turn.as_mut().is_none_or(has_begun);
         counts.all -= 1;
         counts.running -= usize::from(has_begun);
         if let Some(tenant) = counts.by_tenant.get_mut(&self.tenant) {
@@ -249,6 +280,24 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_longer_a_tenant_waits_the_more_it_may_have_at_once() {
+        let in_flight = InFlight::new(100, 100);
+        let [busy, quiet] = tenants(["busy", "quiet"]);
+        drop(in_flight.enter(&quiet).unwrap());
+        let mut places: Vec<_> = (0..20).map(|_| in_flight.enter(&busy).unwrap()).collect();
+        tokio::time::advance(PATIENCE * 2).await;
+        places.pop();
+        assert_eq!(in_flight.counts().running, BEYOND_OTHERS + 2);
+
+        // In the end each goes, and keeps its place.
+        let turns = places.iter_mut().map(Place::turn);
+        futures_util::future::join_all(turns).await;
+        assert_eq!(in_flight.counts().running, 19);
+        places.clear();
+        assert_eq!(in_flight.counts().running, 0);
+    }
+
     proptest! {
         /// Whoever comes and goes, in whatever order: turns come first to those who came first, nobody waits without
         /// a reason, and all counts end at nothing.
@@ -256,7 +305,7 @@ mod tests {
         fn turns_come_in_order_and_to_all(
             steps in prop::collection::vec((0_usize..3, any::<prop::sample::Index>(), any::<bool>()), 1..200)
         ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 let in_flight = InFlight::new(1_000, 1_000);
                 let tenants = tenants(["a", "b", "c"]);

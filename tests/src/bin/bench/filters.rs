@@ -17,7 +17,7 @@ use crate::{
 /// The lists with a filter of their own.
 const FILTERS: usize = 100_000;
 /// The orders of the list that is filtered: too many to be counted each time.
-const ROWS: usize = 20_000;
+const ROWS: usize = 10_500;
 const LENGTH: Duration = Duration::from_secs(10);
 const TENANT: &str = "filtered";
 
