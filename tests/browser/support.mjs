@@ -9,6 +9,8 @@ import { chromium, expect as hope } from '@playwright/test';
 
 export const WEB = process.env.WEB_URL;
 export const EDGE = process.env.EDGE_URL;
+/** The OpenID provider, for pages with a login: another site. */
+export const PROVIDER = process.env.PROVIDER_URL;
 /** The path below which a proxy shows the pages. */
 export const PREFIX = process.env.PREFIX ?? '';
 
@@ -61,6 +63,8 @@ class Visitors {
   #browser;
   #provoked = [];
   complaints = [];
+  /** Where pages may go. */
+  sites = new Set([WEB, PROVIDER]);
 
   constructor(browser) {
     this.#browser = browser;
@@ -96,7 +100,7 @@ class Visitors {
     context.on('request', (request) => {
       const { origin, pathname } = new URL(request.url());
       const isUpload = origin === EDGE && pathname.startsWith('/mock-upload/') && ['PUT', 'OPTIONS'].includes(request.method());
-      if (origin !== WEB && !isUpload) this.#complain(`request to ${origin}`, request.url());
+      if (!this.sites.has(origin) && !isUpload) this.#complain(`request to ${origin}`, request.url());
     });
     context.on('page', (page) => page.on('websocket', (socket) => {
       if (!socket.url().startsWith(`${WEB.replace('http', 'ws')}${PREFIX}/ws/`)) this.#complain('a socket to elsewhere', socket.url());
@@ -113,10 +117,10 @@ class Visitors {
 
 /** Calls the edge as any client would. */
 export async function api(path, body, url = EDGE) {
-  const response = await fetch(`${url}${path}`, body && {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+  const authorization = process.env.TOKEN && { authorization: `Bearer ${process.env.TOKEN}` };
+  const response = await fetch(`${url}${path}`, {
+    headers: { ...authorization, ...(body && { 'content-type': 'application/json' }) },
+    ...(body && { method: 'POST', body: JSON.stringify(body) }),
   });
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
   return response.json();
@@ -137,6 +141,20 @@ export async function create(tenantId, requestId, { email = 'alice@example.com',
 /** All orders of a tenant, as the list has them. */
 export async function listed(tenantId) {
   return (await api(`/api/orders?tenantId=${tenantId}&limit=100`)).items;
+}
+
+/** Logs in at the provider, to which a page has led. */
+export async function logIn(page, name) {
+  await page.waitForURL(`${PROVIDER}/**`);
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Password').fill(process.env.PASSWORD);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.waitForURL(`${WEB}/orders**`);
+}
+
+/** The cookies of a session. */
+export async function session(context) {
+  return (await context.cookies(WEB)).filter(({ name }) => name.startsWith('__Host-Http-orders_'));
 }
 
 /** Fills the form for a new order with one line that is right. */

@@ -6,7 +6,7 @@ use async_nats::{
 };
 use futures_util::StreamExt;
 use mongodb::bson::doc;
-use orders_testkit::{Stack, eventually, tool};
+use orders_testkit::{Stack, eventually};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -37,15 +37,8 @@ async fn command(
 #[tokio::test]
 async fn nats_sub_shows_readable_json_with_cloudevents_headers() {
     let pipeline = Pipeline::start("1h").await;
-    let mut tap = Command::new(tool("nats"))
-        .args([
-            "--server",
-            &pipeline.stack.nats.url(),
-            "sub",
-            "orders.evt.>",
-            "--count",
-            "1",
-        ])
+    let mut tap = Command::from(pipeline.stack.nats_cli())
+        .args(["sub", "orders.evt.>", "--count", "1"])
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -198,9 +191,7 @@ async fn a_bus_client_cannot_bypass_validation_and_poison_delays_nobody() {
 async fn a_reply_header_cannot_make_a_daemon_publish_elsewhere() {
     let pipeline = Pipeline::start("1h").await;
     let jetstream = pipeline.stack.jetstream().await;
-    let client = async_nats::connect(pipeline.stack.nats.url())
-        .await
-        .unwrap();
+    let client = pipeline.stack.client().await;
     let mut victim = client.subscribe("victim.>").await.unwrap();
     client.flush().await.unwrap();
     let mut headers = HeaderMap::new();
@@ -226,7 +217,7 @@ async fn a_reply_header_cannot_make_a_daemon_publish_elsewhere() {
 
 #[tokio::test]
 async fn drift_is_named_and_mended() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let jetstream = stack.jetstream().await;
     let drifted = jetstream::stream::Config {
         name: "ORDERS_COMMANDS".to_owned(),
@@ -256,7 +247,7 @@ async fn drift_is_named_and_mended() {
 
 #[tokio::test]
 async fn drift_that_cannot_be_mended_is_named_and_the_daemon_is_not_ready() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let jetstream = stack.jetstream().await;
     let wrong = jetstream::stream::Config {
         name: "ORDERS_COMMANDS".to_owned(),
@@ -295,6 +286,19 @@ async fn streams_and_consumers_are_what_the_design_says() {
         ("PAYMENTS", RetentionPolicy::Limits, 7 * day, 2),
         ("ORDERS_FEED", RetentionPolicy::Limits, 3 * day, 2),
         ("ORDERS_DLQ", RetentionPolicy::Limits, 30 * day, 15),
+        ("REVOCATIONS", RetentionPolicy::Limits, day + 5 * 60, 2),
+        (
+            "ORDERS_DROPPED",
+            RetentionPolicy::Limits,
+            365 * day + day / 4,
+            2,
+        ),
+        (
+            "ORDERS_AUDIT",
+            RetentionPolicy::Limits,
+            365 * day + day / 4,
+            2,
+        ),
     ] {
         let stream = jetstream.get_stream(name).await.unwrap();
         let config = &stream.cached_info().config;
@@ -302,6 +306,9 @@ async fn streams_and_consumers_are_what_the_design_says() {
         assert_eq!(config.max_age.as_secs(), max_age, "{name}");
         assert_eq!(config.duplicate_window.as_secs(), window * 60, "{name}");
         assert!(config.max_bytes > 0, "{name}");
+        let is_append_only = name == "ORDERS_AUDIT";
+        assert_eq!(config.deny_delete, is_append_only, "{name}");
+        assert_eq!(config.deny_purge, is_append_only, "{name}");
     }
     for (stream, durable) in [
         ("ORDERS_COMMANDS", "writer"),

@@ -1,9 +1,9 @@
 //! The edge does what its OpenAPI document says, as schemathesis sees it.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use mongodb::bson::doc;
-use orders_testkit::checkout;
+use orders_testkit::{Issuer, checkout};
 use tokio::process::Command;
 
 use crate::pipeline::Pipeline;
@@ -17,10 +17,34 @@ const EXAMPLES: &str = "100";
 #[tokio::test]
 async fn the_api_keeps_what_its_document_promises() {
     let pipeline = Pipeline::start("1s").await;
+    explore(pipeline, None).await;
+}
+
+/// With a token; schemathesis also leaves it out, and expects to be refused.
+#[tokio::test]
+async fn in_mode_jwt_it_does_so_for_those_with_a_token() {
+    let issuer = Issuer::start().await;
+    let pipeline = Pipeline::start_with("1s", |edge| {
+        edge.env("ORDERS_AUTH__MODE", "jwt")
+            .env("ORDERS_AUTH__ISSUER", &issuer.url())
+            .env("ORDERS_LIMITS__TENANT_RATE", "1000000")
+    })
+    .await;
+    let scopes = "orders:read orders:create orders:cancel uploads:create";
+    let token = issuer.token().tenant(TENANT).scopes(scopes);
+    let token = token.expires_in(Duration::from_secs(3_600)).sign();
+    explore(pipeline, Some(&token)).await;
+}
+
+/// The tenant of the token, which most requests are about.
+const TENANT: &str = "t-123";
+
+async fn explore(pipeline: Pipeline, token: Option<&str>) {
     let python = std::env::var("ORDERS_TEST_PYTHON").expect("run `cargo xtask test`");
     let examples = std::env::var("ORDERS_TEST_EXAMPLES").unwrap_or_else(|_| EXAMPLES.to_owned());
     let folder = checkout().join("tests/conformance");
-    let output = Command::new(python)
+    let mut schemathesis = Command::new(python);
+    schemathesis
         .args(["-m", "schemathesis.cli", "--config-file"])
         .arg(folder.join("schemathesis.toml"))
         .arg("run")
@@ -32,10 +56,13 @@ async fn the_api_keeps_what_its_document_promises() {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(pipeline.stack.folder())
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("python runs");
+        .kill_on_drop(true);
+    if let Some(token) = token {
+        schemathesis
+            .args(["--header", &format!("Authorization: Bearer {token}")])
+            .env("ORDERS_TEST_TENANT", TENANT);
+    }
+    let output = schemathesis.output().await.expect("python runs");
     let report = String::from_utf8_lossy(&output.stdout);
     eprintln!("{report}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "schemathesis: {}", output.status);

@@ -100,9 +100,9 @@ fn operator(folder: &Path) -> (String, String) {
 
 #[tokio::test]
 async fn daemons_and_orderctl_take_every_kind_of_login_and_tls() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let folder = stack.folder();
-    let certificates = Certificates::new(folder);
+    let certificates = Certificates::make(folder).unwrap();
     let pem = |path: &PathBuf| shown(path);
     let (ca, cert, key) = (
         ("ORDERS_NATS__CA_FILE", pem(&certificates.ca)),
@@ -220,7 +220,7 @@ async fn daemons_and_orderctl_take_every_kind_of_login_and_tls() {
 
 #[tokio::test]
 async fn a_refused_login_is_told_once_and_retried_slowly_with_the_file_as_it_is_then() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let authorization = "authorization { user: alice, password: right }";
     let server = NatsServer::start_with(stack.folder(), "guarded", authorization).await;
     let settings = vec![
@@ -270,9 +270,9 @@ async fn a_refused_login_is_told_once_and_retried_slowly_with_the_file_as_it_is_
 
 #[tokio::test]
 async fn what_keeps_a_connection_from_coming_about_is_told_apart() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let folder = stack.folder();
-    let certificates = Certificates::new(folder);
+    let certificates = Certificates::make(folder).unwrap();
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
         shown(&certificates.server),
@@ -382,9 +382,9 @@ async fn ctrl_c_ends_orderctl_at_once_while_it_waits_for_a_server() {
 
 #[tokio::test]
 async fn the_database_may_ask_for_a_login_and_tls() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let folder = stack.folder();
-    let certificates = Certificates::new(folder);
+    let certificates = Certificates::make(folder).unwrap();
     let Some(ferretdb) = FerretDb::start(folder, &certificates).await else {
         eprintln!("skipped: the database of this run is not our FerretDB");
         return;
@@ -400,22 +400,24 @@ async fn the_database_may_ask_for_a_login_and_tls() {
         .unwrap();
     let name = stack.mongo_url.rsplit('/').next().unwrap();
     let ca = shown(&certificates.ca);
-    let uri = |password: &str, options: &str| {
-        let uri = format!(
-            "mongodb://{user}:{password}@localhost:{}/{name}{options}",
-            ferretdb.port()
-        );
-        vec![(
-            "ORDERS_MONGO__URI_FILE",
-            file(folder, &format!("uri{}", uri.len()), &uri),
-        )]
+    let url = |password: &str, options: &str| {
+        let port = ferretdb.port();
+        format!("mongodb://{user}:{password}@localhost:{port}/{name}{options}")
     };
-    let right = uri("p%40ss%2Fword", &format!("?tls=true&tlsCAFile={ca}"));
-    let wrong = uri("wrong", &format!("?tls=true&tlsCAFile={ca}"));
-    let without_ca = uri("p%40ss%2Fword", "?tls=true");
+    let tls = format!("?tls=true&tlsCAFile={ca}");
+    let right_url = url("p%40ss%2Fword", &tls);
+    let in_file = |name: &str, url: &str| vec![("ORDERS_MONGO__URI_FILE", file(folder, name, url))];
+    let right = in_file("right", &right_url);
+    let wrong = in_file("wrong", &url("wrong", &tls));
+    let without_ca = in_file("without-ca", &url("p%40ss%2Fword", "?tls=true"));
+    let no_ca = in_file(
+        "no-ca",
+        &url("p%40ss%2Fword", "?tls=true&tlsCAFile=/no/ca.pem"),
+    );
 
     let projector = with(stack.daemon("projector"), &right).start().await;
-    let writer = with(stack.daemon("writer"), &wrong).spawn();
+    let changing = in_file("changing", &url("wrong", &tls));
+    let writer = with(stack.daemon("writer"), &changing).spawn();
     let refused = "MongoDB refuses the login: SCRAM failure: ";
     eventually("the writer says why", async || match writer.log() {
         log if log.contains(refused) => Ok(()),
@@ -424,6 +426,10 @@ async fn the_database_may_ask_for_a_login_and_tls() {
     .await;
     assert!(!projector.log().contains("p@ss"), "{}", projector.log());
     assert!(!writer.log().contains("wrong"), "{}", writer.log());
+    file(folder, "changing", &right_url);
+    writer.ready().await;
+    let taken = "ORDERS_MONGO__URI_FILE has a new login";
+    assert!(writer.log().contains(taken), "{}", writer.log());
 
     let nats = ("NATS_URL", stack.nats.url());
     let settings = [right.clone(), vec![nats.clone()]].concat();
@@ -439,6 +445,11 @@ async fn the_database_may_ask_for_a_login_and_tls() {
             without_ca,
             "error: the database is unavailable: cannot reach MongoDB at localhost:",
         ),
+        (
+            no_ca,
+            "error: the database refuses: ORDERS_MONGO__URI_FILE: Unable to parse PEM-encoded root certificate from \
+             /no/ca.pem: ",
+        ),
     ] {
         let settings = [settings, vec![nats.clone()]].concat();
         let said = orderctl(&["projection", "verify"], &settings).await;
@@ -446,6 +457,7 @@ async fn the_database_may_ask_for_a_login_and_tls() {
         assert_eq!(said.status.success(), expected.is_empty(), "{text}");
         assert!(text.starts_with(expected), "{text}");
         assert!(text.lines().count() <= 1, "{text}");
+        assert!(!text.contains("p%40ss"), "{text}");
         if expected.contains("localhost") {
             let cause =
                 "its certificate is signed by an unknown authority (tlsCAFile in MONGO_URL)";

@@ -138,7 +138,7 @@ async fn a_new_order_is_announced_before_its_next_change() {
 /// all the same, also where it comes as if for the first time.
 #[tokio::test]
 async fn what_was_done_before_is_told_even_when_nats_has_forgotten_that_it_was_delivered() {
-    let mut pipeline = Pipeline::start("500ms").await;
+    let mut pipeline = Pipeline::open("500ms").await;
     let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
     client.event("connected").await;
     stop_at(&mut pipeline.writer, "writer.settled").await;

@@ -140,7 +140,7 @@ async fn an_event_of_a_newer_version_stays_for_an_upgraded_daemon_and_blocks_nob
 /// A consumer that an operator removes reads its stream from the start, and clients hear nothing old again.
 #[tokio::test]
 async fn a_projector_whose_consumer_is_gone_tells_no_old_event_again() {
-    let mut pipeline = Pipeline::start("1h").await;
+    let mut pipeline = Pipeline::open("1h").await;
     let jetstream = pipeline.stack.jetstream().await;
     for (subject, message_type, body) in [
         ("orders.evt.t-1.created", CREATED, event("PENDING", 1)),
@@ -178,7 +178,7 @@ async fn a_projector_whose_consumer_is_gone_tells_no_old_event_again() {
 #[tokio::test]
 async fn the_creation_of_an_order_is_told_before_its_change() {
     const ORDERS: usize = 200;
-    let one_tenant = |edge: Setup| edge.env("ORDERS_MAX_IN_FLIGHT_PER_TENANT", "256");
+    let one_tenant = |edge: Setup| edge.env("ORDERS_LIMITS__TENANT_IN_FLIGHT", "256");
     let pipeline = Pipeline::start_with("1h", one_tenant).await;
     let second = pipeline.stack.daemon("projector").start().await;
     let mut client = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");

@@ -1,5 +1,5 @@
 //! What others make of the published documents: clients generated from `openapi.json` work, patterns are regular
-//! expressions in every language, and `asyncapi.json` is an AsyncAPI document.
+//! expressions in every language, and `asyncapi.json` and `sockets.json` are AsyncAPI documents.
 
 use std::{
     fs,
@@ -8,6 +8,7 @@ use std::{
     process::Stdio,
 };
 
+use orders_contracts::socket;
 use orders_testkit::checkout;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -168,16 +169,26 @@ async fn patterns_and_descriptions_suit_every_language() {
     run(Command::new("node").args(["-e", read, &found])).await;
 }
 
-#[test]
-fn asyncapi_json_is_an_asyncapi_document() {
-    let document_of = document("schemas/asyncapi.json");
+/// The document, after it was validated.
+fn asyncapi(path: &str) -> Value {
+    let document_of = document(path);
     let schema = document("tests/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json");
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors = validator.iter_errors(&document_of);
     let errors: Vec<String> = errors
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
-    assert_eq!(errors, [""; 0]);
+    assert_eq!(errors, [""; 0], "{path}");
+    assert!(
+        !validator.is_valid(&json!({ "asyncapi": "3.0.0" })),
+        "it refuses something"
+    );
+    document_of
+}
+
+#[test]
+fn asyncapi_json_is_an_asyncapi_document() {
+    let document_of = asyncapi("schemas/asyncapi.json");
     for message in document_of["channels"].as_object().unwrap().values() {
         for message in message["messages"].as_object().unwrap().values() {
             let schema = message["payload"]["schema"]["$ref"].as_str().unwrap();
@@ -187,8 +198,17 @@ fn asyncapi_json_is_an_asyncapi_document() {
             );
         }
     }
-    assert!(
-        !validator.is_valid(&json!({ "asyncapi": "3.0.0" })),
-        "it refuses something"
-    );
+}
+
+#[test]
+fn sockets_json_describes_every_event() {
+    let document_of = asyncapi("schemas/sockets.json");
+    let messages = document_of["channels"]["socket"]["messages"]
+        .as_object()
+        .unwrap();
+    for event in socket::RECEIVED.iter().chain(&socket::SENT) {
+        let schema = &messages[*event]["payload"]["schema"];
+        let validator = jsonschema::validator_for(schema).unwrap();
+        assert!(!validator.is_valid(&json!([])), "{event}");
+    }
 }

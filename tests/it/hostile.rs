@@ -51,7 +51,7 @@ impl Stage {
             .env("ORDERS_REALTIME_URLS", &realtime.url())
             .start()
             .await;
-        let nats = async_nats::connect(stack.nats.url()).await.unwrap();
+        let nats = stack.client().await;
         Self {
             realtime,
             edge,

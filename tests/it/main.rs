@@ -3,6 +3,7 @@
 //! Run them with `cargo xtask test`, which brings the servers up and says where they are.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod authorization;
 mod bad_input;
 mod bus;
 mod cancel;
@@ -17,9 +18,12 @@ mod hostile;
 mod idempotency;
 mod installations;
 mod lists;
+mod login;
 mod orderctl;
 mod outage;
 mod overload;
+mod permissions;
+mod personal_data;
 mod pipeline;
 mod poison;
 mod processes;
@@ -27,6 +31,7 @@ mod projection;
 mod proxies;
 mod readme;
 mod realtime;
+mod secure;
 mod seed;
 mod streams;
 mod web;

@@ -1,5 +1,6 @@
 //! The operator's tool, as an operator calls it.
 
+mod audit;
 mod dead_letters;
 mod doctor;
 mod drift;
@@ -31,6 +32,7 @@ pub(crate) fn orderctl(stack: &Stack, args: &[&str]) -> Command {
         .env("NATS_URL", stack.nats.url())
         .env("MONGO_URL", &stack.mongo_url)
         .env("NATS_MONITOR_URL", stack.nats.monitor_url())
+        .envs(stack.login_of_orderctl(args))
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
@@ -38,7 +40,7 @@ pub(crate) fn orderctl(stack: &Stack, args: &[&str]) -> Command {
 
 /// What an ended `orderctl` has said.
 pub(crate) struct Said {
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     pub(crate) text: String,
     pub(crate) errors: String,
 }
@@ -53,13 +55,13 @@ impl Said {
     }
 
     /// Its output as JSON, an object a line.
-    fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).expect("a line of JSON");
         self.text.lines().map(parse).collect()
     }
 
     /// The last of its lines of JSON.
-    fn last(&self) -> Value {
+    pub(crate) fn last(&self) -> Value {
         self.lines().pop().expect("it says something")
     }
 
@@ -125,7 +127,7 @@ async fn drop_index(stack: &Stack, collection: &str, index: &str) {
 }
 
 /// Presses Ctrl-C.
-async fn interrupt(process: &tokio::process::Child) {
+pub(crate) async fn interrupt(process: &tokio::process::Child) {
     let id = process.id().unwrap().to_string();
     let kill = Command::new("kill").args(["-INT", &id]).status().await;
     assert!(kill.unwrap().success());

@@ -21,7 +21,7 @@ async fn beyond_its_limit_the_edge_refuses_at_once_and_publishes_nothing() {
     let edge = stack
         .daemon("edge")
         .env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string())
-        .env("ORDERS_MAX_IN_FLIGHT_PER_TENANT", "1000")
+        .env("ORDERS_LIMITS__TENANT_IN_FLIGHT", "1000")
         .start()
         .await;
     let http = reqwest::Client::new();
@@ -87,7 +87,10 @@ async fn a_tenant_that_floods_the_edge_leaves_room_for_others() {
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()["retry-after"], "1");
         let problem: serde_json::Value = response.json().await.unwrap();
-        assert_eq!(problem["type"], "urn:orders:problem:too-many-requests");
+        let kind = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+        assert_eq!(problem["type"], kind);
+        let policies = serde_json::json!(["tenant-in-flight"]);
+        assert_eq!(problem["violated-policies"], policies);
     }
     assert!(
         others
@@ -95,6 +98,47 @@ async fn a_tenant_that_floods_the_edge_leaves_room_for_others() {
             .all(|other| other.status() == StatusCode::ACCEPTED)
     );
     stack.clean_up().await;
+}
+
+/// A tenant that asks more often than its rate allows is told when to come again, and nobody else notices.
+#[tokio::test]
+async fn a_tenant_beyond_its_rate_is_told_when_to_come_again() {
+    let limited = |edge: orders_testkit::Setup| {
+        edge.env("ORDERS_LIMITS__TENANT_RATE", "10")
+            .env("ORDERS_LIMITS__HEADERS", "true")
+    };
+    let pipeline = Pipeline::start_with("1h", limited).await;
+    let post = async |tenant: &str, n: usize| {
+        let order = order(tenant, &format!("r{n}"));
+        pipeline.post("/api/orders", &order).await
+    };
+    let start = Instant::now();
+    let flood = join_all((0..100).map(|n| post("t-1", n))).await;
+    let took = start.elapsed().as_secs_f64();
+    let (created, refused): (Vec<_>, Vec<_>) = flood
+        .into_iter()
+        .partition(|response| response.status() == StatusCode::CREATED);
+    let most = 20 + (took * 10.0) as usize;
+    assert!((20..=most).contains(&created.len()), "{}", created.len());
+    for response in refused {
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            response.headers()["ratelimit-policy"],
+            "\"tenant\";q=10;w=1"
+        );
+        let seconds: u64 = response.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=2).contains(&seconds), "{seconds}");
+        let problem: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(problem["violated-policies"], serde_json::json!(["tenant"]));
+    }
+    let other = post("t-2", 0).await;
+    assert_eq!(other.status(), StatusCode::CREATED);
+    assert_eq!(other.headers()["ratelimit"], "\"tenant\";r=19;t=1");
+    pipeline.stack.clean_up().await;
 }
 
 /// While no writer runs, a tenant can fill its share of the stream of commands, and no more.
@@ -140,7 +184,7 @@ async fn in_a_crowd_the_accepted_keep_their_latency() {
     const CROWD: usize = 16 * LIMIT;
     let limited = |edge: orders_testkit::Setup| {
         edge.env("ORDERS_MAX_IN_FLIGHT", &LIMIT.to_string())
-            .env("ORDERS_MAX_IN_FLIGHT_PER_TENANT", "1000")
+            .env("ORDERS_LIMITS__TENANT_IN_FLIGHT", "1000")
     };
     let pipeline = Pipeline::start_with("1h", limited).await;
     let try_once = async |request: String| {

@@ -22,6 +22,11 @@ impl Pipeline {
         Self::start_with(delay, |edge| edge).await
     }
 
+    /// Starts everything on a NATS where daemons may create what is missing.
+    pub(crate) async fn open(delay: &str) -> Self {
+        Self::start_on(Stack::open().await, delay, |edge| edge).await
+    }
+
     /// Starts everything, the edge with changes to its setup.
     pub(crate) async fn start_with(delay: &str, edge: impl FnOnce(Setup) -> Setup) -> Self {
         Self::start_on(Stack::start().await, delay, edge).await
@@ -33,7 +38,17 @@ impl Pipeline {
         delay: &str,
         edge: impl FnOnce(Setup) -> Setup,
     ) -> Self {
-        let realtime = stack.daemon("realtime").spawn();
+        Self::start_both(stack, delay, edge, |realtime| realtime).await
+    }
+
+    /// Starts everything on `stack`, the edge and realtime with changes to their setups.
+    pub(crate) async fn start_both(
+        stack: Stack,
+        delay: &str,
+        edge: impl FnOnce(Setup) -> Setup,
+        realtime: impl FnOnce(Setup) -> Setup,
+    ) -> Self {
+        let realtime = realtime(stack.daemon("realtime")).spawn();
         let edge = edge(
             stack
                 .daemon("edge")

@@ -34,7 +34,7 @@ struct Flow {
 impl Flow {
     async fn start(stack: &Stack) -> Self {
         Self {
-            client: async_nats::connect(stack.nats.url()).await.unwrap(),
+            client: stack.client().await,
             jetstream: stack.jetstream().await,
             published: Mutex::default(),
             taken: Mutex::default(),

@@ -108,6 +108,8 @@ async fn a_wrong_value_is_one_line_that_names_the_key() {
         ("realtime", "ORDERS_TRUSTED_PROXIES", "proxy.example"),
         ("edge", "ORDERS_PUBLIC_URL", "shop.example"),
         ("writer", "ORDERS_HOST", "shop.example"),
+        ("realtime", "ORDERS_HOST", "0.0.0.0"),
+        ("edge", "ORDERS_HOST", "2001:db8::1"),
         ("projector", "ORDERS_ADMIN_ADDR", "9001"),
         ("web", "ORDERS_BASE_PORT", "0"),
     ] {

@@ -30,6 +30,7 @@ fn orderctl(stack: &Stack, args: &[&str]) -> Command {
         .env_clear()
         .env("NATS_URL", stack.nats.url())
         .env("MONGO_URL", &stack.mongo_url)
+        .envs(stack.login_of_orderctl(args))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

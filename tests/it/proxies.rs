@@ -349,6 +349,34 @@ async fn a_daemon_listens_where_it_is_told() {
     }
     assert_eq!(status(format!("{elsewhere}/livez")).await, None);
 
+    // By default where `localhost` leads, and nowhere else.
+    let web = stack.daemon("web").start().await;
+    let at = |host: &str| web.url().replace("127.0.0.1", host) + "/livez";
+    for (host, answer) in [
+        ("[::1]", Some(200)),
+        ("localhost", Some(200)),
+        ("127.0.0.2", None),
+    ] {
+        assert_eq!(status(at(host)).await, answer, "{host}");
+    }
+    let warned = web.log().matches("ORDERS_AUTH__MODE is off").count();
+    assert_eq!(warned, 1, "{}", web.log());
+
+    let web = stack.daemon("web").env("ORDERS_HOST", "0.0.0.0");
+    let mut refused = web.clone().spawn();
+    assert_eq!(refused.ended().await.code(), Some(64));
+    let told = refused.log();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(
+        told.starts_with("ORDERS_HOST: ") && told.contains("ORDERS_AUTH__ALLOW_OFF=true"),
+        "{told}"
+    );
+    let web = web.env("ORDERS_AUTH__ALLOW_OFF", "true").start().await;
+    for host in ["[::1]", "127.0.0.1", "127.0.0.2"] {
+        let url = web.url().replace("127.0.0.1", host) + "/livez";
+        assert_eq!(status(url).await, Some(200), "{host}");
+    }
+
     let web = stack.daemon("web").env("ORDERS_HOST", "::1");
     let (six, four) = (web.url().replace("127.0.0.1", "[::1]"), web.url());
     let _web = web.spawn();

@@ -277,7 +277,7 @@ async fn a_restart_of_nats_leaves_clients_connected_and_loses_nothing() {
 /// Another feed has other offsets: everybody is made to come back and is told to load anew.
 #[tokio::test]
 async fn a_feed_that_was_created_anew_resets_everybody() {
-    let pipeline = Pipeline::start("1h").await;
+    let pipeline = Pipeline::open("1h").await;
     let mut client =
         SocketClient::connect(&pipeline.edge.url(), &options(json!({ "tenantId": "t-1" })));
     let head = client.event("connected").await[1]["offset"].clone();

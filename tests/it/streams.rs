@@ -15,7 +15,7 @@ use async_nats::{
 };
 use futures_util::future::join_all;
 use mongodb::bson::doc;
-use orders_testkit::{Daemon, Stack, eventually, tool};
+use orders_testkit::{Daemon, Stack, eventually};
 use reqwest::StatusCode;
 use tokio::{process::Command, time::sleep};
 
@@ -49,7 +49,7 @@ async fn config(jetstream: &jetstream::Context, stream: &str) -> Config {
 /// NATS comes back with nothing, under load; then it loses one stream after the other. Nobody helps.
 #[tokio::test]
 async fn what_nats_lost_is_made_again_and_told_again() {
-    let mut pipeline = Pipeline::start("500ms").await;
+    let mut pipeline = Pipeline::open("500ms").await;
     let (stop, accepted) = (AtomicBool::new(false), AtomicUsize::new(0));
     let url = format!("{}/api/orders", pipeline.edge.url());
     let http = pipeline.http.clone();
@@ -142,7 +142,7 @@ async fn what_nats_lost_is_made_again_and_told_again() {
 #[tokio::test]
 async fn readiness_names_what_is_missing_and_bad_messages_wait_beside_the_others() {
     const BAD: u64 = 8_200;
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let migrate = ["migrate", "--yes", "--payment-delay", "1h"];
     run(&stack, &migrate).await.expect(0);
     let daemon = |name| {
@@ -160,8 +160,8 @@ async fn readiness_names_what_is_missing_and_bad_messages_wait_beside_the_others
     };
 
     let nats = async |args: &[&str]| {
-        let mut nats = Command::new(tool("nats"));
-        nats.args(["--server", &stack.nats.url()]).args(args);
+        let mut nats = Command::from(stack.nats_cli());
+        nats.args(args);
         let status = nats.stdout(Stdio::null()).status().await.unwrap();
         assert!(status.success(), "{args:?}");
     };
@@ -192,7 +192,7 @@ async fn readiness_names_what_is_missing_and_bad_messages_wait_beside_the_others
 
     jetstream.delete_stream("ORDERS_DLQ").await.unwrap();
     writer.unready("ORDERS_DLQ is missing").await;
-    let client = async_nats::connect(stack.nats.url()).await.unwrap();
+    let client = stack.client().await;
     for _ in 0..BAD {
         let bad = client.publish("orders.cmd.t-1.create", "garbage".into());
         bad.await.unwrap();
@@ -242,7 +242,7 @@ async fn readiness_names_what_is_missing_and_bad_messages_wait_beside_the_others
 #[tokio::test]
 async fn limits_are_settings_that_a_start_never_lowers() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let jetstream = stack.jetstream().await;
     let mut projector = stack.daemon("projector").start().await;
     let before = config(&jetstream, "ORDERS_EVENTS").await;
@@ -294,11 +294,43 @@ async fn limits_are_settings_that_a_start_never_lowers() {
     stack.clean_up().await;
 }
 
+/// An audit of an earlier version becomes append-only, and never stops being it.
+#[tokio::test]
+async fn migrate_makes_an_audit_of_an_earlier_version_append_only() {
+    let stack = Stack::start().await;
+    let jetstream = stack.jetstream().await;
+    let earlier = Config {
+        name: "ORDERS_AUDIT".to_owned(),
+        subjects: vec!["orders.audit.>".to_owned()],
+        ..Config::default()
+    };
+    jetstream.create_stream(earlier).await.unwrap();
+    let old = r#"{"action":"dropped","operator":"bob","at":"2026-11-23T09:00:00.000Z","deadLetter":{
+        "sequence":7,"time":"2026-11-23T08:00:00.000Z","daemon":"writer","tenant":"t-1","reason":"invalid",
+        "error":"why","originalSubject":"orders.cmd.t-1.create","originalPosition":"ORDERS_COMMANDS:3",
+        "deliveries":"3","id":null,"orderId":null,"truncated":null,"size":9}}"#;
+    let sent = jetstream.publish("orders.audit.t-1.dropped", old.into());
+    sent.await.unwrap().await.unwrap();
+    let checked = run(&stack, &["migrate", "--check"]).await.expect(1).text;
+    let told =
+        "deny_delete (server false, declared true), deny_purge (server false, declared true)";
+    assert!(checked.contains(told), "{checked}");
+    run(&stack, &["migrate", "--yes"]).await.expect(0);
+    let now = config(&jetstream, "ORDERS_AUDIT").await;
+    assert!(now.deny_delete && now.deny_purge);
+    run(&stack, &["migrate", "--check"]).await.expect(0);
+    let listed = run(&stack, &["audit"]).await.expect(0).text;
+    for part in ["dropped", "dead letter 7", "bob", "migrated", "alice@"] {
+        assert!(listed.contains(part), "{part} in {listed}");
+    }
+    stack.clean_up().await;
+}
+
 /// Ids that came before do not hide what comes now: neither those of dead letters of a stream that was lost, nor those
 /// that somebody else took.
 #[tokio::test]
 async fn a_message_id_that_was_taken_hides_nothing() {
-    let pipeline = Pipeline::start("200ms").await;
+    let pipeline = Pipeline::open("200ms").await;
     let jetstream = pipeline.stack.jetstream().await;
     let garbage = async || {
         let sent = jetstream.publish("orders.cmd.t-1.create", "garbage".into());

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Stdio};
 
-use orders_testkit::{Daemon, Setup, Stack, checkout};
+use orders_testkit::{Daemon, Lifetimes, OidcProvider, Setup, Stack, checkout};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Command,
@@ -52,6 +52,27 @@ impl Site {
         payments.kill().await;
         let change = |setup: Setup| setup.env("ORDERS_PAYMENT__DELAY", delay);
         payments.restart(change).await;
+    }
+
+    /// Starts everything, with logins at `provider`.
+    pub(crate) async fn start_with_login(
+        delay: &str,
+        lifetimes: Lifetimes,
+    ) -> (Self, OidcProvider) {
+        let stack = Stack::start().await;
+        let web = stack.daemon("web");
+        let home = localhost(&web.url());
+        let provider = OidcProvider::start(stack.folder(), &home, lifetimes).await;
+        let pipeline =
+            Pipeline::start_on(stack, delay, |edge| edge.env("CORS_ORIGIN", &home)).await;
+        let edge = localhost(&pipeline.edge.url());
+        let web = web.env("ORDERS_EDGE_URL", &edge);
+        let login = provider.login(&home);
+        let web = login
+            .iter()
+            .fold(web, |web, (name, value)| web.env(name, value));
+        let web = web.start().await;
+        (Self { web, pipeline }, provider)
     }
 
     /// Runs a script to its end, doing what it asks for.

@@ -1,4 +1,4 @@
-//! `audit`: lists what operators did to dead letters.
+//! `audit`: lists what operators did.
 
 use anyhow::Result;
 use clap::{Args, builder::PossibleValuesParser};
@@ -8,13 +8,13 @@ use serde_json::json;
 
 use crate::{
     Context, Verdict,
-    output::{moment, row, shown},
+    output::{moment, plain, row, shown},
 };
 
-const COLUMNS: [usize; 6] = [6, 19, 8, 6, 13, 18];
-const HEAD: &str = " ENTRY  WHEN (UTC)           ACTION    LETTER  TENANT         OPERATOR";
+const COLUMNS: [usize; 6] = [6, 19, 10, 14, 9, 12];
+const HEAD: &str = " ENTRY  WHEN (UTC)           ACTION      TARGET          TENANT     ACTOR";
 
-/// List what operators did to dead letters, oldest first
+/// List what operators did, oldest first
 ///
 /// `orderctl dlq restore LETTER` brings back one that was dropped.
 #[derive(Args)]
@@ -99,35 +99,30 @@ pub(crate) async fn each_page(
 }
 
 fn show(context: &Context, sequence: u64, entry: &AuditEntry) {
-    let AuditEntry {
-        action,
-        operator,
-        at,
-        dead_letter,
-        content,
-    } = entry;
-    let [number, time, word, letter, tenant, name] = COLUMNS;
+    let [number, time, word, what, tenant, who] = COLUMNS;
     let cells = [
         (number, format!("{sequence:>number$}")),
-        (time, shown(*at)),
-        (word, action.as_str().to_owned()),
-        (letter, format!("{:>letter$}", dead_letter.sequence)),
+        (time, shown(entry.at)),
+        (word, entry.action.as_str().to_owned()),
+        (what, entry.target()),
         (
             tenant,
-            dead_letter
+            entry
                 .tenant
                 .as_ref()
                 .map_or("~", TenantId::as_str)
                 .to_owned(),
         ),
-        (name, operator.clone()),
+        (who, entry.actor.clone()),
     ];
     let cells = cells
         .each_ref()
         .map(|(width, text)| (*width, text.as_str()));
-    let value = json!({
-        "entry": sequence, "action": action, "operator": operator, "at": at, "deadLetter": dead_letter,
-        "kept": content.is_some(),
-    });
-    context.output.line(row(&cells), &value);
+    let mut text = row(&cells);
+    if let Some(detail) = &entry.detail {
+        text += &format!("\n        {}: {}", entry.result.as_str(), plain(detail));
+    }
+    let mut value = json!(entry);
+    value["entry"] = json!(sequence);
+    context.output.line(text, &value);
 }

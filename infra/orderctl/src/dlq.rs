@@ -6,8 +6,6 @@ mod letters;
 mod outcome;
 mod restore;
 
-use std::env;
-
 use anyhow::{Result, anyhow};
 use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
 use orders_bus::{DeadLetterContent, DeadLetterFilter, Operator, Reason};
@@ -37,7 +35,7 @@ pub(crate) enum Command {
     ///
     /// Exit code 1 if one comes back as a new dead letter, which then names the old one, or is not handled in time.
     Redrive(handle::Redrive),
-    /// Remove dead letters; ORDERS_AUDIT keeps them for a year, unless they are larger than 64 KiB
+    /// Remove dead letters; ORDERS_DROPPED keeps them for a year
     #[command(group(
         ArgGroup::new("selection")
             .args(["sequences", "all", "daemon", "tenant", "reason", "since", "until"])
@@ -70,14 +68,6 @@ pub(crate) struct Which {
     until: Option<Timestamp>,
 }
 
-/// Your name for the audit.
-#[derive(Args)]
-pub(crate) struct Auditor {
-    /// Your name for the audit; user@host by default
-    #[arg(long, env = "ORDERS_OPERATOR")]
-    operator: Option<String>,
-}
-
 /// The daemons that give messages up: those with a consumer.
 fn daemons() -> PossibleValuesParser {
     // The delay does not identify a consumer.
@@ -87,21 +77,6 @@ fn daemons() -> PossibleValuesParser {
     names.sort_unstable();
     names.dedup();
     PossibleValuesParser::new(names)
-}
-
-impl Auditor {
-    /// The operator's name: what they say, or `user@host` as far as known.
-    fn name(&self) -> String {
-        if let Some(name) = &self.operator {
-            return name.clone();
-        }
-        let user = env::var("USER").or_else(|_| env::var("LOGNAME"));
-        let host = rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned();
-        format!("{}@{host}", user.unwrap_or_else(|_| "unknown".to_owned()))
-    }
 }
 
 impl From<Which> for DeadLetterFilter {

@@ -8,12 +8,16 @@ mod comparison;
 mod confirm;
 mod dlq;
 mod doctor;
+mod erase;
 mod finding;
 mod migrate;
+mod nats;
 mod order;
 mod output;
 mod projection;
 mod reconcile;
+mod record;
+mod revoke;
 mod tap;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
@@ -21,7 +25,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use anyhow::{Result, bail};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use orders_bus::{Bus, Operator};
-use orders_contracts::{Deployment, streams};
+use orders_contracts::{Deployment, Role, streams};
 use orders_service::{chain, config};
 use orders_store::Store;
 use schemars::JsonSchema;
@@ -70,6 +74,9 @@ struct Common {
         help_heading = "Connection"
     )]
     namespace: Option<String>,
+    /// Your name for the audit instead of user@host
+    #[arg(long, global = true, env = "ORDERS_OPERATOR", value_name = "NAME")]
+    operator: Option<String>,
     /// Print one JSON object per line instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -98,8 +105,11 @@ impl Servers {
         let options = options
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        // Whoever makes creds may not have any yet.
+        let makes_creds = matches!(command, Command::Nats(_));
         let env = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(key, _)| !makes_creds || !key.starts_with("ORDERS_NATS__"));
         let mut servers: Self = config::from_environment(env.chain(options))?;
         let deployment = &mut servers.nats.deployment;
         // Whoever runs it decides.
@@ -122,15 +132,36 @@ enum Command {
     #[command(subcommand)]
     Projection(projection::Command),
     Reconcile(reconcile::Options),
+    Erase(erase::Options),
+    Revoke(revoke::Options),
     Order(order::Options),
     Tap(tap::Options),
     Migrate(migrate::Options),
     Doctor(doctor::Options),
     Audit(audit::Options),
+    /// Make the keys and creds of NATS users, and the server's settings
+    ///
+    /// The server runs in operator mode: whoever connects has a creds file and may do what its role lists. `init` makes
+    /// the keys and DIR/auth.conf, which the configuration of nats-server includes. `creds` makes the files for
+    /// ORDERS_NATS__CREDS. Then run `orderctl migrate` with those of the migrator, and start the daemons with theirs and
+    /// ORDERS_AUTO_MIGRATE=false. None of these commands connects to anything.
+    #[command(subcommand)]
+    Nats(nats::Command),
     /// Print the completions for a shell, as in `source <(orderctl completions bash)`
     Completions {
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// As whom it connects to NATS.
+    fn role(&self) -> Role {
+        match self {
+            Self::Migrate(_) => Role::Migrator,
+            Self::Erase(_) => Role::Erase,
+            _ => Role::Operator,
+        }
+    }
 }
 
 /// The result of a command that did not fail.
@@ -148,6 +179,10 @@ enum Verdict {
 struct Context {
     servers: Servers,
     output: Output,
+    /// As whom it connects to NATS.
+    role: Role,
+    /// Who runs this, for the audit.
+    actor: String,
     /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the process.
     stop: CancellationToken,
 }
@@ -155,7 +190,7 @@ struct Context {
 impl Context {
     /// Connects to the bus, or fails if NATS does not answer within a few seconds.
     async fn bus(&self) -> Result<Operator> {
-        let bus = Bus::connect(&self.servers.nats, "orderctl")
+        let bus = Bus::connect(&self.servers.nats, self.role)
             .await?
             .deployed(self.deployment());
         let refuses = orders_bus::Error::refuses_login;
@@ -165,9 +200,8 @@ impl Context {
 
     /// Connects to the store, or fails if the database does not answer within a few seconds.
     async fn store(&self) -> Result<Store> {
-        let uri = self.servers.mongo.uri()?;
-        let connect = Store::connect(&uri, "orderctl");
-        let store = self.unless_interrupted(connect).await?;
+        let open = Store::open(&self.servers.mongo, "orderctl");
+        let store = self.unless_interrupted(open).await?;
         let refuses = orders_store::Error::refuses_login;
         self.answers(store.readiness(), refuses).await?;
         Ok(store)
@@ -256,6 +290,8 @@ async fn main() -> ExitCode {
     };
     let context = Context {
         output: Output::new(common.json),
+        role: command.role(),
+        actor: record::actor(common.operator.as_deref(), &servers.nats),
         servers,
         stop: CancellationToken::new(),
     };
@@ -264,11 +300,14 @@ async fn main() -> ExitCode {
         Command::Dlq(command) => dlq::run(&context, command).await,
         Command::Projection(command) => projection::run(&context, command).await,
         Command::Reconcile(options) => reconcile::run(&context, options).await,
+        Command::Erase(options) => erase::run(&context, options).await,
+        Command::Revoke(options) => revoke::run(&context, options).await,
         Command::Order(options) => order::run(&context, options).await,
         Command::Tap(options) => tap::run(&context, options).await,
         Command::Migrate(options) => migrate::run(&context, options).await,
         Command::Doctor(options) => doctor::run(&context, options).await,
         Command::Audit(options) => audit::run(&context, options).await,
+        Command::Nats(command) => nats::run(&context, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "orderctl", &mut script);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use orders_bus::{Difference, Operator};
 use orders_contracts::{
-    PaymentSettings,
+    AuditAction, PaymentSettings,
     streams::{self, Consumer, Stream},
 };
 use orders_store::{IndexDifference, Store};
@@ -16,6 +16,7 @@ use crate::{
     Context, Verdict,
     confirm::Confirm,
     output::{Output, counted},
+    record::Record,
 };
 
 /// Create or update streams, consumers and indexes
@@ -87,7 +88,12 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         if let Err(verdict) = options.confirm.ask(context, question).await? {
             return Ok(verdict);
         }
-        store.adopt(namespace, streams.as_ref()).await?;
+        let action = AuditAction::Migrated;
+        let record = Record::begin(context, Some(&bus), action, "database", None).await?;
+        let adopted = store.adopt(namespace, streams.as_ref()).await;
+        let ended = adopted.as_ref().ok().map(|()| Verdict::Fine);
+        record.end(ended, "adopted".to_owned()).await?;
+        adopted?;
     }
     let differences = Differences::find(context, &bus, &store, &options).await?;
     differences.report(&context.output, &bus);
@@ -102,13 +108,23 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     if let Err(verdict) = options.confirm.ask(context, &question).await? {
         return Ok(verdict);
     }
+    let what = counted(count, "difference");
+    let record = match bus.has_audit().await? {
+        true => Record::begin(context, Some(&bus), AuditAction::Migrated, &what, None).await?,
+        false => Record::later(context, &bus, AuditAction::Migrated, &what),
+    };
     let bar = context.output.busy("migrating");
     let changes = Box::pin(differences.mend(context, &bus, &store));
     let mended = context.stop.run_until_cancelled(changes).await;
     bar.finish_and_clear();
-    mended.map_or(Ok(Verdict::Interrupted), |mended| {
+    let verdict = mended.map_or(Ok(Verdict::Interrupted), |mended| {
         mended.map(|()| Verdict::Fine)
-    })
+    });
+    let ended = verdict.as_ref().ok().copied();
+    record
+        .end(ended, "brought into line with what is declared".to_owned())
+        .await?;
+    verdict
 }
 
 /// How the servers differ from the declarations.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use orders_bus::{Message, Operator};
-use orders_contracts::{Status, TenantId, Timestamp, TraceContext};
+use orders_contracts::{AuditAction, Status, TenantId, Timestamp, TraceContext};
 use orders_domain::{Order, projection::Difference};
 use orders_store::Store;
 use serde_json::json;
@@ -19,6 +19,7 @@ use crate::{
     confirm::Confirm,
     finding::{Counts, Extent, List},
     output::counted,
+    record::Record,
 };
 
 /// The most orders that one run repairs.
@@ -167,7 +168,14 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     if let Err(verdict) = options.confirm.ask(context, &question).await? {
         return Ok(verdict);
     }
-    repair(context, &store, &bus, lost, options.wait, is_all).await
+    let (action, tenant) = (AuditAction::Reconciled, scope.tenant.clone());
+    let what = counted(lost.len() as u64, "order");
+    let record = Record::begin(context, Some(&bus), action, &what, tenant).await?;
+    let done = repair(context, &store, &bus, lost, options.wait, is_all).await;
+    let ended = done.as_ref().ok().copied();
+    let told = "published the latest events again".to_owned();
+    record.end(ended, told).await?;
+    done
 }
 
 /// Publishes the events, waits until the orders are repaired, and reports the result of each kind.

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::{
     console::Console,
-    database,
+    database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
     ports::free,
     progress,
@@ -90,7 +90,7 @@ impl Bench {
         let binaries = workspace.binaries(profile);
         // What cannot be had should be known before anything is built.
         let nats_server = stack::nats_server(workspace).await?;
-        database::prepare(workspace).await?;
+        database::prepare(workspace, Clients::All).await?;
         let mut build = workspace.cargo();
         build.args(["build", "--workspace", "--bins", "--profile"]);
         up::built(build.arg(&options.profile)).await?;
@@ -123,6 +123,8 @@ async fn start_database(
 ) -> Result<(String, Vec<Vec<Supervisor>>)> {
     let site = Site::temporary(folder, true, Console::new(["ferretdb"]));
     let [port] = free()?;
-    let database = database::start(workspace, &site, port).await?.layers;
+    let database = database::start(workspace, &site, port, Clients::All)
+        .await?
+        .layers;
     Ok((format!("mongodb://127.0.0.1:{port}"), database))
 }

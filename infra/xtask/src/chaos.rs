@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::{
     console::Console,
-    database,
+    database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
     ports, progress,
     stack::{Site, temporary},
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// Decides the faults and their times; random when not given
     #[arg(long)]
     seed: Option<u64>,
+    /// With NATS in operator mode, where each daemon may do only what its role lists
+    #[arg(long)]
+    permissions: bool,
     /// More arguments for the chaos program, such as `--help`
     #[arg(last = true)]
     args: Vec<OsString>,
@@ -40,6 +43,7 @@ impl Options {
         Self {
             minutes: 1.2,
             seed: Some(21),
+            permissions: false,
             args: Vec::new(),
         }
     }
@@ -67,6 +71,9 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
         .env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"))
         .env("ORDERS_TEST_TOOLS", tools)
         .env("ORDERS_CHAOS_DATABASE", folder.path().join("processes"));
+    if options.permissions {
+        chaos.env("ORDERS_TEST_PERMISSIONS", "1");
+    }
     let status = unless_interrupted(progress::run_shown(&mut chaos)).await;
     stop_in_order(database).await;
     let code = status?.map_or(INTERRUPTED, exit_code);
@@ -85,7 +92,7 @@ async fn prepare(
 ) -> Result<(u16, Vec<Vec<Supervisor>>, OsString)> {
     tools::for_tests(workspace).await?;
     let tools = tools::all_go(workspace).await?;
-    database::prepare(workspace).await?;
+    database::prepare(workspace, Clients::All).await?;
     let mut build = workspace.cargo();
     build.args(["build", "--workspace", "--all-targets"]);
     up::built(&mut build).await?;
@@ -95,7 +102,7 @@ async fn prepare(
         ..Site::temporary(folder, true, Console::new(["ferretdb"]))
     };
     let [port] = ports::free()?;
-    let database = database::start(workspace, &site, port)
+    let database = database::start(workspace, &site, port, Clients::All)
         .await
         .context("starting the database")?;
     Ok((port, database.layers, tools))

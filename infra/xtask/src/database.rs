@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use orders_certificates::Certificates;
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
     process::{User, as_user},
@@ -23,13 +24,36 @@ use crate::{
 
 const NOBODY: u32 = 65534;
 
-/// Gets what [`start`] needs.
-pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
-    if on_path("mongod").is_none() {
+/// Whom a database lets in.
+#[derive(Clone, Copy)]
+pub(crate) enum Clients<'a> {
+    /// Every program on this machine.
+    All,
+    /// Those with a login, by SCRAM-SHA-256 and over TLS only.
+    Known(&'a [Login], &'a Certificates),
+}
+
+/// A login at a database.
+pub(crate) struct Login {
+    pub(crate) user: &'static str,
+    pub(crate) password: String,
+}
+
+/// Gets what [`start`] needs, to let `clients` in.
+pub(crate) async fn prepare(workspace: &Workspace, clients: Clients<'_>) -> Result<()> {
+    if mongod(clients).is_none() {
         tools::servers(workspace).await?;
         tools::postgres(workspace).await?;
     }
     Ok(())
+}
+
+/// The `mongod` to use. It would need a MongoDB shell to make logins, so whoever wants those gets our own database.
+fn mongod(clients: Clients<'_>) -> Option<PathBuf> {
+    match clients {
+        Clients::All => on_path("mongod"),
+        Clients::Known(..) => None,
+    }
 }
 
 /// The running database.
@@ -41,8 +65,13 @@ pub(crate) struct Database {
 }
 
 /// Starts it.
-pub(crate) async fn start(workspace: &Workspace, site: &Site, port: u16) -> Result<Database> {
-    match on_path("mongod") {
+pub(crate) async fn start(
+    workspace: &Workspace,
+    site: &Site,
+    port: u16,
+    clients: Clients<'_>,
+) -> Result<Database> {
+    match mongod(clients) {
         Some(mongod) => Ok(Database {
             layers: vec![vec![start_mongod(&mongod, site, port).await?]],
             postgres_url: None,
@@ -51,7 +80,10 @@ pub(crate) async fn start(workspace: &Workspace, site: &Site, port: u16) -> Resu
             let ferretdb = tools::servers(workspace).await?.join("ferretdb");
             let postgres = Postgres::new(tools::postgres(workspace).await?, site)?;
             let mut below = postgres.start(site).await?;
-            let above = start_ferretdb(&ferretdb, &postgres, site, port).await?;
+            if let Clients::Known(logins, _) = clients {
+                postgres.let_in(logins).await?;
+            }
+            let above = start_ferretdb(&ferretdb, &postgres, site, port, clients).await?;
             let postgres_url = Some(postgres.url());
             below.own(postgres.socket);
             Ok(Database {
@@ -86,15 +118,29 @@ async fn start_ferretdb(
     postgres: &Postgres,
     site: &Site,
     port: u16,
+    clients: Clients<'_>,
 ) -> Result<Supervisor> {
     let folder = site.data.join("ferretdb");
     fs::create_dir_all(&folder)?;
-    let launch = site.server("ferretdb", program)?.args([
-        "--no-auth".into(),
+    let doors = match clients {
+        Clients::All => vec![
+            "--no-auth".into(),
+            format!("--listen-addr=127.0.0.1:{port}"),
+        ],
+        Clients::Known(_, certificates) => vec![
+            "--listen-addr=-".into(),
+            format!("--listen-tls=127.0.0.1:{port}"),
+            format!("--listen-tls-cert-file={}", certificates.server.display()),
+            format!(
+                "--listen-tls-key-file={}",
+                certificates.server_key.display()
+            ),
+        ],
+    };
+    let launch = site.server("ferretdb", program)?.args(doors).args([
         "--telemetry=disable".into(),
         "--log-level=warn".into(),
         "--debug-addr=-".into(),
-        format!("--listen-addr=127.0.0.1:{port}"),
         format!("--state-dir={}", folder.display()),
         format!("--postgresql-url={}", postgres.url()),
     ]);
@@ -212,26 +258,49 @@ impl Postgres {
         fs::rename(&making, &self.data).context("creating the database")
     }
 
+    /// Makes the users, each with its password of now. FerretDB takes the roles of PostgreSQL for its users.
+    async fn let_in(&self, logins: &[Login]) -> Result<()> {
+        let role = |Login { user, password }: &Login| {
+            format!(
+                "SELECT 'CREATE ROLE \"{user}\" LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') \\gexec\n\
+                 ALTER ROLE \"{user}\" PASSWORD '{password}';\n"
+            )
+        };
+        // A statement that fails is logged, and these have passwords.
+        let quiet =
+            "SET log_min_error_statement = panic; SET password_encryption = 'scram-sha-256';\n";
+        let roles: String = logins.iter().map(role).collect();
+        self.query(&format!("{quiet}{roles}")).await
+    }
+
+    /// Runs statements of SQL, which other processes do not see.
     async fn query(&self, sql: &str) -> Result<()> {
-        let output = Command::new(self.bin.join("psql"))
+        let mut psql = Command::new(self.bin.join("psql"))
             .args([
                 "--no-psqlrc",
                 "--quiet",
                 "--username=postgres",
                 "--dbname=postgres",
             ])
-            .args(["--set=ON_ERROR_STOP=1", "--command", sql, "--host"])
+            .args(["--set=ON_ERROR_STOP=1", "--file=-", "--host"])
             .arg(self.socket.path())
-            .stdin(Stdio::null())
-            .output()
-            .await?;
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let written = match psql.stdin.take() {
+            Some(mut input) => input.write_all(sql.as_bytes()).await,
+            None => Ok(()),
+        };
+        let output = psql.wait_with_output().await?;
         if !output.status.success() {
             bail!(
                 "preparing the database: {}",
                 String::from_utf8_lossy(&output.stderr).trim()
             );
         }
-        Ok(())
+        written.context("preparing the database")
     }
 }
 

@@ -17,6 +17,7 @@ mod process;
 mod procfile;
 mod progress;
 mod schemas;
+mod secure;
 mod stack;
 mod supervisor;
 mod test;

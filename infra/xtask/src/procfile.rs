@@ -76,36 +76,36 @@ pub(crate) fn read(workspace: &Workspace) -> Result<Vec<Daemon>> {
     Ok(daemons)
 }
 
-/// Starts the daemons, each on its port, and keeps them running.
+/// Starts the daemons, each on its port and with an environment of its own, and keeps them running; `public_url` is the
+/// setting of the edge.
 pub(crate) fn start(
     workspace: &Workspace,
     site: &Site,
     daemons: &[Daemon],
     ports: &[u16],
     profile: &str,
-    env: &[(String, String)],
-    output: impl Fn(&str) -> Output,
+    public_url: Option<&str>,
+    env: impl Fn(&str) -> Vec<(String, String)>,
 ) -> Result<Supervisor> {
-    let public_url = env::var("ORDERS_PUBLIC_URL").ok().or_else(|| {
-        let given = env.iter().find(|(name, _)| name == "ORDERS_PUBLIC_URL")?;
-        Some(given.1.clone())
-    });
-    let public_url = public_url.filter(|url| !url.is_empty());
-    // The developer's own settings come later and win.
-    let places = places(daemons, ports, public_url.as_deref());
-    let mut env: Vec<(String, String)> = places
-        .into_iter()
-        .filter(|(variable, _)| env::var_os(variable).is_none())
-        .map(|(variable, place)| (variable.into(), place))
-        .chain(env.iter().cloned())
-        .collect();
-    env.push(("ORDERS_PROFILE".into(), profile.into()));
+    let places = places(daemons, ports, public_url);
     let mut supervisor = Supervisor::new(site.console);
     for (daemon, port) in daemons.iter().zip(ports) {
-        let mut launch = Launch::new(&daemon.name, "sh", workspace.root(), output(&daemon.name));
+        let mut launch = Launch::new(
+            &daemon.name,
+            "sh",
+            workspace.root(),
+            Output::Lines(site.console),
+        );
         launch = launch.args(["-c", &daemon.command]);
-        launch.env.clone_from(&env);
+        let places = places.iter();
+        let places = places.filter(|(variable, _)| env::var_os(variable).is_none());
+        launch.env = places
+            .map(|(variable, place)| ((*variable).into(), place.clone()))
+            .collect();
+        // The developer's own settings come later and win.
+        launch.env.extend(env(&daemon.name));
         launch.env.extend([
+            ("ORDERS_PROFILE".into(), profile.into()),
             ("PORT".into(), port.to_string()),
             // These are the ports already, and the daemons know the addresses.
             (BASE_PORT.into(), String::new()),

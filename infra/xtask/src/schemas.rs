@@ -16,13 +16,15 @@ use crate::{
 };
 
 /// The generated files and folders; the rest of schemas/ is written by hand.
-const GENERATED: [&str; 6] = [
+const GENERATED: [&str; 8] = [
     "asyncapi.json",
     "commands",
     "events",
+    "nats-permissions.json",
     "openapi.json",
     "replies",
     "settings.md",
+    "sockets.json",
 ];
 
 /// The beginning of settings.md.

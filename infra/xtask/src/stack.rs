@@ -95,12 +95,18 @@ impl Site {
     }
 }
 
+/// The settings of NATS on one machine.
+pub(crate) fn nats_config(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("infra/nats/nats.conf")
+}
+
 /// Starts NATS with JetStream; `monitor` is the port of its HTTP monitoring.
 pub(crate) async fn start_nats(
     workspace: &Workspace,
     site: &Site,
+    config: &Path,
     port: u16,
-    monitor: u16,
+    monitor: Option<u16>,
 ) -> Result<Supervisor> {
     let store = site.data.join("nats");
     fs::create_dir_all(&store)?;
@@ -108,14 +114,15 @@ pub(crate) async fn start_nats(
         .server("nats-server", nats_server(workspace).await?)?
         .args::<OsString>([
             "--config".into(),
-            workspace.root().join("infra/nats/nats.conf").into(),
+            config.into(),
             "--store_dir".into(),
             store.into(),
             "--port".into(),
             port.to_string().into(),
-            "--http_port".into(),
-            monitor.to_string().into(),
         ]);
+    if let Some(monitor) = monitor {
+        launch = launch.args(["--http_port".to_owned(), monitor.to_string()]);
+    }
     // It shares the cores with the database and all daemons: if it used every core at once, most of its threads would
     // wake up for nothing.
     launch.env.extend(nats_cores());

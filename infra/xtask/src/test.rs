@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{
     chaos,
     console::Console,
-    database,
+    database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
     ports, progress,
     stack::{Site, temporary},
@@ -53,8 +53,8 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     tests.env("ORDERS_TEST_NGINX", setup.nginx);
     if env::var_os("RUST_TEST_THREADS").is_none() {
-        // The tests wait more than they compute.
-        tests.env("RUST_TEST_THREADS", "4");
+        // The tests wait more than they compute, but some of them measure how long others wait.
+        tests.env("RUST_TEST_THREADS", "3");
     }
     let status = unless_interrupted(progress::run_shown(&mut tests)).await;
     stop_in_order(setup.database).await;
@@ -84,7 +84,7 @@ impl Setup {
         build.args(["build", "--workspace", "--all-targets"]);
         let programs = async {
             if given.is_none() {
-                database::prepare(workspace).await?;
+                database::prepare(workspace, Clients::All).await?;
             }
             Ok((
                 tools::all_go(workspace).await?,
@@ -106,7 +106,7 @@ impl Setup {
         }
         let site = Site::temporary(folder, false, Console::new(["postgres"]));
         let [port] = ports::free()?;
-        let database = database::start(workspace, &site, port).await?;
+        let database = database::start(workspace, &site, port, Clients::All).await?;
         Ok(Self {
             tools,
             python,

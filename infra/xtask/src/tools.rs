@@ -224,6 +224,7 @@ pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
             .args(packages);
         progress::run(&what, install.env("DEBIAN_FRONTEND", "noninteractive")).await?;
     }
+    node_modules(&workspace.root().join("infra/tools/oidc")).await?;
     node_modules(&workspace.root().join("tests")).await
 }
 

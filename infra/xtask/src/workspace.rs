@@ -28,9 +28,9 @@ impl Workspace {
         &self.root
     }
 
-    /// The data, logs and process records of `up`.
+    /// The data, logs and process records of `up`; a test has a folder of its own.
     pub(crate) fn data(&self) -> PathBuf {
-        self.root.join(".orders")
+        env::var_os("ORDERS_TEST_DATA").map_or_else(|| self.root.join(".orders"), PathBuf::from)
     }
 
     /// The folder of the programs built with `profile` (a folder name: `debug` or `release`).

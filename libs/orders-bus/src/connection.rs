@@ -7,22 +7,25 @@ use std::{
 };
 
 use async_nats::{AuthError, Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
+use orders_contracts::Role;
 use orders_service::{Seldom, config};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use crate::{Error, login};
+use crate::{Error, login, readiness::Refusals};
 
 /// How long an attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after every server has refused the login: only a person can mend that.
 const LOGIN_PAUSE: Duration = Duration::from_secs(10);
 
-/// Starts to connect, and goes on without end. The receiver counts the connections made.
+/// Starts to connect, and goes on without end. The receiver counts the connections made; `refusals` learns what the
+/// server denies.
 pub(crate) async fn open(
     settings: &config::Nats,
-    daemon: &'static str,
+    role: Role,
+    refusals: Refusals,
 ) -> Result<(Client, watch::Receiver<u64>, Attempts), Error> {
     let (servers, login) = settings
         .connection()
@@ -32,7 +35,11 @@ pub(crate) async fn open(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::Settings(format!("NATS_URL: {error}")))?;
 
-    let attempts = Attempts::new(login.as_ref().map(config::NatsLogin::settings));
+    let attempts = Attempts::new(login.as_ref().map(config::NatsLogin::settings), refusals);
+    let inbox = settings
+        .deployment
+        .namespace
+        .subject(role.inbox().to_owned());
     let mut options = match login {
         Some(login) => ConnectOptions::with_auth_callback(move |nonce| {
             std::future::ready(login::auth(&login, &nonce).map_err(AuthError::new))
@@ -53,7 +60,8 @@ pub(crate) async fn open(
     let (choose, hear) = (attempts.clone(), attempts.clone());
     let client = options
         .require_tls(settings.requires_tls())
-        .name(daemon)
+        .name(role.as_str())
+        .custom_inbox_prefix(inbox)
         .retry_on_initial_connect()
         // A half-open link is noticed after two missed pings.
         .ping_interval(Duration::from_secs(5))
@@ -73,6 +81,11 @@ pub(crate) async fn open(
         .map_err(|error| Error::Settings(format!("NATS_URL: {error}")))?;
     Ok((client, connections, attempts))
 }
+
+/// How the server begins when it denies something.
+const VIOLATION: &str = "permissions violation";
+/// How it shows a subject below the inbox that clients have by default.
+const FOREIGN_INBOX: &str = "\"_INBOX.";
 
 /// What became of the attempts to connect since the last one that worked.
 #[derive(Debug, Clone)]
@@ -94,6 +107,7 @@ struct State {
     lines: Seldom,
     /// For what a server says unasked.
     complaints: Seldom,
+    refusals: Refusals,
 }
 
 /// Why a server could not be reached.
@@ -106,7 +120,7 @@ struct Fault {
 }
 
 impl Attempts {
-    fn new(login: Option<&'static str>) -> Self {
+    fn new(login: Option<&'static str>, refusals: Refusals) -> Self {
         let [start, ..] = Uuid::new_v4().into_bytes();
         Self(Arc::new(Mutex::new(State {
             login,
@@ -117,6 +131,7 @@ impl Attempts {
             told: String::new(),
             lines: Seldom::new(),
             complaints: Seldom::new(),
+            refusals,
         })))
     }
 
@@ -173,6 +188,13 @@ impl Attempts {
             event => {
                 metrics::counter!("orders_bus_errors_total").increment(1);
                 let text = event.to_string().replace("server error: nats: ", "");
+                if text.to_lowercase().starts_with(VIOLATION) {
+                    metrics::counter!("orders_nats_permission_violations_total").increment(1);
+                    // Whoever asks with an inbox that no role has gets no answer; this daemon works all the same.
+                    if !text.contains(FOREIGN_INBOX) {
+                        state.refusals.note(text.clone());
+                    }
+                }
                 let server = state.server();
                 state
                     .complaints
@@ -317,6 +339,8 @@ fn host(server: &ServerAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use async_nats::ServerError;
+
     use super::*;
 
     fn server(url: &str, failed_attempts: usize, last_error: Option<&str>) -> Server {
@@ -331,7 +355,7 @@ mod tests {
 
     #[test]
     fn each_failure_is_told_apart_and_names_its_setting() {
-        let attempts = Attempts::new(Some("ORDERS_NATS__CREDS"));
+        let attempts = Attempts::new(Some("ORDERS_NATS__CREDS"), Refusals::default());
         for (error, text) in [
             (
                 Some("IO error: Connection refused (os error 111)"),
@@ -367,7 +391,7 @@ mod tests {
 
     #[test]
     fn all_servers_are_tried_in_turn_and_one_refused_login_slows_nothing_down() {
-        let attempts = Attempts::new(None);
+        let attempts = Attempts::new(None, Refusals::default());
         let refused = Some("authorization violation: nats: authorization violation");
         let away = Some("IO error: Connection refused (os error 111)");
         let pool = |n, other| [server("nats://a", n, refused), server("nats://b", n, other)];
@@ -389,5 +413,20 @@ mod tests {
             "cannot reach NATS at nats://a:4222 and nats://b:4222: it requires a login \
              (NATS_URL or ORDERS_NATS__*)"
         );
+    }
+
+    #[test]
+    fn a_denial_is_named_in_readiness_unless_it_is_of_a_foreign_inbox() {
+        let refusals = Refusals::default();
+        let attempts = Attempts::new(None, refusals.clone());
+        let denied = |subject: &str| {
+            let text = format!("Permissions Violation for Publish to \"{subject}\"");
+            attempts.hear(&Event::ServerError(ServerError::Other(text)));
+        };
+        denied("_INBOX.x.y");
+        assert_eq!(refusals.check(), Ok(()));
+        denied("orders.evt.t-1.created");
+        let expected = "Permissions Violation for Publish to \"orders.evt.t-1.created\"";
+        assert_eq!(refusals.check(), Err(expected.to_owned()));
     }
 }

@@ -116,7 +116,8 @@ impl<T> Delivery<T> {
     ///
     /// That goes on in the background: nothing waits behind it, unless many are on their way.
     pub fn dead_letter(&self, reason: Reason, cause: &str) {
-        Arc::clone(&self.message).dead_letter(reason, cause.to_owned(), None);
+        let (cause, told) = (cause.to_owned(), cause.to_owned());
+        Arc::clone(&self.message).dead_letter(reason, cause, told, None);
     }
 
     /// Tells the server that it is being worked on. A lost sign of progress costs a redelivery at worst.
@@ -286,15 +287,18 @@ impl Received {
     fn refuse(self: Arc<Self>, errors: Vec<FieldError>) {
         let causes: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
         let cause = format!("{}; see schemas/asyncapi.json", causes.join("; "));
+        let told: Vec<String> = errors.iter().map(FieldError::for_log).collect();
         let reply_to = Metadata::reply_to_of(|name| self.header(name));
         let reply = reply_to.map(|to| (to, Reply::Refused(Refusal::Invalid { errors })));
-        self.dead_letter(Reason::Invalid, cause, reply);
+        self.dead_letter(Reason::Invalid, cause, told.join("; "), reply);
     }
 
+    /// `told` is the cause as the log may have it.
     fn dead_letter(
         self: Arc<Self>,
         reason: Reason,
         cause: String,
+        told: String,
         reply: Option<(ReplyTo, Reply)>,
     ) {
         // It is in good hands: nobody else has to see to it.
@@ -312,7 +316,7 @@ impl Received {
                 match stored {
                     Ok(()) => {
                         self.settle(AckKind::Term).await;
-                        reason.given_up(&self.original.position, &cause);
+                        reason.given_up(&self.original.position, &told);
                     }
                     Err(error) => self.keep(&error).await,
                 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use async_nats::service::ServiceExt;
 use futures_util::{StreamExt, future::BoxFuture, stream};
-use orders_contracts::{DaemonHealth, Subject};
+use orders_contracts::{DaemonHealth, HEALTH_INBOX, Subject};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ impl Bus {
     {
         let bus = self.clone();
         let health = DaemonHealth {
-            daemon: bus.daemon.to_owned(),
+            daemon: bus.role.as_str().to_owned(),
             instance: instance.to_owned(),
             version: format!("{VERSION} ({commit})"),
             problem: None,
@@ -50,7 +50,7 @@ impl Bus {
     {
         let about = HashMap::from([("instance".to_owned(), health.instance.clone())]);
         let builder = self.client.service_builder().metadata(about);
-        let service = builder.start(self.daemon, VERSION).await?;
+        let service = builder.start(self.role.as_str(), VERSION).await?;
         // A queue group of its own: every process answers, not one of each name.
         let endpoint = service.endpoint_builder().queue_group(Uuid::new_v4());
         let subject = self.subject(Subject::health().to_string());
@@ -74,7 +74,7 @@ impl Operator {
     /// How the daemons are, of all that answer.
     pub async fn daemons(&self) -> Result<Vec<DaemonHealth>, Error> {
         let failed = |cause: async_nats::Error| Error::api("ask the daemons how they are", cause);
-        let inbox = self.client.new_inbox();
+        let inbox = self.subject(format!("{HEALTH_INBOX}.{}", Uuid::new_v4().simple()));
         let answers = self.client.subscribe(inbox.clone()).await;
         let answers = answers.map_err(|error| failed(error.into()))?;
         let question = self.subject(Subject::health().to_string());

@@ -22,7 +22,7 @@ use crate::{Bus, Error, Operator, error::is_not_found, history::unreadable};
 pub struct Server {
     /// Its id, which its monitoring shows too.
     pub id: String,
-    /// Its version, such as `2.12.0`.
+    /// Its version, such as `2.12.6`.
     pub version: String,
 }
 

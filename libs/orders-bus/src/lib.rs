@@ -7,7 +7,8 @@
 //! * [`Delivery`] is a message whose body fits its subject and headers. Its handler settles it: acks it, postpones it,
 //!   or gives it up to ORDERS_DLQ.
 //! * [`Feed`] is the live feed for realtime.
-//! * [`Operator`] is what `orderctl` does: it looks at everything, and redrives or drops dead letters.
+//! * [`Revocations`] are for those who check tokens.
+//! * [`Operator`] is what `orderctl` does: it looks at everything, redrives or drops dead letters, and erases messages.
 //!
 //! Invariants: nothing is published without a bounded wait; nothing is terminated before its dead letter is stored;
 //! an error of a pull never ends a consumer; a panic while a batch is handled never ends the daemon.
@@ -19,6 +20,7 @@ mod consumer;
 mod dead_letters;
 mod delivery;
 mod difference;
+mod erase;
 mod error;
 mod feed;
 mod handler;
@@ -30,6 +32,7 @@ mod login;
 mod names;
 mod publish;
 mod readiness;
+mod revocations;
 mod tap;
 mod topology;
 
@@ -48,15 +51,18 @@ pub use dead_letters::{
 };
 pub use delivery::{Delivery, release_all};
 pub use difference::Difference;
+pub use erase::{InHand, MessagesOf, PERSONAL};
 pub use error::Error;
 use error::is_switched_off;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use handler::{Failure, Handler};
 pub use inspect::{ConsumerState, Server, StreamState};
-use orders_contracts::{Deployment, InstallationId};
+pub use login::login_name;
+use orders_contracts::{Deployment, InstallationId, Role};
 use orders_service::config;
 pub use publish::{ACK_DEADLINE, Message, PUBLISH_DEADLINE};
+pub use revocations::Revocations;
 pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
 use tracing::warn;
@@ -72,7 +78,7 @@ const ROUND_TRIP: Duration = Duration::from_secs(1);
 /// A connection to NATS. Cheap to clone; it reconnects for ever.
 #[derive(Clone, Debug)]
 pub struct Bus {
-    daemon: &'static str,
+    role: Role,
     client: Client,
     jetstream: jetstream::Context,
     /// Counts the connections made; a change tells pending pulls that the server has forgotten them.
@@ -100,12 +106,14 @@ impl Deref for Operator {
 }
 
 impl Bus {
-    /// Connects `daemon` to one of the servers.
+    /// Connects to one of the servers, with the inbox of `role`: only under it come answers.
     ///
     /// It does not wait for a server but keeps trying to connect in the background, without end. Only settings that
     /// cannot work are an error.
-    pub async fn connect(settings: &config::Nats, daemon: &'static str) -> Result<Self, Error> {
-        let (client, connections, attempts) = connection::open(settings, daemon).await?;
+    pub async fn connect(settings: &config::Nats, role: Role) -> Result<Self, Error> {
+        let refusals = Refusals::default();
+        let (client, connections, attempts) =
+            connection::open(settings, role, refusals.clone()).await?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(ACK_DEADLINE)
             .ack_timeout(ACK_DEADLINE)
@@ -113,14 +121,14 @@ impl Bus {
             .backpressure_on_inflight(false)
             .build(client.clone());
         Ok(Self {
-            daemon,
+            role,
             client,
             jetstream,
             connections,
             attempts,
             deployment: Arc::default(),
             installation: Arc::default(),
-            refusals: Refusals::default(),
+            refusals,
         })
     }
 

@@ -3,8 +3,10 @@
 use std::{io, path::Path};
 
 use async_nats::Auth;
+use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use orders_service::config::{NatsLogin, Secret};
+use serde::Deserialize;
 
 /// What the server wants to hear, signing its `nonce` where the login has a key.
 pub(crate) fn auth(login: &NatsLogin, nonce: &[u8]) -> Result<Auth, String> {
@@ -37,6 +39,28 @@ fn prove(login: &NatsLogin, nonce: &[u8]) -> io::Result<Auth> {
     Ok(auth)
 }
 
+/// The name of the user that logs in, as far as the login tells it; of creds, what their JWT calls it.
+pub fn login_name(login: &NatsLogin) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        name: Option<String>,
+        sub: String,
+    }
+    match login {
+        NatsLogin::Password(user, _) => Some(user.clone()),
+        NatsLogin::Token(_) => None,
+        NatsLogin::Nkey(file) => Some(key(file, &text(file).ok()?).ok()?.public_key()),
+        NatsLogin::Creds(file) => {
+            let creds = text(file).ok()?;
+            let jwt = inside(creds.split("-----BEGIN ").nth(1)?)?;
+            let claims = jwt.split('.').nth(1)?.as_bytes();
+            let claims = BASE64URL_NOPAD.decode(claims).ok()?;
+            let Claims { name, sub } = serde_json::from_slice(&claims).ok()?;
+            name.filter(|name| !name.is_empty()).or(Some(sub))
+        }
+    }
+}
+
 fn text(file: &Path) -> io::Result<String> {
     Secret::File(file.to_owned()).read()
 }
@@ -65,6 +89,24 @@ mod tests {
         let path = std::env::temp_dir().join(format!("orders-login-{name}-{}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    #[test]
+    fn a_login_has_the_name_that_its_jwt_says() {
+        let name = |claims: &str| {
+            let claims = BASE64URL_NOPAD.encode(claims.as_bytes());
+            let creds = format!("-----BEGIN NATS USER JWT-----\nx.{claims}.y\n------END");
+            let creds = file("named", &creds);
+            let name = login_name(&NatsLogin::Creds(creds.clone()));
+            std::fs::remove_file(creds).unwrap();
+            name
+        };
+        assert_eq!(name(r#"{"name":"bob","sub":"UA"}"#).as_deref(), Some("bob"));
+        assert_eq!(name(r#"{"name":"","sub":"UA"}"#).as_deref(), Some("UA"));
+        assert_eq!(name("no JSON"), None);
+        let password = Secret::Text("p".to_owned());
+        let user = NatsLogin::Password("carol".to_owned(), password);
+        assert_eq!(login_name(&user).as_deref(), Some("carol"));
     }
 
     #[test]

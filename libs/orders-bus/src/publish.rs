@@ -284,7 +284,8 @@ impl Bus {
                 return Error::TooMany;
             }
             if let Some(cause) = refusal(&error) {
-                self.refusals.note(cause);
+                self.refusals
+                    .note(format!("a message was refused: {cause}"));
             }
             Error::unacknowledged(error)
         })

@@ -16,10 +16,11 @@ use crate::{Bus, Error, installation::INSTALLATION};
 
 /// How often the streams are looked at.
 const CHECK: Duration = Duration::from_secs(2);
-/// How long a daemon is not ready after the server refused one of its messages.
+/// How long a daemon is not ready after the server refused something.
 const REFUSED: Duration = Duration::from_secs(10);
 
-/// The last message that the server refused to store, which a full disk or a full stream makes it do.
+/// What the server refused last: to store a message, which a full disk or a full stream makes it do, or something that
+/// the login does not permit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Refusals(Arc<Mutex<Option<(Instant, String)>>>);
 
@@ -29,11 +30,9 @@ impl Refusals {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, cause));
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((at, cause)) if at.elapsed() < REFUSED => {
-                Err(format!("a message was refused: {cause}"))
-            }
+            Some((at, cause)) if at.elapsed() < REFUSED => Err(cause.clone()),
             _ => Ok(()),
         }
     }

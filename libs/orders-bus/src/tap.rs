@@ -158,7 +158,7 @@ impl Operator {
     }
 
     /// A page of a work queue, which allows its daemon's consumer and no other: one message.
-    async fn queued(
+    pub(crate) async fn queued(
         &self,
         stream: &Stream,
         subject: &Subject,

@@ -1,6 +1,6 @@
 use crate::{
     CancelOrder, Channel, CommandId, CreateOrder, FieldError, Invalid, Metadata, OrderEvent,
-    OrderPaid, TenantId,
+    OrderPaid, TenantId, unsaid::without_value,
 };
 
 /// Everything a message says of itself outside its body.
@@ -94,8 +94,10 @@ impl Body for OrderPaid {
 }
 
 fn json<T: serde::de::DeserializeOwned>(payload: &[u8], what: &str) -> Result<T, Vec<FieldError>> {
-    serde_json::from_slice(payload)
-        .or_else(|error| fault(format!("the body is not {what}: {error}")))
+    serde_json::from_slice(payload).or_else(|error| {
+        let error = without_value(&error.to_string());
+        fault(format!("the body is not {what}: {error}"))
+    })
 }
 
 fn same_tenant(tenant: &TenantId, envelope: Envelope<'_>) -> Result<(), Vec<FieldError>> {

@@ -101,8 +101,8 @@ impl Attachment {
 /// Where the body of a create command comes from.
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    /// From a client, with its idempotency key if it has one.
-    Client(Option<&'a RequestId>),
+    /// From a client, with its idempotency key and the tenant that it acts for, if it has them.
+    Client(Option<&'a RequestId>, Option<&'a TenantId>),
     /// From an edge, perhaps of an earlier version with fewer rules. To refuse an order now would lose it, because its
     /// client was told that it is stored.
     Edge,
@@ -110,15 +110,19 @@ enum Source<'a> {
 
 impl Source<'_> {
     fn is_new(self) -> bool {
-        matches!(self, Self::Client(_))
+        matches!(self, Self::Client(..))
     }
 }
 
 impl CreateOrder {
     /// Reads and checks the body of a request. A missing `requestId` is taken from `idempotency_key`; both and different
-    /// is refused.
-    pub fn parse(body: &[u8], idempotency_key: Option<&RequestId>) -> Result<Self, Invalid> {
-        Self::from(body, Source::Client(idempotency_key))
+    /// is refused. A missing `tenantId` is `tenant`, if the client acts for one alone.
+    pub fn parse(
+        body: &[u8],
+        idempotency_key: Option<&RequestId>,
+        tenant: Option<&TenantId>,
+    ) -> Result<Self, Invalid> {
+        Self::from(body, Source::Client(idempotency_key, tenant))
     }
 
     /// Reads and checks the body of a command, which an edge has accepted.
@@ -129,7 +133,11 @@ impl CreateOrder {
     fn from(body: &[u8], source: Source<'_>) -> Result<Self, Invalid> {
         read_object(body, |fields| {
             let request_id = read_request_id(fields, source);
-            let tenant_id = fields.take("tenantId").id();
+            let tenant = match source {
+                Source::Client(_, tenant) => tenant,
+                Source::Edge => None,
+            };
+            let tenant_id = read_tenant(fields, tenant);
             let buyer = fields.take("buyer").object(|buyer| {
                 let email = buyer.take("email").email();
                 let name = buyer.take("name").string(200);
@@ -199,9 +207,9 @@ impl CancelOrder {
         })
     }
 
-    /// Reads the body of the HTTP request, which has the order's id in its path: `{tenantId}`.
-    pub fn parse_tenant(body: &[u8]) -> Result<TenantId, Invalid> {
-        read_object(body, |fields| fields.take("tenantId").id())
+    /// Reads the body of the HTTP request, which has the order's id in its path: `{tenantId}`. A missing one is `tenant`.
+    pub fn parse_tenant(body: &[u8], tenant: Option<&TenantId>) -> Result<TenantId, Invalid> {
+        read_object(body, |fields| read_tenant(fields, tenant))
     }
 }
 
@@ -228,10 +236,11 @@ pub struct PresignUpload {
 }
 
 impl PresignUpload {
-    /// Reads and checks a body; [`filename`](Self::filename) is reduced to a safe last path segment or refused.
-    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+    /// Reads and checks a body; [`filename`](Self::filename) is reduced to a safe last path segment or refused. A missing
+    /// `tenantId` is `tenant`.
+    pub fn parse(body: &[u8], tenant: Option<&TenantId>) -> Result<Self, Invalid> {
         read_object(body, |fields| {
-            let tenant_id = fields.take("tenantId").id();
+            let tenant_id = read_tenant(fields, tenant);
             let filename = fields.take("filename");
             let safe_name = read_file_name(&filename).and_then(|name| {
                 safe_last_segment(&name)
@@ -249,14 +258,23 @@ impl PresignUpload {
     }
 }
 
+/// Reads `tenantId`, which is `tenant` if it is missing.
+fn read_tenant(fields: &mut Fields<'_>, tenant: Option<&TenantId>) -> Option<TenantId> {
+    let node = fields.take("tenantId");
+    match tenant {
+        Some(tenant) if node.is_absent() => Some(tenant.clone()),
+        _ => node.id(),
+    }
+}
+
 fn read_request_id(fields: &mut Fields<'_>, source: Source<'_>) -> Option<RequestId> {
     let node = fields.take("requestId");
     match source {
-        Source::Client(Some(key)) if node.is_absent() => Some(key.clone()),
-        Source::Client(Some(key)) => node.id().filter(|id| id == key).or_else(|| {
+        Source::Client(Some(key), _) if node.is_absent() => Some(key.clone()),
+        Source::Client(Some(key), _) => node.id().filter(|id| id == key).or_else(|| {
             node.refuse("must be the same as the Idempotency-Key header when both are given")
         }),
-        Source::Client(None) | Source::Edge => node.id(),
+        Source::Client(None, _) | Source::Edge => node.id(),
     }
 }
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::{Channel, TenantId, Timestamp, header};
+use crate::{Channel, OrderId, TenantId, Timestamp};
 
 /// A dead letter without its body. Its texts are unchecked and may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,117 +53,35 @@ impl DeadLetter {
             None => Some("its subject names no message of this pipeline".to_owned()),
         }
     }
-}
 
-/// An operator's action on a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum AuditAction {
-    /// The message was published again, where it came from.
-    Redriven,
-    /// The message was published again with a new body.
-    Amended,
-    /// The dead letter was removed.
-    Dropped,
-    /// A dead letter that had been removed was stored again.
-    Restored,
-}
-
-impl AuditAction {
-    /// Every action.
-    pub const ALL: [Self; 4] = [Self::Redriven, Self::Amended, Self::Dropped, Self::Restored];
-
-    /// The stable word for it, the last token of the entry's subject.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Redriven => "redriven",
-            Self::Amended => "amended",
-            Self::Dropped => "dropped",
-            Self::Restored => "restored",
-        }
-    }
-
-    /// The CloudEvents `type` of its entries.
-    pub const fn message_type(self) -> &'static str {
-        match self {
-            Self::Redriven => "orders.audit.redriven.v1",
-            Self::Amended => "orders.audit.amended.v1",
-            Self::Dropped => "orders.audit.dropped.v1",
-            Self::Restored => "orders.audit.restored.v1",
-        }
-    }
-}
-
-/// An entry of the audit: the body of `orders.audit.{tenant}.{action}`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AuditEntry {
-    /// What was done.
-    pub action: AuditAction,
-    /// Who did it.
-    pub operator: String,
-    /// When it was done.
-    pub at: Timestamp,
-    /// The dead letter that it was done to.
-    pub dead_letter: DeadLetter,
-    /// What the dead letter held, if the action removed it for good and it is not too large.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<KeptContent>,
-}
-
-impl AuditEntry {
-    /// The same id for each attempt at the action, so that repeating an interrupted attempt does nothing twice.
-    pub fn id(action: AuditAction, letter: &DeadLetter) -> String {
-        let (sequence, time) = (letter.sequence, letter.time.millis());
-        format!("{}:{sequence}:{time}", action.as_str())
-    }
-
-    /// The headers of its message: CloudEvents 1.0 context attributes in binary mode.
-    pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            (header::SPEC_VERSION, "1.0".to_owned()),
-            (header::ID, Self::id(self.action, &self.dead_letter)),
-            (header::TYPE, self.action.message_type().to_owned()),
-            (header::SOURCE, "/orders/orderctl".to_owned()),
-            (header::TIME, self.at.to_string()),
-            (header::DATA_CONTENT_TYPE, "application/json".to_owned()),
-        ];
-        headers.extend(
-            self.dead_letter
+    /// What the audit keeps of it for good: nothing that somebody else wrote and that may be personal.
+    #[must_use]
+    pub fn for_audit(&self) -> Self {
+        let named = |text: &Option<String>| text.clone().filter(|text| is_name(text));
+        let original_subject = Channel::parse(&self.original_subject).map(|(channel, tenant)| {
+            let subject = channel.of(&tenant);
+            subject.as_str().to_owned()
+        });
+        Self {
+            reason: named(&Some(self.reason.clone())).unwrap_or_default(),
+            error: String::new(),
+            original_subject: original_subject.unwrap_or_default(),
+            original_position: named(&Some(self.original_position.clone())).unwrap_or_default(),
+            id: named(&self.id),
+            order_id: self
                 .order_id
                 .clone()
-                .map(|id| (header::SUBJECT, id)),
-        );
-        headers
+                .filter(|id| id.parse::<OrderId>().is_ok()),
+            truncated: self.truncated.as_ref().map(|_| "yes".to_owned()),
+            ..self.clone()
+        }
     }
 }
 
-/// The headers and the body of a dead letter, from which it can be stored again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeptContent {
-    /// Every header.
-    pub headers: Vec<(String, String)>,
-    /// The body in Base64: it may be no text.
-    #[serde(with = "base64")]
-    pub body: Vec<u8>,
-}
-
-impl KeptContent {
-    /// The most bytes that are kept of one dead letter, so that a few large ones do not push the rest out of the audit.
-    pub const MAX: usize = 64 << 10;
-
-    /// The content, unless it is too large to be kept.
-    pub fn of(headers: &[(String, String)], body: &[u8]) -> Option<Self> {
-        let of_headers: usize = headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        (of_headers + body.len() <= Self::MAX).then(|| Self {
-            headers: headers.to_vec(),
-            body: body.to_vec(),
-        })
-    }
+/// Whether a text looks like the names and ids that the pipeline makes.
+fn is_name(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"_:-".contains(&b);
+    text.len() <= 100 && text.bytes().all(is_part)
 }
 
 /// Reads a number. Entries of earlier versions have it as text.
@@ -174,50 +92,40 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     })
 }
 
-mod base64 {
-    use data_encoding::BASE64;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&BASE64.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(from)?;
-        BASE64.decode(text.as_bytes()).map_err(de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OLD: &str = r#"{"action":"dropped","operator":"alice@host","at":"2026-11-23T09:00:00.000Z","deadLetter":{
-        "sequence":7,"time":"2026-11-23T08:00:00.000Z","daemon":"writer","tenant":"t-1","reason":"invalid",
-        "error":"why","originalSubject":"orders.cmd.t-1.create","originalPosition":"ORDERS_COMMANDS:3",
-        "deliveries":"3","id":null,"orderId":null,"truncated":null,"size":9}}"#;
+    const LETTER: &str = r#"{"sequence":7,"time":"2026-11-23T08:00:00.000Z","daemon":"writer","tenant":"t-1",
+        "reason":"invalid","error":"why","originalSubject":"orders.cmd.t-1.create","originalPosition":
+        "ORDERS_COMMANDS:3","deliveries":"3","id":null,"orderId":null,"truncated":null,"size":9}"#;
 
     #[test]
-    fn entries_of_earlier_versions_can_be_read() {
-        let entry: AuditEntry = serde_json::from_str(OLD).unwrap();
-        assert_eq!(entry.dead_letter.deliveries, Some(3));
-        assert_eq!((entry.content, entry.dead_letter.redrive_of), (None, None));
-    }
-
-    #[test]
-    fn content_is_kept_exactly_unless_it_is_large() {
-        let headers = [("ce-id".to_owned(), "x".to_owned())];
-        let kept = KeptContent::of(&headers, &[0, 255, 10]).unwrap();
-        let text = serde_json::to_string(&kept).unwrap();
-        assert_eq!(serde_json::from_str::<KeptContent>(&text).unwrap(), kept);
-        let fits = KeptContent::MAX - "ce-id".len() - "x".len();
-        assert!(KeptContent::of(&headers, &vec![0; fits]).is_some());
-        assert!(KeptContent::of(&headers, &vec![0; fits + 1]).is_none());
+    fn the_audit_keeps_nothing_that_others_wrote() {
+        let mut letter: DeadLetter = serde_json::from_str(LETTER).unwrap();
+        letter.id = Some("ord_x:2".to_owned());
+        let kept = letter.for_audit();
+        assert_eq!(kept.error, "");
+        letter.error.clear();
+        assert_eq!(kept, letter, "all else is ours");
+        let canary = || "alice@example.com".to_owned();
+        let letter = DeadLetter {
+            reason: canary(),
+            original_subject: canary(),
+            original_position: canary(),
+            id: Some(canary()),
+            order_id: Some(canary()),
+            truncated: Some(canary()),
+            ..letter
+        };
+        let kept = serde_json::to_string(&letter.for_audit()).unwrap();
+        assert!(!kept.contains("alice"), "{kept}");
     }
 
     #[test]
     fn a_new_body_makes_up_for_a_cut_one_and_not_for_headers() {
-        let mut letter = serde_json::from_str::<AuditEntry>(OLD).unwrap().dead_letter;
+        let mut letter: DeadLetter = serde_json::from_str(LETTER).unwrap();
+        assert_eq!(letter.deliveries, Some(3));
         assert_eq!(letter.obstacle(false), None);
         letter.truncated = Some("the end of a body of 9 bytes".to_owned());
         assert!(letter.obstacle(false).is_some());

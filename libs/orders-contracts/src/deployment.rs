@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use crate::{
     Unparsable,
     streams::{
-        ORDERS_AUDIT, ORDERS_COMMANDS, ORDERS_DLQ, ORDERS_EVENTS, ORDERS_FEED, PAYMENTS, Retention,
-        Stream,
+        ORDERS_AUDIT, ORDERS_COMMANDS, ORDERS_DLQ, ORDERS_DROPPED, ORDERS_EVENTS, ORDERS_FEED,
+        PAYMENTS, Retention, Stream,
     },
 };
 
@@ -127,6 +127,8 @@ pub struct StreamSettings {
     pub feed: LogLimits,
     /// The limits of ORDERS_DLQ.
     pub dlq: LogLimits,
+    /// The limits of ORDERS_DROPPED.
+    pub dropped: LogLimits,
     /// The limits of ORDERS_AUDIT.
     pub audit: LogLimits,
 }
@@ -171,6 +173,7 @@ impl Default for StreamSettings {
             payments: LogLimits::of(&PAYMENTS),
             feed: LogLimits::of(&ORDERS_FEED),
             dlq: LogLimits::of(&ORDERS_DLQ),
+            dropped: LogLimits::of(&ORDERS_DROPPED),
             audit: LogLimits::of(&ORDERS_AUDIT),
         }
     }
@@ -192,6 +195,7 @@ impl StreamSettings {
             PAYMENTS => &self.payments,
             ORDERS_FEED => &self.feed,
             ORDERS_DLQ => &self.dlq,
+            ORDERS_DROPPED => &self.dropped,
             ORDERS_AUDIT => &self.audit,
             _ => return *stream,
         };
@@ -215,7 +219,7 @@ impl LogLimits {
         Self {
             max_age: match stream.retention {
                 Retention::WorkQueue => Duration::ZERO,
-                Retention::Limits { max_age } => max_age,
+                Retention::Limits { max_age } | Retention::Latest { max_age, .. } => max_age,
             },
             max_bytes: ByteSize::b(stream.max_bytes),
             duplicate_window: stream.duplicate_window,

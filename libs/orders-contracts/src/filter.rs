@@ -1,6 +1,6 @@
 use crate::{
     Subject, TenantId,
-    streams::{ORDERS_DLQ, Stream},
+    streams::{ORDERS_DLQ, ORDERS_DROPPED, Stream},
 };
 
 impl Subject {
@@ -9,7 +9,9 @@ impl Subject {
         let prefix = stream.subjects.trim_end_matches('>');
         Self(match tenant {
             None => stream.subjects.to_owned(),
-            Some(tenant) if *stream == ORDERS_DLQ => format!("{prefix}*.{tenant}"),
+            Some(tenant) if [ORDERS_DLQ, ORDERS_DROPPED].contains(stream) => {
+                format!("{prefix}*.{tenant}")
+            }
             Some(tenant) => format!("{prefix}{tenant}.*"),
         })
     }
@@ -27,6 +29,7 @@ mod tests {
             (ORDERS_EVENTS, "orders.evt.t-1.*"),
             (PAYMENTS, "payments.evt.t-1.*"),
             (ORDERS_DLQ, "orders.dlq.*.t-1"),
+            (ORDERS_DROPPED, "orders.dropped.*.t-1"),
         ] {
             assert_eq!(Subject::filter(&stream, Some(&tenant)).as_str(), filter);
             assert_eq!(Subject::filter(&stream, None).as_str(), stream.subjects);

@@ -121,6 +121,13 @@ pub struct ProblemDetails {
     pub instance: Option<String>,
     /// Every faulty field.
     pub errors: Vec<Fault>,
+    /// The limits that the request exceeds, when it is one too many: `tenant`, for example.
+    #[serde(
+        rename = "violated-policies",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub violated_policies: Vec<String>,
 }
 
 /// A faulty field.

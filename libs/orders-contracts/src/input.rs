@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 use serde_json::value::RawValue;
 
 use self::parts::{AtMost, Members};
-use crate::{Money, Unparsable};
+use crate::{Money, Unparsable, unsaid::UNKNOWN};
 
 /// The most faults of a report: a body of a thousand broken items does not need a thousand lines.
 const MAX_ERRORS: usize = 50;
@@ -111,9 +111,9 @@ impl Path {
             .map(|segment| format!("{segment}."))
             .collect::<String>();
         FieldError {
-            message: format!("{prefix}property {name} should not exist"),
+            message: format!("{prefix}property {name} {UNKNOWN}"),
             pointer: self.child(name).pointer(),
-            detail: "should not exist".to_owned(),
+            detail: UNKNOWN.to_owned(),
         }
     }
 }

@@ -7,14 +7,17 @@
 //! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderRef`], [`OrderState`] and
 //!   [`ProblemDetails`], and names its headers in [`http_header`].
 //! * Socket.IO clients receive [`socket`] events and resume from an [`Offset`].
-//! * Operators read a [`DeadLetter`]; an [`AuditEntry`] records what they do to one. [`DaemonHealth`] is what a daemon tells
-//!   them about itself.
+//! * Operators read a [`DeadLetter`]; an [`AuditEntry`] records what they do. [`DaemonHealth`] is what a daemon tells them
+//!   about itself.
+//! * [`Whose`] tells whether a message holds the data of a buyer or of a tenant.
+//! * A [`Revocation`] says of something [`Revocable`] that its tokens are refused.
 //! * [`Metadata`] is the header part of every message: CloudEvents 1.0 (binary mode) and W3C trace context.
 //! * [`Subject`] is built from typed ids only; [`streams`] declares streams and durable consumers, and a [`Deployment`]
-//!   is what an installation chooses for them.
+//!   is what an installation chooses for them. [`Permissions`] is what each [`Role`] may do on NATS.
 //!
 //! No I/O, no async, no driver types.
 
+mod audit;
 mod body;
 mod command;
 mod dead_letter;
@@ -32,8 +35,11 @@ mod money;
 mod newer;
 mod offset;
 mod period;
+mod permissions;
+mod personal;
 pub mod query;
 mod reply;
+mod revocation;
 mod row;
 mod schema;
 pub mod socket;
@@ -41,10 +47,12 @@ pub mod streams;
 mod subject;
 mod timestamp;
 mod trace;
+mod unsaid;
 
+pub use audit::{AuditAction, AuditEntry, AuditResult, Erasure};
 pub use body::{Body, Envelope, OrderCommand};
 pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
-pub use dead_letter::{AuditAction, AuditEntry, DeadLetter, KeptContent};
+pub use dead_letter::DeadLetter;
 pub use deployment::{
     Deployment, LogLimits, Namespace, PaymentSettings, QueueLimits, StreamSettings,
 };
@@ -61,9 +69,13 @@ pub use metadata::{Metadata, header};
 pub use money::{InvalidMoney, Money};
 pub use newer::may_be_newer;
 pub use offset::Offset;
+pub use permissions::{HEALTH_INBOX, Permissions, Role, TAP_SUBSCRIPTIONS};
+pub use personal::{Person, StoredMessage, Whose};
 pub use reply::{Answer, Refusal, Reply};
+pub use revocation::{Claim, ClaimHash, Revocable, Revocation};
 pub use row::{AttachmentRef, OrderRow, Status};
 pub use schema::schema_settings;
 pub use subject::{Channel, Subject};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;
+pub use unsaid::without_value;

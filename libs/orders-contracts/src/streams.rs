@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Channel, PaymentSettings};
+use crate::{Channel, PaymentSettings, Revocation};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,6 +22,14 @@ pub enum Retention {
     Limits {
         /// How long a message stays.
         max_age: Duration,
+    },
+    /// The latest message of each subject stays for `max_age`; a full stream refuses further subjects, so that no message
+    /// is dropped before its time.
+    Latest {
+        /// How long a message stays.
+        max_age: Duration,
+        /// The most subjects.
+        max_subjects: u32,
     },
 }
 
@@ -40,6 +48,8 @@ pub struct Stream {
     pub duplicate_window: Duration,
     /// The most messages of one subject, that is of one tenant and kind; the stream refuses more.
     pub max_of_subject: Option<u32>,
+    /// Whether nobody can remove a message before its time. Once it is so on a server, it stays so.
+    pub is_append_only: bool,
 }
 
 /// Commands on their way to the writer.
@@ -51,6 +61,7 @@ pub const ORDERS_COMMANDS: Stream = Stream {
     duplicate_window: MINUTE.saturating_mul(2),
     // Several seconds of work for the writer, so that no tenant can fill the stream.
     max_of_subject: Some(10_000),
+    is_append_only: false,
 };
 
 /// What happened to orders, from the writer.
@@ -63,6 +74,7 @@ pub const ORDERS_EVENTS: Stream = Stream {
     max_bytes: 4096 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
     max_of_subject: None,
+    is_append_only: false,
 };
 
 /// What happened to payments, from the payment-simulator.
@@ -75,6 +87,7 @@ pub const PAYMENTS: Stream = Stream {
     max_bytes: 1024 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
     max_of_subject: None,
+    is_append_only: false,
 };
 
 /// Changes that the list already shows, from the projector.
@@ -87,6 +100,7 @@ pub const ORDERS_FEED: Stream = Stream {
     max_bytes: 1024 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
     max_of_subject: None,
+    is_append_only: false,
 };
 
 /// Messages that a daemon gave up on, with the reason in their headers.
@@ -100,9 +114,21 @@ pub const ORDERS_DLQ: Stream = Stream {
     // A daemon may die between storing a dead letter and terminating its message, and start again minutes later.
     duplicate_window: MINUTE.saturating_mul(15),
     max_of_subject: None,
+    is_append_only: false,
 };
 
-/// What operators did to dead letters. It outlives them, and a flood of them cannot push it out.
+/// What operators removed of ORDERS_DLQ, so that it can be brought back.
+pub const ORDERS_DROPPED: Stream = Stream {
+    name: "ORDERS_DROPPED",
+    subjects: "orders.dropped.>",
+    retention: Retention::Limits { max_age: YEAR },
+    max_bytes: 128 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
+    max_of_subject: None,
+    is_append_only: false,
+};
+
+/// What operators did. Nothing pushes it out, and nothing personal is in it.
 pub const ORDERS_AUDIT: Stream = Stream {
     name: "ORDERS_AUDIT",
     subjects: "orders.audit.>",
@@ -110,16 +136,35 @@ pub const ORDERS_AUDIT: Stream = Stream {
     max_bytes: 64 * MIB,
     duplicate_window: MINUTE.saturating_mul(2),
     max_of_subject: None,
+    is_append_only: true,
+};
+
+/// Tokens that are refused although they have not expired, from operators and from identity providers.
+///
+/// Whoever checks tokens reads all of it into memory, which is why it is small.
+pub const REVOCATIONS: Stream = Stream {
+    name: "REVOCATIONS",
+    subjects: "orders.auth.revoked.>",
+    retention: Retention::Latest {
+        max_age: Revocation::LONGEST,
+        max_subjects: 100_000,
+    },
+    max_bytes: 64 * MIB,
+    duplicate_window: MINUTE.saturating_mul(2),
+    max_of_subject: None,
+    is_append_only: false,
 };
 
 /// Every stream of the pipeline.
-pub const ALL: [Stream; 6] = [
+pub const ALL: [Stream; 8] = [
     ORDERS_COMMANDS,
     ORDERS_EVENTS,
     PAYMENTS,
     ORDERS_FEED,
     ORDERS_DLQ,
+    ORDERS_DROPPED,
     ORDERS_AUDIT,
+    REVOCATIONS,
 ];
 
 /// The declaration of a durable pull consumer; it is named after its daemon.

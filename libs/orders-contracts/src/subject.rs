@@ -1,8 +1,9 @@
 use std::fmt;
 
-use crate::TenantId;
+use crate::{Revocable, TenantId};
 
 const DEAD_LETTERS: &str = "orders.dlq.";
+const REVOKED: &str = "orders.auth.revoked.";
 
 /// A NATS subject of this pipeline. Only typed parts make one, so a client's text never becomes a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -109,6 +110,11 @@ impl Subject {
         Self(format!("{DEAD_LETTERS}{daemon}.{tenant}"))
     }
 
+    /// The filter for what `daemon` gave up on.
+    pub(crate) fn dead_letters_of(daemon: &str) -> String {
+        format!("{DEAD_LETTERS}{daemon}.*")
+    }
+
     /// The daemon and the tenant that a dead letter's subject names. The tenant is `None` if the subject has none; the
     /// whole is `None` if the subject is not a dead letter's.
     pub fn parse_dead_letter(subject: &str) -> Option<(&str, Option<TenantId>)> {
@@ -117,7 +123,14 @@ impl Subject {
         Some((daemon, tenant.parse().ok()))
     }
 
-    /// The subject that records an operator's `action` on a message: `orders.audit.{tenant}.{action}`.
+    /// The subject of a dead letter that an operator removed: `orders.dropped.{daemon}.{tenant}`, as
+    /// [`dead_letter`](Self::dead_letter) has them.
+    pub fn dropped(daemon: &'static str, tenant: Option<&TenantId>) -> Self {
+        let tenant = tenant.map_or("~", TenantId::as_str);
+        Self(format!("orders.dropped.{daemon}.{tenant}"))
+    }
+
+    /// The subject that records an operator's `action`: `orders.audit.{tenant}.{action}`.
     ///
     /// Without a valid tenant its token is `~`.
     pub fn audit(action: &'static str, tenant: Option<&TenantId>) -> Self {
@@ -125,6 +138,16 @@ impl Subject {
             "orders.audit.{}.{action}",
             tenant.map_or("~", TenantId::as_str)
         ))
+    }
+
+    /// The subject of the revocation of `what`: `orders.auth.revoked.{issuer's hash}.{sub|sid|jti}.{value's hash}`.
+    pub fn revocation(what: &Revocable) -> Self {
+        Self(format!("{REVOKED}{what}"))
+    }
+
+    /// What the subject of a revocation names; `None` if it is not one.
+    pub fn parse_revocation(subject: &str) -> Option<Revocable> {
+        subject.strip_prefix(REVOKED)?.parse().ok()
     }
 
     /// The subject at which every daemon that is connected to NATS tells how it is.

@@ -42,6 +42,13 @@ impl Timestamp {
         Self::from_millis(self.millis().saturating_sub(pause))
     }
 
+    /// The moment `pause` after this one, or this one if that is beyond the calendar.
+    #[must_use]
+    pub fn later(self, pause: Duration) -> Self {
+        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.millis().saturating_add(pause)).unwrap_or(self)
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -133,7 +133,7 @@ pub(crate) mod tests {
         let body = format!(
             r#"{{"requestId":"r1","tenantId":"t","buyer":{{"email":"a@b.cc","name":"A"}},"items":[{{"sku":"S","qty":{qty},"price":0.10}}]}}"#
         );
-        let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
+        let command = CreateOrder::parse(body.as_bytes(), None, None).unwrap();
         Order::create(
             command,
             command_id.parse().unwrap(),

@@ -235,7 +235,7 @@ mod tests {
                 let body = format!(
                     r#"{{"requestId":"r{n}","tenantId":"t","buyer":{{"email":"a@b.cc","name":"A"}},"items":[{{"sku":"S","qty":1,"price":{n}.5}}]}}"#
                 );
-                let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
+                let command = CreateOrder::parse(body.as_bytes(), None, None).unwrap();
                 let order = Order::create(command, "c".parse().unwrap(), at(1_000));
                 let created = order.created_event();
                 match n % 3 {
@@ -281,7 +281,7 @@ mod tests {
         let body = r#"{"requestId":"r","tenantId":"t","buyer":{"email":"a@b.cc","name":"A"},"items":[{"sku":"S","qty":1,"price":5}],
             "attachment":{"filename":"f.pdf","contentType":"application/pdf","size":1,"storageKey":"k/f.pdf"}}"#;
         let at = |millis| Timestamp::from_millis(millis).unwrap();
-        let command = CreateOrder::parse(body.as_bytes(), None).unwrap();
+        let command = CreateOrder::parse(body.as_bytes(), None, None).unwrap();
         Order::create(command, "c".parse().unwrap(), at(1_000)).moved(Status::Paid, at(2_000))
     }
 

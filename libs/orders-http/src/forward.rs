@@ -1,4 +1,4 @@
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -13,7 +13,10 @@ use hyper_util::{
 };
 use orders_contracts::{TraceContext, header::TRACEPARENT};
 use orders_service::{Seldom, chain};
-use tokio::io::{copy, split};
+use tokio::{
+    io::{copy, split},
+    time::{Instant, timeout_at},
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -49,6 +52,15 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 pub struct Forward {
     client: Client<HttpConnector, Body>,
     shutdown: CancellationToken,
+}
+
+/// In the extensions of a request that is forwarded: how long its WebSocket may last.
+#[derive(Debug, Clone)]
+pub struct Until {
+    /// Closes it when cancelled; dropped when it is closed.
+    pub cut: Arc<CancellationToken>,
+    /// When it is closed at the latest.
+    pub end: Instant,
 }
 
 /// Why a forwarded request has no answer.
@@ -89,6 +101,7 @@ impl Forward {
     /// If the service does not answer. A response of any status is not an error.
     pub async fn send(&self, origin: &str, mut request: Request) -> Result<Response, Unanswered> {
         let upgrade = requested_upgrade(request.headers());
+        let until = request.extensions_mut().remove::<Until>();
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let path = request
             .uri()
@@ -139,7 +152,7 @@ impl Forward {
             tokio::spawn(
                 self.shutdown
                     .clone()
-                    .run_until_cancelled_owned(tunnel(client, server)),
+                    .run_until_cancelled_owned(tunnel_until(until, client, server)),
             );
         }
         Ok(response.map(Body::new))
@@ -150,6 +163,14 @@ impl Forward {
 fn is_of_body(error: &ClientError) -> bool {
     let cause = error.source();
     cause.is_some_and(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_user))
+}
+
+async fn tunnel_until(until: Option<Until>, client: OnUpgrade, server: OnUpgrade) {
+    let tunnel = tunnel(client, server);
+    let Some(Until { cut, end }) = until else {
+        return tunnel.await;
+    };
+    let _ = timeout_at(end, cut.run_until_cancelled(tunnel)).await;
 }
 
 /// Carries bytes both ways until either side closes.

@@ -17,7 +17,7 @@ mod unread;
 pub use access::{Access, PublicUrl};
 pub use correlation::CorrelationId;
 pub use firsts::Firsts;
-pub use forward::{Forward, Unanswered};
+pub use forward::{Forward, Unanswered, Until};
 pub use front::{Front, Misdirected, is_local, is_secure, reached};
 pub use intake::{Intake, Unread, Whole};
 pub use observe::observe;

@@ -2,6 +2,7 @@
 //!
 //! A setting is stated once, as a field: its doc comment is its line in `--help`, its [`Default`] the default.
 
+mod auth;
 mod check;
 mod help;
 mod known;
@@ -21,11 +22,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
+    auth::{Auth, AuthMode},
     help::environment,
     load::{Error, Loaded, from_environment, load},
     nats::{NatsAccess, NatsLogin},
     redact::redact,
-    secret::Secret,
+    secret::{Secret, warn_if_public},
 };
 pub(crate) use self::{
     help::{help, markdown},
@@ -43,6 +45,9 @@ pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema + Send +
     /// The settings that every daemon has.
     fn common(&self) -> &Common;
 
+    /// Whether callers have to prove who they are.
+    fn auth(&self) -> Auth;
+
     /// Refuses what the types allow and the daemon does not, naming the key.
     fn validate(&self) -> Result<(), Invalid> {
         Ok(())
@@ -59,7 +64,8 @@ pub struct Common {
     pub base_port: u16,
     /// The port of the HTTP server; 0 takes any free one.
     pub port: u16,
-    /// The IP address that the HTTP server listens on; `0.0.0.0` stands for all of them, IPv6 too.
+    /// The IP address that the HTTP server listens on: `127.0.0.1`, with `::1`, for this machine alone, `0.0.0.0` for all
+    /// addresses, IPv6 too.
     #[schemars(with = "String")]
     pub host: IpAddr,
     /// The IP address and port for `/readyz` and `/metrics` alone, such as `127.0.0.1:9001`; each daemon needs its own.
@@ -80,7 +86,7 @@ impl Common {
         Self {
             base_port: base,
             port: base.saturating_add(offset),
-            host: Ipv4Addr::UNSPECIFIED.into(),
+            host: Ipv4Addr::LOCALHOST.into(),
             admin_addr: None,
             keep_alive: Duration::from_secs(75),
             log: Logging::default(),
@@ -171,7 +177,7 @@ pub struct Mongo {
 /// Where the URL of MongoDB may be, other than in `MONGO_URL`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MongoElsewhere {
-    /// The file with the URL of MongoDB, read at the start; it wins over `MONGO_URL`.
+    /// The file with the URL of MongoDB, which wins over `MONGO_URL`. A new login in it is used within 10 s.
     pub uri_file: Option<PathBuf>,
 }
 
@@ -181,8 +187,27 @@ impl Mongo {
         let Some(file) = &self.elsewhere.uri_file else {
             return Ok(self.url.clone());
         };
-        secret::warn_if_public(file);
         secret::read(file).map_err(|error| Invalid::new("mongo.uri_file", error.to_string()))
+    }
+
+    /// Whether the URL is in a file.
+    pub fn has_file(&self) -> bool {
+        self.elsewhere.uri_file.is_some()
+    }
+
+    /// The variable that says where the URL is, for messages.
+    pub fn setting(&self) -> &'static str {
+        match self.has_file() {
+            true => "ORDERS_MONGO__URI_FILE",
+            false => "MONGO_URL",
+        }
+    }
+
+    /// Warns of a file that every user of the machine can read.
+    pub fn warn_if_public(&self) {
+        if let Some(file) = &self.elsewhere.uri_file {
+            secret::warn_if_public(file);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::{
     About, Health, VERSION, chain,
     cli::{self, Request},
-    config::{Loaded, Settings},
+    config::{AuthMode, Loaded, Settings},
     http, limits,
     shutdown::{GRACE, PROBES},
     telemetry,
@@ -203,7 +203,7 @@ where
     let mut signals = Signals::new()?;
     let common = config.common();
     let (host, port) = (common.host, common.port);
-    let listener = http::bind(host, port)
+    let listeners = http::bind(host, port)
         .await
         .map_err(|error| format!("cannot listen on port {port} of {host}: {error}"))?;
     let admin =
@@ -213,8 +213,8 @@ where
             })?),
             None => None,
         };
-    let daemon = Daemon::new(about, instance, listener.local_addr()?.port());
-    let port = daemon.port;
+    let port = listeners[0].local_addr()?.port();
+    let daemon = Daemon::new(about, instance, port);
     info!(
         version = VERSION,
         commit = about.commit,
@@ -222,19 +222,22 @@ where
         "{} listens on port {port}",
         daemon.instance
     );
+    if config.auth().mode == AuthMode::Off {
+        warn!("ORDERS_AUTH__MODE is off: anyone who reaches the pipeline can act as any tenant");
+    }
 
     let stop = CancellationToken::new();
     let probes = http::probes(daemon.health.clone(), metrics.clone());
     let idle = config.common().keep_alive.min(MAX_KEEP_ALIVE);
     let own = match admin {
         Some(listener) => {
-            tokio::spawn(http::serve(listener, probes, idle, stop.clone()));
+            tokio::spawn(http::serve(vec![listener], probes, idle, stop.clone()));
             http::liveness()
         }
         None => probes,
     };
     let router = http::router(own, daemon.health.clone(), daemon.api.clone());
-    let server = tokio::spawn(http::serve(listener, router, idle, stop.clone()));
+    let server = tokio::spawn(http::serve(listeners, router, idle, stop.clone()));
     tokio::spawn(upkeep(metrics));
     let service = run(config, daemon.clone());
     let shutdown = daemon.shutdown.clone();

@@ -5,7 +5,7 @@ mod wire;
 
 use std::{
     convert::Infallible,
-    io,
+    io, iter,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
     sync::{Arc, OnceLock},
@@ -21,6 +21,7 @@ use axum::{
     routing::{any, get},
     serve::Listener,
 };
+use futures_util::future::join_all;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -43,16 +44,28 @@ const MAX_HEAD: usize = 16 << 10;
 /// The routes of a service, absent until it has started far enough to answer.
 pub(crate) type Api = Arc<OnceLock<Router>>;
 
-/// Listens on `port` of `host`. If that is `0.0.0.0`, every IPv6 address counts too, so that `localhost` works whichever
-/// it resolves to.
-pub(crate) async fn bind(host: IpAddr, port: u16) -> io::Result<TcpListener> {
-    if host == Ipv4Addr::UNSPECIFIED {
-        match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {}
-            result => return result,
-        }
+/// Listens on `port` of `host`. If that is `0.0.0.0`, every IPv6 address counts too, and with `127.0.0.1` `::1`, so that
+/// `localhost` works whichever it resolves to. A machine without IPv6 has the IPv4 addresses alone.
+pub(crate) async fn bind(host: IpAddr, port: u16) -> io::Result<Vec<TcpListener>> {
+    if host == Ipv4Addr::UNSPECIFIED
+        && let Some(all) = bind_v6(Ipv6Addr::UNSPECIFIED, port).await?
+    {
+        return Ok(vec![all]);
     }
-    TcpListener::bind((host, port)).await
+    let first = TcpListener::bind((host, port)).await?;
+    let second = match host == Ipv4Addr::LOCALHOST {
+        true => bind_v6(Ipv6Addr::LOCALHOST, first.local_addr()?.port()).await?,
+        false => None,
+    };
+    Ok(iter::once(first).chain(second).collect())
+}
+
+/// Listens on an IPv6 address, if this machine has IPv6.
+async fn bind_v6(address: Ipv6Addr, port: u16) -> io::Result<Option<TcpListener>> {
+    match TcpListener::bind((address, port)).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// `/livez` answers while the process runs. `/healthz`, the old name, is an alias of it: whatever watches it may restart
@@ -123,22 +136,39 @@ async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> R
 /// Serves until `stop`, then finishes the requests in hand within [`REQUESTS`]. Idle connections are closed at once, and
 /// otherwise after `idle`.
 pub(crate) async fn serve(
-    mut listener: TcpListener,
+    listeners: Vec<TcpListener>,
     router: Router,
     idle: Duration,
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
+    let accepting = listeners.into_iter().map(|listener| {
+        let (stopped, stop, router) = (stop.clone(), stop.clone(), router.clone());
+        let converse =
+            move |stream, peer| converse(stream, peer, router.clone(), idle, stop.clone());
+        accept(listener, connections.clone(), stopped, converse)
+    });
+    join_all(accepting).await;
+    connections.close();
+    if timeout(REQUESTS, connections.wait()).await.is_err() {
+        warn!("requests still open after {REQUESTS:?}, dropping them");
+    }
+}
+
+/// Spawns a conversation for each connection, until `stop`.
+async fn accept<F>(
+    mut listener: TcpListener,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    converse: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     while let Some((stream, peer)) = stop
         .run_until_cancelled(Listener::accept(&mut listener))
         .await
     {
-        connections.spawn(converse(stream, peer, router.clone(), idle, stop.clone()));
-    }
-    drop(listener);
-    connections.close();
-    if timeout(REQUESTS, connections.wait()).await.is_err() {
-        warn!("requests still open after {REQUESTS:?}, dropping them");
+        connections.spawn(converse(stream, peer));
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
+    connection::Connection,
     document::Date,
     operation::{DEADLINE, within},
 };
@@ -15,7 +16,7 @@ use crate::{
 /// file, so that another machine can go on with it.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    pub(crate) checkpoints: Collection<Checkpoint>,
+    pub(crate) connection: Connection,
 }
 
 /// How far a piece of work has got.
@@ -32,15 +33,19 @@ pub struct Checkpoint {
 }
 
 impl Checkpoints {
+    fn checkpoints(&self) -> Collection<Checkpoint> {
+        self.connection.collection("orders_checkpoints")
+    }
+
     /// How far `work` has got; `None` when it was never begun, or is finished.
     pub async fn load(&self, work: &str) -> Result<Option<Checkpoint>, Error> {
-        within(DEADLINE, self.checkpoints.find_one(named(work))).await
+        within(DEADLINE, self.checkpoints().find_one(named(work))).await
     }
 
     /// Keeps how far a piece of work has got.
     pub async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let replace = self
-            .checkpoints
+        let checkpoints = self.checkpoints();
+        let replace = checkpoints
             .replace_one(named(&checkpoint.work), checkpoint)
             .upsert(true);
         within(DEADLINE, replace).await.map(drop)
@@ -48,7 +53,7 @@ impl Checkpoints {
 
     /// Forgets `work`: it is finished.
     pub async fn remove(&self, work: &str) -> Result<(), Error> {
-        within(DEADLINE, self.checkpoints.delete_one(named(work)))
+        within(DEADLINE, self.checkpoints().delete_one(named(work)))
             .await
             .map(drop)
     }

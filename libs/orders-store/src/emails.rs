@@ -49,7 +49,7 @@ impl Store {
 
     /// Changes the rows of the page behind `after`; how many, and where it ends.
     async fn canonicalise_page(&self, after: &str) -> Result<(u64, String), Error> {
-        let rows = self.read_model().rows;
+        let rows = self.read_model().rows();
         let documents = rows.clone_with_type::<RawDocumentBuf>();
         let find = documents
             .find(doc! { "_id": { "$gt": after, "$lt": END } })

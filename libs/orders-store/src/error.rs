@@ -6,6 +6,7 @@ use mongodb::{
     bson,
     error::{Error as DriverError, ErrorKind, IndexedWriteError, InsertManyError, WriteFailure},
 };
+use orders_contracts::without_value;
 
 use crate::{index::IndexDifference, installation::Mismatch};
 
@@ -55,9 +56,9 @@ pub(crate) struct Corrupt {
 #[error("{}", text::of(&.0.kind))]
 pub(crate) struct Driver(pub(crate) DriverError);
 
-/// Why a document cannot be read, without what the driver adds to that.
+/// Why a document cannot be read, without what the driver adds to that, and without the value.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.message.clone().unwrap_or_else(|| .0.to_string()))]
+#[error("{}", without_value(&.0.message.clone().unwrap_or_else(|| .0.to_string())))]
 pub(crate) struct Detail(bson::error::Error);
 
 impl From<bson::error::Error> for Detail {

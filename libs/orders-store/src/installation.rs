@@ -163,7 +163,7 @@ impl Store {
         namespace: &Namespace,
         streams: Option<&InstallationId>,
     ) -> Result<InstallationId, Mismatch> {
-        let database = self.database.name().to_owned();
+        let database = self.database();
         match (stored, streams.cloned()) {
             (None, None) => Err(Mismatch::Unmigrated { database }),
             (None, Some(theirs)) => Err(Mismatch::UnknownDatabase { database, theirs }),
@@ -184,6 +184,6 @@ impl Store {
     }
 
     fn installations(&self) -> Collection<Installation> {
-        self.collection("orders_installation")
+        self.connection.collection("orders_installation")
     }
 }

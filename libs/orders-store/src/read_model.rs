@@ -18,6 +18,7 @@ use orders_domain::projection::{Change, RowVersion, StoredRow};
 
 use crate::{
     Error, IndexDifference,
+    connection::Connection,
     count::{Counts, EXACT, MAX_AGE},
     document::{RowDocument, VersionDocument},
     index::Index,
@@ -31,7 +32,7 @@ use crate::{
 /// The collection `orders_read`: each order as the list shows it, at a version that only rises.
 #[derive(Debug, Clone)]
 pub struct ReadModel {
-    pub(crate) rows: Collection<RowDocument>,
+    pub(crate) connection: Connection,
     pub(crate) auto_migrate: bool,
     pub(crate) reads: Reads,
     pub(crate) counts: Counts,
@@ -39,15 +40,19 @@ pub struct ReadModel {
 }
 
 impl ReadModel {
+    pub(crate) fn rows(&self) -> Collection<RowDocument> {
+        self.connection.collection("orders_read")
+    }
+
     /// Creates the indexes that are missing. Where the store was told not to
     /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        ensure_indexes(&self.rows, &INDEXES, self.auto_migrate).await
+        ensure_indexes(&self.rows(), &INDEXES, self.auto_migrate).await
     }
 
     /// The indexes that the server does not have as they are declared.
     pub async fn index_differences(&self) -> Result<Vec<IndexDifference>, Error> {
-        index_differences(&self.rows, &INDEXES).await
+        index_differences(&self.rows(), &INDEXES).await
     }
 
     /// Stores the row of each event whose order has none yet, at the event's version. In the order of the input: true
@@ -57,7 +62,7 @@ impl ReadModel {
             .iter()
             .map(|event| RowDocument::from(*event))
             .collect();
-        insert_new(&self.rows, rows, |row| &row.id).await
+        insert_new(&self.rows(), rows, |row| &row.id).await
     }
 
     /// Makes the row of each event that its tenant has at a lower version say what the event says; returns how many were.
@@ -81,12 +86,12 @@ impl ReadModel {
             }
         };
         let statements = alike.into_iter().map(statement).collect();
-        write_all(&self.rows, "update", "updates", statements).await
+        write_all(&self.rows(), "update", "updates", statements).await
     }
 
     /// The versions of the rows with these ids, as far as they exist, whosever they are.
     pub async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, RowVersion>, Error> {
-        let rows = self.rows.clone_with_type::<VersionDocument>();
+        let rows = self.rows().clone_with_type::<VersionDocument>();
         let find = rows
             .find(doc! { "_id": { "$in": texts(ids) } })
             .projection(doc! { "tenantId": 1, "version": 1 });
@@ -101,7 +106,7 @@ impl ReadModel {
         tenant: &TenantId,
         id: &OrderId,
     ) -> Result<Option<(u32, OrderRow)>, Error> {
-        let rows = self.rows.clone();
+        let rows = self.rows();
         let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
         let find = async move { read(DEADLINE, rows.find(filter), 1).await }.boxed();
         let found = self.reads.run(find).await?.pop().map(StoredRow::from);
@@ -128,7 +133,7 @@ impl ReadModel {
         let (total, (rows, next)) =
             tokio::try_join!(self.total(&query.filter, index), self.part(query, index))?;
         let items = rows.iter().filter_map(|row| {
-            let row: RowDocument = self.unreadable.unless(&self.rows, row)?;
+            let row: RowDocument = self.unreadable.unless(&self.rows(), row)?;
             Some(StoredRow::from(row).row)
         });
         Ok(OrderPage {
@@ -171,7 +176,7 @@ impl ReadModel {
             return Ok(Vec::new());
         };
         let skip = skip.saturating_add(behind);
-        let rows = self.rows.clone_with_type::<RawDocumentBuf>();
+        let rows = self.rows().clone_with_type::<RawDocumentBuf>();
         let hint = index.map(Index::document);
         let filter = document(&query.filter, query.after.as_ref());
         let limit = query.limit.saturating_add(1);
@@ -216,7 +221,7 @@ impl ReadModel {
         limit: Option<u64>,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<u64, Error>> {
-        let (rows, hint) = (self.rows.clone(), index.map(Index::document));
+        let (rows, hint) = (self.rows(), index.map(Index::document));
         let filter = document(filter, None);
         async move {
             let count = rows

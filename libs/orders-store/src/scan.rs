@@ -44,7 +44,7 @@ impl WriteModel {
         tenant: Option<&TenantId>,
         limit: u64,
     ) -> Result<Vec<Found<Order>>, Error> {
-        page_after::<_, OrderDocument, _>(&self.orders, after, tenant, limit).await
+        page_after::<_, OrderDocument, _>(&self.orders(), after, tenant, limit).await
     }
 
     /// The orders with these ids, as far as they exist, whosever they are.
@@ -52,16 +52,16 @@ impl WriteModel {
         &self,
         ids: &[&str],
     ) -> Result<HashMap<String, Result<Order, Error>>, Error> {
-        look_up::<_, OrderDocument, _>(&self.orders, ids).await
+        look_up::<_, OrderDocument, _>(&self.orders(), ids).await
     }
 
     /// About how many orders there are; exactly, if they are of one tenant.
     pub async fn count(&self, tenant: Option<&TenantId>) -> Result<u64, Error> {
         match tenant {
-            None => within(DEADLINE, self.orders.estimated_document_count()).await,
+            None => within(DEADLINE, self.orders().estimated_document_count()).await,
             Some(tenant) => {
                 let of_tenant = doc! { "tenantId": tenant.as_str() };
-                within(SCAN_DEADLINE, self.orders.count_documents(of_tenant)).await
+                within(SCAN_DEADLINE, self.orders().count_documents(of_tenant)).await
             }
         }
     }
@@ -73,7 +73,7 @@ impl WriteModel {
         tenant: Option<&TenantId>,
         limit: u64,
     ) -> Result<Vec<String>, Error> {
-        strays(&self.orders, tenant, limit).await
+        strays(&self.orders(), tenant, limit).await
     }
 }
 
@@ -85,7 +85,7 @@ impl ReadModel {
         tenant: Option<&TenantId>,
         limit: u64,
     ) -> Result<Vec<Found<StoredRow>>, Error> {
-        page_after::<_, RowDocument, _>(&self.rows, after, tenant, limit).await
+        page_after::<_, RowDocument, _>(&self.rows(), after, tenant, limit).await
     }
 
     /// The rows with these ids, as far as they exist, whosever they are.
@@ -93,7 +93,7 @@ impl ReadModel {
         &self,
         ids: &[&str],
     ) -> Result<HashMap<String, Result<StoredRow, Error>>, Error> {
-        look_up::<_, RowDocument, _>(&self.rows, ids).await
+        look_up::<_, RowDocument, _>(&self.rows(), ids).await
     }
 
     /// Makes the rows of `orders` say what their orders say, whatever they say now; but a row that is missing, or newer
@@ -124,7 +124,7 @@ impl ReadModel {
             let row = serialize_to_bson(&row).map_err(Error::refused)?;
             statements.push(doc! { "q": stored, "u": row });
         }
-        write_all(&self.rows, "update", "updates", statements).await
+        write_all(&self.rows(), "update", "updates", statements).await
     }
 
     /// Removes those of `orphans` that are still at the version they were found at; how many that were.
@@ -137,7 +137,7 @@ impl ReadModel {
             doc! { "q": found, "limit": 1 }
         };
         let statements = orphans.iter().map(statement).collect();
-        write_all(&self.rows, "delete", "deletes", statements).await
+        write_all(&self.rows(), "delete", "deletes", statements).await
     }
 
     /// The `_id`s, as text, of rows whose `_id` is no text, or an empty one, at most `limit`. They are no order's and
@@ -147,12 +147,12 @@ impl ReadModel {
         tenant: Option<&TenantId>,
         limit: u64,
     ) -> Result<Vec<String>, Error> {
-        strays(&self.rows, tenant, limit).await
+        strays(&self.rows(), tenant, limit).await
     }
 
     /// Removes all that [`strays`](Self::strays) would find without a limit; how many they were.
     pub async fn remove_strays(&self, tenant: Option<&TenantId>) -> Result<u64, Error> {
-        let outcome = within(SCAN_DEADLINE, self.rows.delete_many(stray(tenant))).await?;
+        let outcome = within(SCAN_DEADLINE, self.rows().delete_many(stray(tenant))).await?;
         Ok(outcome.deleted_count)
     }
 }

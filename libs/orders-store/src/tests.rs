@@ -11,12 +11,21 @@ use tokio::task::LocalSet;
 use super::*;
 
 mod connection;
+mod erase;
 mod lists;
 mod orders;
 mod plans;
 mod rows;
 mod scans;
 mod totals;
+
+async fn open(url: &str) -> Result<Store, Error> {
+    let settings = Mongo {
+        url: url.to_owned(),
+        ..Mongo::default()
+    };
+    Store::open(&settings, "orders-store-tests").await
+}
 
 /// Runs `test` on a database of its own, which is dropped afterwards.
 async fn on_a_database<F>(test: impl FnOnce(Store) -> F)
@@ -31,13 +40,13 @@ where
         server.trim_end_matches('/'),
         CommandId::fresh()
     );
-    let store = Store::connect(&url, "orders-store-tests").await.unwrap();
+    let store = open(&url).await.unwrap();
     store.write_model().ensure_indexes().await.unwrap();
     store.read_model().ensure_indexes().await.unwrap();
     let local = LocalSet::new();
     let task = local.spawn_local(test(store.clone()));
     let outcome = local.run_until(task).await;
-    store.database.drop().await.unwrap();
+    store.connection.database().drop().await.unwrap();
     if let Err(failure) = outcome {
         resume_unwind(failure.into_panic());
     }
@@ -69,6 +78,7 @@ fn order(request: &str, millis: i64) -> Order {
     let mut order = Order::create(
         CreateOrder::parse(
             br#"{"requestId":"r","tenantId":"t","buyer":{"email":"a@b.cc","name":"A"},"items":[{"sku":"S","qty":2,"price":49.99}]}"#,
+            None,
             None,
         )
         .unwrap(),

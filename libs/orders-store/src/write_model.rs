@@ -11,6 +11,7 @@ use orders_domain::Order;
 
 use crate::{
     Error, IndexDifference,
+    connection::Connection,
     document::OrderDocument,
     index::Index,
     migrate::{ensure_indexes, index_differences},
@@ -31,7 +32,7 @@ const PENDING: Index = Index::on(&[("status", 1), ("createdAt", 1), ("orderId", 
 /// The collection `orders_write`: each order as it is.
 #[derive(Debug, Clone)]
 pub struct WriteModel {
-    pub(crate) orders: Collection<OrderDocument>,
+    pub(crate) connection: Connection,
     pub(crate) auto_migrate: bool,
     pub(crate) reads: Reads,
     pub(crate) unreadable: Unreadable,
@@ -45,15 +46,19 @@ pub struct PendingPlace {
 }
 
 impl WriteModel {
+    pub(crate) fn orders(&self) -> Collection<OrderDocument> {
+        self.connection.collection("orders_write")
+    }
+
     /// Creates the indexes that are missing. Where the store was told not to
     /// [`auto_migrate`](crate::Store::auto_migrate), a difference is [`Error::Unmigrated`] instead.
     pub async fn ensure_indexes(&self) -> Result<(), Error> {
-        ensure_indexes(&self.orders, &INDEXES, self.auto_migrate).await
+        ensure_indexes(&self.orders(), &INDEXES, self.auto_migrate).await
     }
 
     /// The indexes that the server does not have as they are declared.
     pub async fn index_differences(&self) -> Result<Vec<IndexDifference>, Error> {
-        index_differences(&self.orders, &INDEXES).await
+        index_differences(&self.orders(), &INDEXES).await
     }
 
     /// Stores the orders that are not there yet. In the order of the input: true for one that this call stored, false
@@ -63,17 +68,17 @@ impl WriteModel {
     /// stored; single calls tell which.
     pub async fn insert(&self, orders: &[Order]) -> Result<Vec<bool>, Error> {
         let documents = orders.iter().map(OrderDocument::from).collect();
-        insert_new(&self.orders, documents, |document| &document.id).await
+        insert_new(&self.orders(), documents, |document| &document.id).await
     }
 
     /// The orders with these ids, as far as they exist; `None` for one that this version cannot read, which the log names.
     pub async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Option<Order>>, Error> {
-        let orders = self.orders.clone_with_type::<RawDocumentBuf>();
+        let orders = self.orders().clone_with_type::<RawDocumentBuf>();
         let find = orders.find(doc! { "_id": { "$in": texts(ids) } });
         let found = read(DEADLINE, find, ids.len() as u64).await?;
         let order = |raw: &RawDocumentBuf| {
             let id = raw.get_str("_id").ok()?.parse().ok()?;
-            let order = self.unreadable.unless::<OrderDocument>(&self.orders, raw);
+            let order = self.unreadable.unless::<OrderDocument>(&self.orders(), raw);
             Some((id, order.map(Order::from)))
         };
         Ok(found.iter().filter_map(order).collect())
@@ -81,7 +86,7 @@ impl WriteModel {
 
     /// Whether the tenant has such an order.
     pub async fn has(&self, tenant: &TenantId, id: &OrderId) -> Result<bool, Error> {
-        let orders = self.orders.clone_with_type::<RawDocumentBuf>();
+        let orders = self.orders().clone_with_type::<RawDocumentBuf>();
         let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
         let find = async move {
             let find = orders.find(filter).projection(doc! { "_id": 1 });
@@ -105,7 +110,7 @@ impl WriteModel {
             "$set": { "status": to.as_str(), "updatedAt": DateTime::from_millis(now.millis()) },
             "$inc": { "version": 1 },
         };
-        let outcome = within(DEADLINE, self.orders.update_many(pending, moved)).await?;
+        let outcome = within(DEADLINE, self.orders().update_many(pending, moved)).await?;
         Ok(outcome.modified_count)
     }
 
@@ -117,7 +122,7 @@ impl WriteModel {
         after: Option<&PendingPlace>,
         limit: u64,
     ) -> Result<(Vec<Order>, Option<PendingPlace>), Error> {
-        let orders = self.orders.clone_with_type::<RawDocumentBuf>();
+        let orders = self.orders().clone_with_type::<RawDocumentBuf>();
         let mut created = doc! { "$lt": DateTime::from_millis(before.millis()) };
         let mut filter = doc! { "status": Status::Pending.as_str() };
         if let Some(PendingPlace { created_at, id }) = after {

@@ -3,12 +3,13 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::{LIMIT, environment, eventually, free_port};
+use crate::{Guard, LIMIT, environment, eventually, free_port};
 
 /// A daemon and its environment before it is started.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub struct Setup {
     port: u16,
     log: PathBuf,
     environment: BTreeMap<String, String>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl Setup {
@@ -27,7 +29,15 @@ impl Setup {
             port,
             log: folder.join(format!("{name}-{port}.log")),
             environment: BTreeMap::new(),
+            guard: None,
         }
+    }
+
+    /// Has the streams declared as it expects them, before each start.
+    #[must_use]
+    pub(crate) fn guarded(mut self, guard: Arc<Guard>) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// Sets a variable.
@@ -59,6 +69,9 @@ impl Setup {
     }
 
     fn start_process(&self) -> Child {
+        if let Some(guard) = &self.guard {
+            guard.migrate(&self.environment);
+        }
         let program = Path::new(&environment("ORDERS_TEST_BIN_DIR")).join(self.name);
         let log = File::options()
             .create(true)

@@ -1,24 +1,33 @@
 //! The ground of the system tests: real servers, the daemons as real processes, the real Socket.IO client.
 //!
 //! Each test has a nats-server and a database of its own, so tests run in parallel and a test may kill anything.
-//! Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
+//! An [`Issuer`] mints tokens of any kind. Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
-mod certificates;
 mod daemon;
 mod ferretdb;
 mod gate;
+mod guard;
+mod issuer;
 mod nats;
+mod oidc;
 mod ports;
 mod socket;
 mod wait;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-pub use certificates::Certificates;
 pub use daemon::{Daemon, Setup};
 pub use ferretdb::FerretDb;
 pub use gate::Gate;
+pub use guard::Guard;
+pub use issuer::{Behaviour, Issuer, SigningKey, Token};
 pub use nats::NatsServer;
+pub use oidc::{Lifetimes, OidcProvider, PASSWORD};
+pub use orders_certificates::Certificates;
 pub use ports::free_port;
 pub use socket::SocketClient;
 pub use wait::{LIMIT, eventually};
@@ -35,25 +44,42 @@ pub struct Stack {
     pub nats: NatsServer,
     /// The URL of the database, with its name.
     pub mongo_url: String,
+    /// The keys and creds, if only whoever has them may connect to the server.
+    pub guard: Option<Arc<Guard>>,
     folder: tempfile::TempDir,
 }
 
 impl Stack {
-    /// Starts the server and names the database.
+    /// Starts the server and names the database. With `ORDERS_TEST_PERMISSIONS` the server is [guarded](Self::guarded).
     pub async fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("orders-test-")
-            .tempdir()
-            .expect("a temporary folder");
-        let name = format!("orders_test_{}", uuid::Uuid::new_v4().simple());
-        let mongo_url = format!(
-            "{}/{name}",
-            environment("ORDERS_TEST_MONGO_URL").trim_end_matches('/')
-        );
-        let nats = NatsServer::start(folder.path()).await;
+        match std::env::var_os("ORDERS_TEST_PERMISSIONS") {
+            Some(_) => Self::guarded("").await,
+            None => Self::open().await,
+        }
+    }
+
+    /// Starts a server that anybody may use, for tests of what [`guarded`](Self::guarded) ones have done for them.
+    pub async fn open() -> Self {
+        let (folder, mongo_url) = place();
+        Self {
+            nats: NatsServer::start(folder.path()).await,
+            mongo_url,
+            guard: None,
+            folder,
+        }
+    }
+
+    /// Starts a server on which each daemon may do what its role lists, and has the streams of the installation declared.
+    pub async fn guarded(namespace: &str) -> Self {
+        let (folder, mongo_url) = place();
+        let guard = Guard::new(folder.path(), namespace, &mongo_url);
+        let nats =
+            NatsServer::start_on(guard.port, folder.path(), "nats", &Guard::settings()).await;
+        guard.declare(&BTreeMap::new());
         Self {
             nats,
             mongo_url,
+            guard: Some(Arc::new(guard)),
             folder,
         }
     }
@@ -65,17 +91,60 @@ impl Stack {
 
     /// A daemon, not yet started, that uses this stack.
     pub fn daemon(&self, name: &'static str) -> Setup {
-        Setup::new(name, self.folder.path())
+        let setup = Setup::new(name, self.folder.path())
             .env("NATS_URL", &self.nats.url())
-            .env("MONGO_URL", &self.mongo_url)
+            .env("MONGO_URL", &self.mongo_url);
+        match &self.guard {
+            None => setup,
+            Some(guard) => {
+                let login = guard.login(name).into_iter();
+                login
+                    .fold(setup, |setup, (name, value)| setup.env(name, &value))
+                    .env("ORDERS_AUTO_MIGRATE", "false")
+                    .guarded(Arc::clone(guard))
+            }
+        }
+    }
+
+    /// The settings with which `orderctl ARGUMENTS` may connect to the server.
+    pub fn login_of_orderctl(&self, arguments: &[&str]) -> Vec<(&'static str, String)> {
+        let role = match arguments.first() {
+            Some(&"migrate") => "migrator",
+            Some(&"erase") => "erase",
+            _ => "operator",
+        };
+        self.guard
+            .as_ref()
+            .map_or_else(Vec::new, |guard| guard.login(role))
+    }
+
+    /// The `nats` tool for the server, as whoever may do everything.
+    pub fn nats_cli(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(tool("nats"));
+        command.args(["--server", &self.nats.url()]);
+        if let Some(guard) = &self.guard {
+            // There daemons may answer.
+            command.args(["--inbox-prefix", "_INBOX_health"]);
+            command.arg("--creds").arg(guard.creds("all"));
+        }
+        command
+    }
+
+    /// A client of the test's own, who may do everything.
+    pub async fn client(&self) -> async_nats::Client {
+        let options = match &self.guard {
+            None => async_nats::ConnectOptions::new(),
+            Some(guard) => async_nats::ConnectOptions::with_credentials_file(guard.creds("all"))
+                .await
+                .expect("a creds file"),
+        };
+        let client = options.connect(self.nats.url()).await;
+        client.expect("the server is up")
     }
 
     /// A JetStream context of the test's own.
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {
-        let client = async_nats::connect(self.nats.url())
-            .await
-            .expect("the server is up");
-        async_nats::jetstream::new(client)
+        async_nats::jetstream::new(self.client().await)
     }
 
     /// The database, for looking at documents as they are stored.
@@ -105,14 +174,34 @@ impl Stack {
             .expect("the database answers")
     }
 
-    /// Removes the database; a failed test leaves it for inspection.
+    /// Removes the database; a failed test leaves it for inspection. Fails if anybody tried what their role does not
+    /// list.
     pub async fn clean_up(self) {
+        if self.guard.is_some() {
+            let log = self.nats.log();
+            let denied = ["Publish Violation", "Subscription Violation"];
+            let is_denial = |line: &&str| denied.iter().any(|denial| line.contains(denial));
+            let denials: Vec<_> = log.lines().filter(is_denial).collect();
+            assert!(denials.is_empty(), "{denials:#?}");
+        }
         self.database()
             .await
             .drop()
             .await
             .expect("the database answers");
     }
+}
+
+/// A folder and the URL of a database, both for one test.
+fn place() -> (tempfile::TempDir, String) {
+    let folder = tempfile::Builder::new()
+        .prefix("orders-test-")
+        .tempdir()
+        .expect("a temporary folder");
+    let name = format!("orders_test_{}", uuid::Uuid::new_v4().simple());
+    let url = environment("ORDERS_TEST_MONGO_URL");
+    let url = format!("{}/{name}", url.trim_end_matches('/'));
+    (folder, url)
 }
 
 /// A program in the folders of the tools: `nats`, `overmind`.

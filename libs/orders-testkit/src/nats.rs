@@ -4,6 +4,7 @@ use std::{
     process::Stdio,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::{environment, eventually, free_port};
@@ -27,7 +28,12 @@ impl NatsServer {
 
     /// Starts a server with more `settings` that keeps its files in `folder`, under a `name` of its own.
     pub async fn start_with(folder: &Path, name: &str, settings: &str) -> Self {
-        let (port, monitor) = (free_port(), free_port());
+        Self::start_on(free_port(), folder, name, settings).await
+    }
+
+    /// Starts such a server on a port.
+    pub(crate) async fn start_on(port: u16, folder: &Path, name: &str, settings: &str) -> Self {
+        let monitor = free_port();
         let (store, log) = (folder.join(name), folder.join(format!("{name}.log")));
         let settings = settings.to_owned();
         let process = spawn(port, monitor, &store, &log, &settings);
@@ -66,6 +72,13 @@ impl NatsServer {
     /// Kills it as a crash would.
     pub async fn kill(&mut self) {
         self.process.kill().await.expect("the server can be killed");
+    }
+
+    /// Has it read its configuration again.
+    pub fn reload(&self) {
+        let id = self.process.id().expect("the server runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
+        kill_process(pid, Signal::HUP).expect("the server takes signals");
     }
 
     /// Removes its store, as a lost disk would; it must not run.

@@ -103,7 +103,7 @@ impl SocketClient {
     }
 
     /// Has the client do `{"do": ...}`: `disconnect`, `connect` (with another `auth`), `auth` (for when it comes back),
-    /// `emit`.
+    /// `emit`, `ask` (emit, and report the ack as the event `ack`).
     pub async fn tell(&mut self, command: &Value) {
         self.input
             .write_all(format!("{command}\n").as_bytes())

@@ -17,7 +17,7 @@ use orders_http::{Intake, Unread, Whole};
 use crate::{problem::Problem, state::AppState};
 
 /// NATS takes messages of up to 1 MiB, headers included.
-const JSON_LIMIT: usize = 512 << 10;
+pub(crate) const JSON_LIMIT: usize = 512 << 10;
 /// The encodings that [`Coding::of`] knows, for a client that sent another.
 const CODINGS: &str = "gzip, deflate";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -59,7 +59,7 @@ impl JsonBody {
                 ),
                 Unread::Broken => Problem::bad_request("The body ended too early"),
                 Unread::Busy => {
-                    Problem::unavailable("Too many large bodies arrive at once, try again")
+                    Problem::overloaded("Too many large bodies arrive at once, try again")
                 }
             };
             problem.into_response()

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 
-use axum::http::StatusCode;
 use futures_util::{Stream, StreamExt};
 use metrics::counter;
 use orders_bus::{Bus, Error, Message};
@@ -189,15 +188,17 @@ fn shed(full: Full) -> Problem {
     };
     counter!("orders_commands_shed_total", "limit" => limit).increment(1);
     match full {
-        Full::All => Problem::unavailable(
+        Full::All => Problem::overloaded(
             "Too many requests are in flight; this one was not accepted, try again",
         ),
-        Full::Waiting => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
+        Full::Waiting => Problem::too_much(
+            "tenant-waiting",
+            1,
             "Too many requests of this tenant wait for the writer; this one was not accepted, try again",
         ),
-        Full::Tenant => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
+        Full::Tenant => Problem::too_much(
+            "tenant-in-flight",
+            1,
             "Too many requests of this tenant are in flight; this one was not accepted, try again",
         ),
     }

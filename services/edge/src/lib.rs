@@ -11,18 +11,21 @@ mod commands;
 mod config;
 mod deadlines;
 mod docs;
+mod guard;
 mod idempotency;
 mod in_flight;
 mod inbox;
+mod limits;
 mod listed;
 mod openapi;
 mod problem;
+mod rate;
 mod realtimes;
 mod routes;
 mod segment;
 mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -30,8 +33,9 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::any,
 };
+use orders_auth::Verifier;
 use orders_bus::{Bus, Error as BusError};
-use orders_contracts::{Namespace, http_header, streams};
+use orders_contracts::{Namespace, Role, http_header, streams};
 use orders_http::{Access, Front, Intake, Origins, below, discard_unread, observe};
 use orders_service::{BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store};
@@ -43,13 +47,10 @@ use tower_http::{
 };
 
 use crate::{
-    commands::Commands,
-    listed::Unlisted,
-    realtimes::Realtimes,
-    state::{AppState, Place},
+    commands::Commands, guard::Guard, listed::Unlisted, realtimes::Realtimes, state::AppState,
 };
 pub use crate::{
-    config::{Config, Idempotency, OnMismatch},
+    config::{Config, Idempotency, LimitSettings, OnMismatch},
     openapi::openapi,
 };
 
@@ -58,12 +59,11 @@ const STREAMS: [streams::Stream; 1] = [streams::ORDERS_COMMANDS];
 
 /// Runs the edge until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats, "edge")
+    let bus = Bus::connect(&config.nats, Role::Edge)
         .await?
         .deployed(&config.nats.deployment);
-    let uri = config.mongo.uri()?;
     let find = retry("find the database", StoreError::is_transient, || {
-        Store::connect(&uri, "edge")
+        Store::open(&config.mongo, "edge")
     });
     let Some(store) = daemon.shutdown.run_until_cancelled(find).await else {
         return Ok(());
@@ -72,6 +72,12 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let store = store?.auto_migrate(false);
     daemon.health.probe("nats", bus.readiness());
     daemon.health.probe("streams", bus.needs(&STREAMS, &[]));
+    let limits = Arc::new(config.limits());
+    let guard = Guard::new(&config, daemon.port, Arc::clone(&limits))?;
+    if let Some(verifier) = guard.verifier() {
+        keep_keys(verifier, &daemon);
+        know_revocations(verifier, &bus, &daemon);
+    }
     bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
 
     let rows = store.read_model();
@@ -79,16 +85,15 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let edge = Arc::new(AppState {
         commands: Commands::new(bus.clone(), rows.clone(), config.in_flight(), shutdown),
         rows,
+        limits,
         intake: Intake::new(),
         uploads: Semaphore::new(routes::uploads::AT_ONCE),
         unlisted: Unlisted {
             bus: bus.clone(),
             orders: store.write_model(),
         },
-        place: Place {
-            public_url: config.access.public_url.clone(),
-            port: daemon.port,
-        },
+        place: config.place(daemon.port),
+        guard,
         on_mismatch: config.idempotency.on_mismatch,
     });
     let replies = edge.commands.replies().await?;
@@ -133,6 +138,40 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Keeps the keys of the provider fresh. Until there are some, the edge is not ready, and requests with a token get 503.
+fn keep_keys(verifier: &Verifier, daemon: &Daemon) {
+    daemon.health.probe("auth", {
+        let verifier = verifier.clone();
+        move || ready(verifier.ready())
+    });
+    daemon.spawn("auth", {
+        let (verifier, shutdown) = (verifier.clone(), daemon.shutdown.clone());
+        async move {
+            shutdown.run_until_cancelled(verifier.run()).await;
+        }
+    });
+}
+
+/// Learns what is revoked. Until all of it is known, the edge is not ready.
+fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) {
+    let revocations = bus.revocations();
+    daemon.health.probe("revocations", {
+        let revocations = revocations.clone();
+        move || revocations.clone().probe()
+    });
+    daemon.spawn("revocations", {
+        let (verifier, shutdown) = (verifier.clone(), daemon.shutdown.clone());
+        async move {
+            let learn = |what, revocation| {
+                verifier.revocations().apply(what, revocation);
+            };
+            shutdown
+                .run_until_cancelled(Box::pin(revocations.follow(learn)))
+                .await;
+        }
+    });
+}
+
 /// Fails if the database is not of the installation that the stream of commands belongs to. The edge serves meanwhile,
 /// because its commands are right in any case, and the database may be away.
 async fn compare(bus: Bus, store: Store, namespace: Namespace) -> Result<(), BoxError> {
@@ -155,16 +194,19 @@ async fn compare(bus: Bus, store: Store, namespace: Namespace) -> Result<(), Box
 
 fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, access: &Access, port: u16) -> Router {
     let front = Front::new(access, port);
-    let api = routes::table()
+    let guard = edge.guard.clone();
+    let api = routes::table(&guard)
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
             router.route(path, methods)
         })
-        .merge(docs::router())
+        .merge(routes::metadata::router(&guard))
+        .merge(docs::router(guard.resource()))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&edge), limits::tell))
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(cors(&access.cors_origin))
+        .layer(cors(&access.cors_origin, &guard))
         .with_state(edge);
     // The realtime daemons decide which pages may connect.
     let forward = ["/ws", "/ws/", "/ws/{*rest}"]
@@ -188,22 +230,26 @@ fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, access: &Access, port:
     ))
 }
 
-fn cors(origins: &Origins) -> CorsLayer {
+fn cors(origins: &Origins, guard: &Guard) -> CorsLayer {
+    let challenge = guard.resource().map(|_| header::WWW_AUTHENTICATE);
+    let exposed = [
+        HeaderName::from_static(http_header::REPLAYED),
+        HeaderName::from_static(http_header::MISMATCH),
+        HeaderName::from_static(http_header::PROJECTED),
+        HeaderName::from_static(http_header::REQUEST_ID),
+        header::LINK,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        limits::RATE_LIMIT,
+        limits::RATE_LIMIT_POLICY,
+    ];
     CorsLayer::new()
         .allow_origin(origins.cors())
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT])
-        // A page of an allowed origin may send any header, as in the seed.
+        // A page of an allowed origin may send any header, as in the seed; `Authorization` is one.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([
-            HeaderName::from_static(http_header::REPLAYED),
-            HeaderName::from_static(http_header::MISMATCH),
-            HeaderName::from_static(http_header::PROJECTED),
-            HeaderName::from_static(http_header::REQUEST_ID),
-            header::LINK,
-            header::LOCATION,
-            header::RETRY_AFTER,
-        ])
+        .expose_headers(exposed.into_iter().chain(challenge).collect::<Vec<_>>())
         .max_age(Duration::from_secs(600))
 }
 

@@ -6,6 +6,7 @@
 
 mod components;
 mod paths;
+mod security;
 
 use orders_contracts::{
     CreateOrder, OrderList, OrderRef, OrderRow, OrderState, PresignUpload, PresignedUpload,
@@ -13,12 +14,26 @@ use orders_contracts::{
 };
 use serde_json::{Map, Value, json};
 
-/// The document as JSON text.
+/// The document as JSON text, as it is in mode off.
 pub fn openapi() -> String {
-    serde_json::to_string_pretty(&document()).expect("JSON values can be written") + "\n"
+    text(None)
 }
 
-pub(crate) fn document() -> Value {
+/// The document as JSON text; with an issuer, whose tokens are required, as in mode jwt.
+pub(crate) fn text(issuer: Option<&str>) -> String {
+    serde_json::to_string_pretty(&document(issuer)).expect("JSON values can be written") + "\n"
+}
+
+pub(crate) fn document(issuer: Option<&str>) -> Value {
+    let mut document = open();
+    if let Some(issuer) = issuer {
+        security::require(&mut document, issuer);
+    }
+    document
+}
+
+/// The document without identity.
+fn open() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -103,14 +118,24 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere_and_every_component_is_used() {
-        let document = document();
+        for issuer in [None, Some("https://login.example")] {
+            check(&document(issuer));
+        }
+    }
+
+    fn check(document: &Value) {
         let mut used = BTreeSet::new();
-        refs(&document, &mut used);
+        refs(document, &mut used);
         for reference in &used {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
-        for (kind, components) in document["components"].as_object().unwrap() {
+        let components = document["components"].as_object().unwrap();
+        // Schemes are named by operations.
+        for (kind, components) in components
+            .iter()
+            .filter(|(kind, _)| *kind != "securitySchemes")
+        {
             for name in components.as_object().unwrap().keys() {
                 assert!(
                     used.contains(format!("#/components/{kind}/{name}").as_str()),
@@ -122,7 +147,7 @@ mod tests {
 
     #[test]
     fn operations_have_ids_of_their_own() {
-        let document = document();
+        let document = document(Some("https://login.example"));
         let paths = document["paths"].as_object().unwrap();
         let operations: Vec<&Value> = paths
             .values()

@@ -14,8 +14,16 @@ use orders_http::CorrelationId;
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// When a client may try again, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// The type and the title of one request too many of somebody, as IANA registers them.
+const TOO_MUCH: (&str, &str) = (
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "Request cannot be satisfied as assigned quota has been exceeded",
+);
+/// The type and the title of one request too many of all together.
+const OVERLOADED: (&str, &str) = (
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    "Request cannot be satisfied due to temporary server capacity constraints",
+);
 
 /// The type and the title of an order that may still come.
 const NOT_YET: (&str, &str) = ("urn:orders:problem:not-yet", "The order is not there yet");
@@ -23,6 +31,17 @@ const NOT_YET: (&str, &str) = ("urn:orders:problem:not-yet", "The order is not t
 const UNREADABLE: (&str, &str) = (
     "urn:orders:problem:unreadable",
     "The stored order cannot be read",
+);
+
+/// The type and the title of a request whose credentials allow other requests.
+const OUT_OF_SCOPE: (&str, &str) = (
+    "urn:orders:problem:insufficient-scope",
+    "The credentials do not allow this operation",
+);
+/// The type and the title of an order with another tenant's file.
+const FOREIGN_ATTACHMENT: (&str, &str) = (
+    "urn:orders:problem:foreign-attachment",
+    "The attachment is not an upload of the tenant",
 );
 
 /// Why a request failed. It never reveals internals.
@@ -33,6 +52,10 @@ pub(crate) struct Problem {
     kind: Option<(&'static str, &'static str)>,
     detail: String,
     errors: Vec<FieldError>,
+    /// The limit that the request exceeds.
+    violated: Option<&'static str>,
+    /// When the client may try again, in seconds, if that may help.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -42,6 +65,15 @@ impl Problem {
             kind: None,
             detail: detail.into(),
             errors: Vec::new(),
+            violated: None,
+            retry_after: None,
+        }
+    }
+
+    fn retry(self, after: u64) -> Self {
+        Self {
+            retry_after: Some(after),
+            ..self
         }
     }
 
@@ -51,7 +83,37 @@ impl Problem {
         let problem = Self::new(StatusCode::NOT_FOUND, detail);
         Self {
             kind: Some(NOT_YET),
-            ..problem
+            ..problem.retry(1)
+        }
+    }
+
+    /// The answer to a request without valid credentials.
+    pub(crate) fn unauthorized(detail: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// The answer to a request whose credentials lack `scope`.
+    pub(crate) fn out_of_scope(scope: &str) -> Self {
+        let detail = format!("The token lacks the scope {scope}");
+        Self::of_kind(StatusCode::FORBIDDEN, OUT_OF_SCOPE, &detail)
+    }
+
+    /// The answer to a request about another tenant, whether or not there is one.
+    pub(crate) fn forbidden() -> Self {
+        let detail = "The token is not for this tenant";
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// The answer to an order with a file that its tenant has not uploaded.
+    pub(crate) fn foreign_attachment() -> Self {
+        let detail = "attachment.storageKey must be of an upload of the same tenant";
+        Self::of_kind(StatusCode::UNPROCESSABLE_ENTITY, FOREIGN_ATTACHMENT, detail)
+    }
+
+    fn of_kind(status: StatusCode, kind: (&'static str, &'static str), detail: &str) -> Self {
+        Self {
+            kind: Some(kind),
+            ..Self::new(status, detail)
         }
     }
 
@@ -72,10 +134,8 @@ impl Problem {
             [first, rest @ ..] => format!("{}, and {} more", first.message, rest.len()),
         };
         Self {
-            status: StatusCode::BAD_REQUEST,
-            kind: None,
-            detail,
             errors,
+            ..Self::new(StatusCode::BAD_REQUEST, detail)
         }
     }
 
@@ -85,7 +145,24 @@ impl Problem {
     }
 
     pub(crate) fn unavailable(detail: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(1)
+    }
+
+    /// More than the edge can take from all clients together.
+    pub(crate) fn overloaded(detail: &str) -> Self {
+        Self {
+            kind: Some(OVERLOADED),
+            ..Self::unavailable(detail)
+        }
+    }
+
+    /// More than the limit `violated` lets somebody have; after so many seconds it may be less.
+    pub(crate) fn too_much(violated: &'static str, after: u64, detail: &str) -> Self {
+        Self {
+            kind: Some(TOO_MUCH),
+            violated: Some(violated),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry(after)
+        }
     }
 
     pub(crate) fn internal() -> Self {
@@ -105,6 +182,14 @@ impl Problem {
             StatusCode::BAD_REQUEST => {
                 ("urn:orders:problem:validation", "The request is not valid")
             }
+            StatusCode::UNAUTHORIZED => (
+                "urn:orders:problem:unauthorized",
+                "The request has no valid credentials",
+            ),
+            StatusCode::FORBIDDEN => (
+                "urn:orders:problem:forbidden",
+                "The credentials are for other tenants",
+            ),
             StatusCode::CONFLICT => (
                 "urn:orders:problem:not-cancellable",
                 "The order is no longer PENDING",
@@ -113,10 +198,7 @@ impl Problem {
                 "urn:orders:problem:idempotency-mismatch",
                 "The request id was used for another body",
             ),
-            StatusCode::TOO_MANY_REQUESTS => (
-                "urn:orders:problem:too-many-requests",
-                "The tenant has too many requests under way",
-            ),
+            StatusCode::TOO_MANY_REQUESTS => TOO_MUCH,
             StatusCode::SERVICE_UNAVAILABLE => (
                 "urn:orders:problem:unavailable",
                 "The service is temporarily unavailable",
@@ -154,6 +236,7 @@ impl From<Problem> for ProblemDetails {
             detail: problem.detail,
             instance: None,
             errors: problem.errors.into_iter().map(fault).collect(),
+            violated_policies: problem.violated.map(str::to_owned).into_iter().collect(),
         }
     }
 }
@@ -162,14 +245,9 @@ impl IntoResponse for Problem {
     /// Leaves the body to [`render`], which knows the request.
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        let may_pass = self.kind == Some(NOT_YET)
-            || matches!(
-                self.status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-            );
-        if may_pass {
+        if let Some(seconds) = self.retry_after {
             let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);
         response

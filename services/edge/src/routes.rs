@@ -1,5 +1,6 @@
 //! The routes of the API.
 
+pub(crate) mod metadata;
 pub(crate) mod orders;
 pub(crate) mod uploads;
 
@@ -9,30 +10,35 @@ use axum::{
     http::header,
     routing::{MethodRouter, get, post, put},
 };
-
+use orders_auth::Scope;
 use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, predicate::SizeAbove},
 };
 
-use crate::{openapi, state::AppState};
+use crate::{guard::Guard, openapi, state::AppState};
 
 /// A shorter answer fits into one packet as it is.
 const WORTH_COMPRESSING: SizeAbove = SizeAbove::new(1_200);
 
-/// Every route that `openapi.json` describes.
-pub(crate) fn table() -> [(&'static str, MethodRouter<Arc<AppState>>); 6] {
-    let document = openapi::openapi();
+/// Every route that `openapi.json` describes. Whoever knows the URL of an upload may use it once it was given out.
+pub(crate) fn table(guard: &Guard) -> [(&'static str, MethodRouter<Arc<AppState>>); 6] {
+    let document = openapi::text(guard.resource().map(|resource| resource.issuer.as_str()));
     let document = async || ([(header::CONTENT_TYPE, "application/json")], document);
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(WORTH_COMPRESSING);
     let list = get(orders::list).layer(compression);
+    let [list, show] =
+        [list, get(orders::show)].map(|methods| guard.require(Scope::OrdersRead, methods));
+    let create = guard.require(Scope::OrdersCreate, post(orders::create));
+    let cancel = guard.require(Scope::OrdersCancel, post(orders::cancel));
+    let presign = guard.require(Scope::UploadsCreate, post(uploads::presign));
     [
-        ("/api/orders", list.post(orders::create)),
-        ("/api/orders/{orderId}", get(orders::show)),
-        ("/api/orders/{orderId}/cancel", post(orders::cancel)),
-        ("/api/uploads/presign", post(uploads::presign)),
+        ("/api/orders", list.merge(create)),
+        ("/api/orders/{orderId}", show),
+        ("/api/orders/{orderId}/cancel", cancel),
+        ("/api/uploads/presign", presign),
         ("/mock-upload/{*key}", put(uploads::receive)),
         ("/openapi.json", get(document)),
     ]

@@ -1,24 +1,31 @@
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use orders_http::{Intake, PublicUrl, is_local, reached};
 use orders_store::ReadModel;
 use tokio::sync::Semaphore;
 
-use crate::{commands::Commands, config::OnMismatch, listed::Unlisted};
+use crate::{
+    commands::Commands, config::OnMismatch, guard::Guard, limits::Limits, listed::Unlisted,
+};
 
 /// Everything that the handlers work with.
 pub(crate) struct AppState {
     pub(crate) commands: Commands,
     pub(crate) rows: ReadModel,
+    pub(crate) limits: Arc<Limits>,
     /// Reads the bodies of requests.
     pub(crate) intake: Intake,
     /// A permit for each upload under way.
     pub(crate) uploads: Semaphore,
     pub(crate) unlisted: Unlisted,
     pub(crate) place: Place,
+    pub(crate) guard: Guard,
     pub(crate) on_mismatch: OnMismatch,
 }
 
 /// Where clients find the edge.
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) port: u16,

@@ -14,6 +14,8 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod guarded;
+
 /// A port that nobody listens on.
 const NOWHERE: &str = "127.0.0.1:9";
 
@@ -27,10 +29,14 @@ async fn edge_with(config: Config) -> Router {
         url: format!("nats://{NOWHERE}"),
         ..Default::default()
     };
-    let bus = Bus::connect(&nats, "edge").await.unwrap();
-    let mongo_url = format!("mongodb://{NOWHERE}/?serverSelectionTimeoutMS=50");
-    let store = Store::connect(&mongo_url, "edge").await.unwrap();
+    let bus = Bus::connect(&nats, Role::Edge).await.unwrap();
+    let mongo = orders_service::config::Mongo {
+        url: format!("mongodb://{NOWHERE}/?serverSelectionTimeoutMS=50"),
+        ..Default::default()
+    };
+    let store = Store::open(&mongo, "edge").await.unwrap();
     let rows = store.read_model();
+    let limits = Arc::new(config.limits());
     let edge = Arc::new(AppState {
         commands: Commands::new(
             bus.clone(),
@@ -39,16 +45,15 @@ async fn edge_with(config: Config) -> Router {
             shutdown.clone(),
         ),
         rows,
+        limits: Arc::clone(&limits),
         intake: Intake::new(),
         uploads: Semaphore::new(routes::uploads::AT_ONCE),
         unlisted: Unlisted {
             bus,
             orders: store.write_model(),
         },
-        place: Place {
-            public_url: config.access.public_url.clone(),
-            port: 3001,
-        },
+        place: config.place(3001),
+        guard: Guard::new(&config, 3001, limits).unwrap(),
         on_mismatch: config.idempotency.on_mismatch,
     });
     let realtime = Origins::try_from(format!("http://{NOWHERE}")).unwrap();
@@ -124,7 +129,7 @@ fn order() -> Value {
 
 #[tokio::test]
 async fn the_document_describes_every_route_and_no_other() {
-    let document = openapi::document();
+    let document = openapi::document(None);
     let mut described = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -137,7 +142,9 @@ async fn the_document_describes_every_route_and_no_other() {
         }
     }
     let mut served = BTreeSet::new();
-    for (path, _) in routes::table() {
+    let config = Config::default();
+    let limits = Arc::new(config.limits());
+    for (path, _) in routes::table(&Guard::new(&config, 3001, limits).unwrap()) {
         let refused = ask("TRACE", path, &[], Body::empty()).await;
         assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let methods = refused
@@ -234,7 +241,10 @@ async fn beyond_the_limit_commands_are_503_and_whoever_leaves_makes_room() {
     ] {
         let edge = edge_with(Config {
             max_in_flight,
-            max_in_flight_per_tenant: 1,
+            limits: LimitSettings {
+                tenant_in_flight: Some(1),
+                ..LimitSettings::default()
+            },
             ..Config::default()
         })
         .await;
@@ -249,6 +259,53 @@ async fn beyond_the_limit_commands_are_503_and_whoever_leaves_makes_room() {
             );
         }
     }
+}
+
+/// Every request that names a tenant counts, and tells what is left.
+#[tokio::test]
+async fn beyond_its_rate_a_tenant_gets_429_for_all_it_asks() {
+    let id = "ord_qz74bke6iblutmfkqfvmtezzkq";
+    let file = json!({ "tenantId": "t-123", "filename": "a", "contentType": "a/b", "size": 6 });
+    for (method, path, body) in [
+        ("GET", "/api/orders?tenantId=t-123".to_owned(), None),
+        ("GET", format!("/api/orders/{id}?tenantId=t-123"), None),
+        ("POST", "/api/orders".to_owned(), Some(order())),
+        (
+            "POST",
+            format!("/api/orders/{id}/cancel"),
+            Some(json!({ "tenantId": "t-123" })),
+        ),
+        ("POST", "/api/uploads/presign".to_owned(), Some(file)),
+    ] {
+        let edge = edge_with(Config {
+            limits: LimitSettings {
+                tenant_rate: Some(1),
+                tenant_burst: Some(1),
+                headers: Some(true),
+                ..LimitSettings::default()
+            },
+            ..Config::default()
+        })
+        .await;
+        let ask = async || {
+            let json = [("content-type", "application/json")];
+            let body = body.as_ref().map_or_else(String::new, Value::to_string);
+            ask_of(edge.clone(), method, &path, &json, body).await
+        };
+        let (taken, refused) = tokio::join!(ask(), ask());
+        assert_ne!(taken.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(refused.header("retry-after"), "1");
+        let kind = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+        assert_eq!(refused.body["type"], kind);
+        assert_eq!(refused.body["violated-policies"], json!(["tenant"]));
+        for answer in [taken, refused] {
+            assert_eq!(answer.header("ratelimit-policy"), "\"tenant\";q=1;w=1");
+            assert_eq!(answer.header("ratelimit"), "\"tenant\";r=0;t=1");
+        }
+    }
+    let untold = get("/api/orders?tenantId=t-123").await;
+    assert_eq!(untold.header("ratelimit"), "");
 }
 
 #[tokio::test]
@@ -395,7 +452,7 @@ async fn the_docs_need_nothing_from_elsewhere() {
             "{path}"
         );
     }
-    assert_eq!(get("/openapi.json").await.body, openapi::document());
+    assert_eq!(get("/openapi.json").await.body, openapi::document(None));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use orders_contracts::PaymentSettings;
 use orders_service::{
     Settings,
-    config::{BASE_PORT, Common, Nats},
+    config::{Auth, BASE_PORT, Common, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ pub struct Config {
     /// What every daemon has.
     #[serde(flatten)]
     pub common: Common,
+    /// Whether callers prove who they are.
+    pub auth: Auth,
     /// The bus.
     #[serde(flatten)]
     pub nats: Nats,
@@ -29,6 +31,7 @@ impl Settings for Config {
     fn on_base_port(base: u16) -> Self {
         Self {
             common: Common::new(base, 301),
+            auth: Auth::default(),
             nats: Nats::default(),
             payment: PaymentSettings::default(),
         }
@@ -36,5 +39,9 @@ impl Settings for Config {
 
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn auth(&self) -> Auth {
+        self.auth
     }
 }

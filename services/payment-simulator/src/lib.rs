@@ -10,7 +10,7 @@ mod pending;
 use std::time::Duration;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
-use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Timestamp, streams};
+use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Role, Timestamp, streams};
 use orders_service::{BoxError, Daemon, failpoint, retry, shutdown};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ const MAX_IN_FLIGHT: usize = 4;
 
 /// Runs the payment-simulator until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    let bus = Bus::connect(&config.nats, "payment-simulator")
+    let bus = Bus::connect(&config.nats, Role::PaymentSimulator)
         .await?
         .deployed(&config.nats.deployment);
     let consumer = streams::payment_simulator(&config.payment);

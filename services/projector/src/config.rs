@@ -1,6 +1,6 @@
 use orders_service::{
     Settings,
-    config::{BASE_PORT, Common, Mongo, Nats},
+    config::{Auth, BASE_PORT, Common, Mongo, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ pub struct Config {
     /// What every daemon has.
     #[serde(flatten)]
     pub common: Common,
+    /// Whether callers prove who they are.
+    pub auth: Auth,
     /// The bus.
     #[serde(flatten)]
     pub nats: Nats,
@@ -29,6 +31,7 @@ impl Settings for Config {
     fn on_base_port(base: u16) -> Self {
         Self {
             common: Common::new(base, 201),
+            auth: Auth::default(),
             nats: Nats::default(),
             mongo: Mongo::default(),
         }
@@ -36,5 +39,9 @@ impl Settings for Config {
 
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn auth(&self) -> Auth {
+        self.auth
     }
 }

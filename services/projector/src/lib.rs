@@ -8,7 +8,7 @@ mod feed;
 mod project;
 
 use orders_bus::{Bus, Error as BusError};
-use orders_contracts::{OrderEvent, streams};
+use orders_contracts::{OrderEvent, Role, streams};
 use orders_service::{BoxError, Daemon, chain, retry, shutdown};
 use orders_store::{Error as StoreError, ReadModel, Store};
 use tracing::{info, warn};
@@ -27,12 +27,11 @@ const STREAMS: [streams::Stream; 3] = [
 /// Runs the projector until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let deployment = &config.nats.deployment;
-    let bus = Bus::connect(&config.nats, "projector")
+    let bus = Bus::connect(&config.nats, Role::Projector)
         .await?
         .deployed(deployment);
-    let uri = config.mongo.uri()?;
     let find = retry("find the database", StoreError::is_transient, || {
-        Store::connect(&uri, "projector")
+        Store::open(&config.mongo, "projector")
     });
     let Some(store) = daemon.shutdown.run_until_cancelled(find).await else {
         return Ok(());

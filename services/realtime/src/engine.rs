@@ -17,7 +17,7 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::Request,
-    http::{self, Method, StatusCode, Uri},
+    http::{self, HeaderMap, HeaderValue, Method, StatusCode, Uri, header::AUTHORIZATION},
     response::{IntoResponse, Response},
 };
 use hyper::upgrade::OnUpgrade;
@@ -30,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use self::transport::Transport;
-use crate::sockets::MAX_MESSAGE;
 
 /// The path of the server.
 pub(crate) const PATH: &str = "/ws";
@@ -51,17 +50,20 @@ pub(crate) struct Engine {
     upgraded: Arc<Mutex<HashMap<Sid, Closing>>>,
     /// The sessions on polling whose clients speak msgpack, until they are told.
     refused: Arc<Mutex<HashSet<Sid>>>,
+    /// The largest message of a client.
+    max_message: usize,
 }
 
 impl Engine {
-    /// A server as `builder` describes it, and the handle for its namespaces.
-    pub(crate) fn new(builder: SocketIoBuilder) -> (Self, SocketIo) {
+    /// A server as `builder` describes it, which takes messages up to `max_message`, and the handle for its namespaces.
+    pub(crate) fn new(builder: SocketIoBuilder, max_message: usize) -> (Self, SocketIo) {
         let (service, io) = builder.req_path(PATH).build_with_inner_svc(Router::new());
         let engine = Self {
             service,
             io: io.clone(),
             upgraded: Arc::default(),
             refused: Arc::default(),
+            max_message,
         };
         (engine, io)
     }
@@ -85,9 +87,10 @@ impl Engine {
         if sid(&uri).is_some_and(|sid| lock(&self.refused).remove(&sid)) {
             return dialect::not_msgpack_poll();
         }
+        let credentials = credentials(request.headers());
         let Ok(response) = self.service.clone().oneshot(request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            tokio::spawn(self.clone().attach(upgrade, own(&uri)));
+            tokio::spawn(self.clone().attach(upgrade, own(&uri), credentials));
         }
         response.map(Body::new)
     }
@@ -95,7 +98,7 @@ impl Engine {
     /// Takes the packets of a client on polling.
     async fn post(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Ok(body) = to_bytes(body, MAX_MESSAGE).await else {
+        let Ok(body) = to_bytes(body, self.max_message).await else {
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         };
         if let Some(sid) = sid(&parts.uri)
@@ -126,7 +129,7 @@ impl Engine {
         tokio::spawn(self.clone().end_polling(socket.id));
     }
 
-    async fn attach(self, upgrade: OnUpgrade, uri: Uri) {
+    async fn attach(self, upgrade: OnUpgrade, uri: Uri, credentials: Vec<HeaderValue>) {
         let Ok(connection) = upgrade.await else {
             return;
         };
@@ -136,9 +139,12 @@ impl Engine {
             None => Closing::new(),
         };
         let transport = Transport::new(TokioIo::new(connection), closing.clone());
-        // The service has validated the request. All that a session needs of it are its URI and its token.
+        // The service has validated the request. All that a session needs of it are its URI, credentials and closing token.
         let mut request = http::Request::new(());
         *request.uri_mut() = uri;
+        for credential in credentials {
+            request.headers_mut().append(AUTHORIZATION, credential);
+        }
         request.extensions_mut().insert(closing.clone());
         let _ = self.service.clone().call((transport, request)).await;
         if let Some(sid) = sid {
@@ -169,6 +175,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn own(uri: &Uri) -> Uri {
     let text = uri.to_string();
     text.parse().expect("the text of a URI is one")
+}
+
+/// Copies the credentials of a request, for the same reason.
+fn credentials(headers: &HeaderMap) -> Vec<HeaderValue> {
+    let copies = headers.get_all(AUTHORIZATION).iter().map(|value| {
+        let mut copy =
+            HeaderValue::from_bytes(value.as_bytes()).expect("the bytes of a header are one");
+        copy.set_sensitive(true);
+        copy
+    });
+    copies.collect()
 }
 
 fn sid(uri: &Uri) -> Option<Sid> {

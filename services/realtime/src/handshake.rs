@@ -26,11 +26,53 @@ pub(crate) enum ConnectError {
     /// The client named something that is not a tenant id.
     #[error("tenantId {0}")]
     Invalid(Unparsable),
+    /// The client sent no valid token. From here on, the texts are documented, and clients may compare them.
+    #[error("unauthorized: token required")]
+    TokenRequired,
+    /// The client's token has expired.
+    #[error("unauthorized: token expired")]
+    TokenExpired,
+    /// The client's token may not read the tenant, or is for several of which the client named none.
+    #[error("forbidden: tenant")]
+    Forbidden,
+    /// Nobody can say now whether the client's token is valid.
+    #[error("unavailable: keys")]
+    Unavailable,
+    /// The same, because there are more revocations than this daemon can know.
+    #[error("unavailable: keys")]
+    Revocations,
+    /// The tenant, or the subject of the token, has as many sockets as it may.
+    #[error("limit: sockets")]
+    Full,
+}
+
+impl ConnectError {
+    /// The word for it in metrics.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Required | Self::Twice | Self::Invalid(_) => "handshake",
+            Self::TokenRequired => "token_required",
+            Self::TokenExpired => "token_expired",
+            Self::Forbidden => "tenant",
+            Self::Unavailable => "keys",
+            Self::Revocations => "revocations",
+            Self::Full => "sockets",
+        }
+    }
 }
 
 impl Handshake {
     /// Reads `tenantId` and `serverOffset` from the client's `auth`, or else from the query of its first request.
     pub(crate) fn read(auth: &Value, uri: &Uri) -> Result<Self, ConnectError> {
+        Self::choose(auth, uri, |named| named.ok_or(ConnectError::Required))
+    }
+
+    /// Reads the same, but `choose` says the tenant, given the one that the client named.
+    pub(crate) fn choose(
+        auth: &Value,
+        uri: &Uri,
+        choose: impl FnOnce(Option<TenantId>) -> Result<TenantId, ConnectError>,
+    ) -> Result<Self, ConnectError> {
         let query = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_or_else(|_| vec![], |query| query.0);
         let in_query = |name: &str| {
@@ -51,9 +93,9 @@ impl Handshake {
         if in_query("tenantId").1 {
             return Err(ConnectError::Twice);
         }
-        let tenant = find("tenantId").ok_or(ConnectError::Required)?;
+        let named = find("tenantId").map(str::parse).transpose();
         Ok(Self {
-            tenant: tenant.parse().map_err(ConnectError::Invalid)?,
+            tenant: choose(named.map_err(ConnectError::Invalid)?)?,
             resume: find("serverOffset").map(str::parse),
         })
     }
@@ -134,6 +176,27 @@ mod tests {
         }
         let offsets = "&tenantId=a&serverOffset=5.6&serverOffset=5.7";
         assert_eq!(read(&json!({}), offsets), accepted("a", Some("?".parse())));
+    }
+
+    #[test]
+    fn a_token_may_choose_among_its_tenants() {
+        let uri: Uri = "/ws/?tenantId=b".parse().unwrap();
+        let choose = |auth: &Value, uri: &Uri| {
+            Handshake::choose(auth, uri, |named| match named {
+                Some(named) if named.as_str() == "c" => Err(ConnectError::Forbidden),
+                Some(named) => Ok(named),
+                None => Ok("only".parse().unwrap()),
+            })
+            .map(|handshake| handshake.tenant.to_string())
+        };
+        assert_eq!(choose(&json!({}), &uri).unwrap(), "b");
+        assert_eq!(choose(&json!({ "tenantId": "a" }), &uri).unwrap(), "a");
+        assert_eq!(
+            choose(&json!({}), &"/ws/".parse().unwrap()).unwrap(),
+            "only"
+        );
+        let forbidden = choose(&json!({ "tenantId": "c" }), &uri);
+        assert_eq!(forbidden, Err(ConnectError::Forbidden));
     }
 
     #[test]

@@ -5,31 +5,37 @@
 //!
 //! * a client gets each entry of its tenant once and in order, however often it reconnects;
 //! * an entry that a socket does not take ends its connection: nothing is skipped, the client resumes from its offset;
-//! * only a client without a valid tenant is refused for good; for any other the transport closes, and the client
-//!   reconnects by itself.
+//! * a client that the [`door`] does not let in is refused for good; for any other the transport closes, also when its
+//!   [`lease`] ends, and the client reconnects by itself.
 
 mod archive;
 mod bounds;
 mod config;
+mod door;
 mod engine;
 mod feed;
 mod handshake;
 mod hub;
+mod lease;
+mod members;
 mod metric_definitions;
 mod origin;
 mod session;
 mod sockets;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use axum::middleware::from_fn_with_state;
+use orders_auth::{Mode, Verifier};
 use orders_bus::{Bus, Error as BusError};
+use orders_contracts::Role;
 use orders_http::Front;
 use orders_service::{BoxError, Daemon, retry, shutdown};
 use tokio_util::task::TaskTracker;
+use tracing::info;
 
 pub use crate::config::Config;
-use crate::{archive::StoredFeed, feed::Reading, hub::Hub, sockets::Sockets};
+use crate::{archive::StoredFeed, door::Door, feed::Reading, hub::Hub, sockets::Sockets};
 
 /// How long the sockets may take to close on a shutdown.
 const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
@@ -37,7 +43,7 @@ const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
 /// Runs realtime until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     metric_definitions::describe();
-    let bus = Bus::connect(&config.nats, "realtime")
+    let bus = Bus::connect(&config.nats, Role::Realtime)
         .await?
         .deployed(&config.nats.deployment);
     let reading = Reading::default();
@@ -58,10 +64,15 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         return Ok(());
     };
     let hub = Arc::new(Hub::new(bounds::head(&bounds?)));
+    let door = door(&config, &daemon, &bus);
+    let Some(door) = daemon.shutdown.run_until_cancelled(Box::pin(door)).await else {
+        return Ok(());
+    };
     let sessions = TaskTracker::new();
     let sockets = Sockets {
         hub: Arc::clone(&hub),
         archive: StoredFeed::new(bus.clone()),
+        door: door?,
         shutdown: daemon.shutdown.clone(),
         sessions: sessions.clone(),
     };
@@ -79,4 +90,46 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let _ = tokio::time::timeout(CLOSING_DEADLINE, sessions.wait()).await;
     bus.close(shutdown::FLUSH).await;
     Ok(())
+}
+
+/// Opens the door; one that asks for tokens opens when all revocations are known.
+async fn door(config: &Config, daemon: &Daemon, bus: &Bus) -> Result<Door, BoxError> {
+    let per_tenant = config.sockets_per_tenant();
+    if config.auth.mode == Mode::Off {
+        return Ok(Door::open(per_tenant));
+    }
+    let verifier = Verifier::new(&config.auth)?;
+    daemon.health.probe("auth", {
+        let verifier = verifier.clone();
+        move || ready(verifier.ready())
+    });
+    let door = Door::guarded(verifier.clone(), config.auth.leeway, per_tenant);
+    let revocations = bus.revocations();
+    daemon.health.probe("revocations", {
+        let revocations = revocations.clone();
+        move || revocations.clone().probe()
+    });
+    let fetch = daemon
+        .shutdown
+        .clone()
+        .run_until_cancelled_owned(async move { verifier.run().await });
+    daemon.spawn("auth", async { fetch.await.unwrap_or(()) });
+    let follow = {
+        let (revocations, door) = (revocations.clone(), door.clone());
+        async move {
+            let learn = |what, revocation| {
+                let cut = door.revoke(what, revocation);
+                if cut > 0 {
+                    info!(cut, "a revocation cuts {cut} sockets");
+                }
+            };
+            revocations.follow(learn).await;
+        }
+    };
+    let follow = daemon.shutdown.clone().run_until_cancelled_owned(follow);
+    daemon.spawn("revocations", async {
+        Box::pin(follow).await.unwrap_or(())
+    });
+    revocations.known().await;
+    Ok(door)
 }

@@ -1,6 +1,10 @@
 //! The Socket.IO server: admits clients and writes events to their sockets.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -11,35 +15,43 @@ use axum::{
 };
 use metrics::{counter, gauge};
 use orders_contracts::{
-    Channel, Offset,
-    socket::{self, Connected, FeedReset, OrderChange, Position},
+    Channel, Offset, Timestamp,
+    socket::{
+        self, AuthExpiring, AuthRefresh, Connected, FeedReset, OrderChange, Position,
+        RefreshRefusal, Refreshed,
+    },
 };
 use orders_http::Origins;
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
     ParserConfig, SendError, SocketError, SocketIo, SocketIoBuilder,
-    extract::{Extension, SocketRef, TryData},
+    extract::{AckSender, Extension, SocketRef, TryData},
     handler::ConnectHandler,
     socket::DisconnectReason,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use tracing::debug;
 
 use crate::{
     archive::StoredFeed,
+    door::{Door, Guest, Pass},
     engine::{Engine, PATH},
-    handshake::{ConnectError, Handshake},
+    handshake::ConnectError,
     hub::Hub,
-    metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS},
+    lease::Due,
+    members::Member,
+    metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS, REFRESHES},
     origin::Guard,
     session::{Client, End, Refused, Session, SocketEvent},
 };
 
 /// The largest message of a client, on either transport.
-pub(crate) const MAX_MESSAGE: usize = 64 << 10;
+const MAX_MESSAGE: usize = 64 << 10;
+/// The same where clients need tokens, which are the largest that they have to say.
+const MAX_MESSAGE_WITH_TOKEN: usize = 16 << 10;
 /// The read buffer of each WebSocket. Clients send little but pongs.
 const READ_BUFFER: usize = 1 << 10;
 /// The most events in the buffer of a socket.
@@ -49,12 +61,24 @@ const READ_BUFFER: usize = 1 << 10;
 const MAX_BUFFERED: usize = 128;
 /// How long a client may take to say which tenant it belongs to; its `auth` may be a function that asks others first.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same where clients need tokens: until then nobody knows who they are.
+const CONNECT_TIMEOUT_WITH_TOKEN: Duration = Duration::from_secs(5);
+/// How often the clock is read while a socket stays: it may jump.
+const CLOCK: Duration = Duration::from_secs(60);
+/// When a client that had no room for it is asked for another token again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A client between its admission and its session.
+type Waiting = Arc<Mutex<Option<Guest>>>;
+/// Another token of a client, and how to answer.
+type Refresh = (String, AckSender);
 
 /// Everything that serves sockets.
 #[derive(Clone)]
 pub(crate) struct Sockets {
     pub(crate) hub: Arc<Hub>,
     pub(crate) archive: StoredFeed,
+    pub(crate) door: Door,
     /// Ends all sessions.
     pub(crate) shutdown: CancellationToken,
     /// The sessions that have not ended.
@@ -64,7 +88,11 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// The routes of the Socket.IO server.
     pub(crate) fn router(self, origins: Origins) -> Router {
-        let (engine, io) = Engine::new(server());
+        let (max_message, connect_timeout) = match self.door.asks_for_tokens() {
+            false => (MAX_MESSAGE, CONNECT_TIMEOUT),
+            true => (MAX_MESSAGE_WITH_TOKEN, CONNECT_TIMEOUT_WITH_TOKEN),
+        };
+        let (engine, io) = Engine::new(server(max_message, connect_timeout), max_message);
         self.attend(&io, engine.clone());
         // Lets the pages of these origins read the answers to polling.
         let cors = CorsLayer::new()
@@ -83,31 +111,52 @@ impl Sockets {
     }
 
     fn attend(self, io: &SocketIo, engine: Engine) {
-        let shutdown = self.shutdown.clone();
+        let (shutdown, door) = (self.shutdown.clone(), self.door.clone());
         let admit = async move |socket: SocketRef, TryData(auth): TryData<Value>| {
             if shutdown.is_cancelled() {
                 // A client reconnects when its transport closes, but not after a refusal.
                 pending::<()>().await;
             }
             let auth = auth.unwrap_or_default();
-            let handshake = Handshake::read(&auth, &socket.req_parts().uri)?;
-            socket.extensions.insert(handshake);
+            let guest = door.admit(&auth, socket.req_parts()).await?;
+            socket
+                .extensions
+                .insert(Waiting::new(Mutex::new(Some(guest))));
             Ok::<_, ConnectError>(())
         };
-        let serve = async move |socket: SocketRef, Extension(handshake): Extension<Handshake>| {
-            let sessions = self.sessions.clone();
-            sessions
-                .track_future(self.serve(&engine, socket, handshake))
-                .await;
+        let serve = async move |socket: SocketRef, Extension(waiting): Extension<Waiting>| {
+            let guest = waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(guest) = guest {
+                let session = Box::pin(self.serve(&engine, socket, guest));
+                self.sessions.track_future(session).await;
+            }
         };
         io.ns("/", serve.with(admit));
     }
 
-    async fn serve(&self, engine: &Engine, socket: SocketRef, handshake: Handshake) {
+    async fn serve(&self, engine: &Engine, socket: SocketRef, guest: Guest) {
+        let Guest {
+            handshake,
+            member,
+            pass,
+        } = guest;
         let (leave, mut left) = mpsc::channel(1);
         socket.on_disconnect(async move |reason: DisconnectReason| {
             let _ = leave.try_send(reason);
         });
+        let (refresh, refreshes) = mpsc::channel(1);
+        if pass.is_some() {
+            socket.on(
+                socket::AUTH_REFRESH,
+                async move |TryData(sent): TryData<AuthRefresh>, ack: AckSender| match sent {
+                    Ok(AuthRefresh { token }) => take(&refresh, token, ack),
+                    Err(_) => answer(ack, Err(RefreshRefusal::Unauthorized)),
+                },
+            );
+        }
         if !socket.connected() {
             return;
         }
@@ -128,6 +177,7 @@ impl Sockets {
                 End::Behind => "behind",
             },
             reason = left.recv() => reason.map_or("gone", name),
+            reason = self.stay(&socket, member, pass, refreshes) => reason,
             () = self.shutdown.cancelled() => "shutdown",
         };
         // This does nothing if the client has already closed its transport.
@@ -136,22 +186,76 @@ impl Sockets {
         counter!(DISCONNECTS, "reason" => reason).increment(1);
         debug!(socket.id = %socket.id, "socket {} disconnected: {reason}", socket.id);
     }
+
+    /// Ends, with the reason, when the credentials of the client do.
+    async fn stay(
+        &self,
+        socket: &SocketRef,
+        mut member: Member,
+        pass: Option<Pass>,
+        mut refreshes: mpsc::Receiver<Refresh>,
+    ) -> &'static str {
+        let Some(mut pass) = pass else {
+            return pending().await;
+        };
+        loop {
+            let now = Timestamp::now();
+            let wait = match pass.lease.due(now) {
+                Some(Due::End) => return "expired",
+                Some(Due::Notice(expires_at)) => {
+                    let expiring = AuthExpiring { expires_at };
+                    if socket.emit(socket::AUTH_EXPIRING, &expiring).is_ok() {
+                        pass.lease.noticed();
+                        counter!(EMITS, "event" => socket::AUTH_EXPIRING).increment(1);
+                    }
+                    AGAIN
+                }
+                None => pass.lease.wait(now).min(CLOCK),
+            };
+            tokio::select! {
+                () = member.revoked().cancelled() => return "revoked",
+                () = sleep(wait) => {}
+                Some((token, ack)) = refreshes.recv() => {
+                    let refreshed = self.door.refresh(&mut pass, &mut member, &token).await;
+                    answer(ack, refreshed);
+                }
+            }
+        }
+    }
 }
 
-fn server() -> SocketIoBuilder {
+/// Passes on another token of a client, unless the last one has not been looked at yet.
+fn take(refreshes: &mpsc::Sender<Refresh>, token: String, ack: AckSender) {
+    if let Err(error) = refreshes.try_send((token, ack)) {
+        let (_, ack) = error.into_inner();
+        answer(ack, Err(RefreshRefusal::TooSoon));
+    }
+}
+
+fn answer(ack: AckSender, refreshed: Result<Option<Timestamp>, RefreshRefusal>) {
+    let outcome = match &refreshed {
+        Ok(_) => "taken",
+        Err(refusal) => refusal.as_str(),
+    };
+    counter!(REFRESHES, "outcome" => outcome).increment(1);
+    // A client that is gone needs none.
+    let _ = ack.send(&Refreshed::of(refreshed));
+}
+
+fn server(max_message: usize, connect_timeout: Duration) -> SocketIoBuilder {
     let parser = ParserConfig::common()
         .max_incoming_binaries(16)
-        .max_incoming_binary_buf_size(MAX_MESSAGE);
+        .max_incoming_binary_buf_size(max_message);
     SocketIo::builder()
         .with_parser(parser)
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(connect_timeout)
         .ping_interval(Duration::from_secs(25))
         .ping_timeout(Duration::from_secs(20))
         .max_buffer_size(MAX_BUFFERED)
-        .max_payload(MAX_MESSAGE as u64)
+        .max_payload(max_message as u64)
         .ws_read_buffer_size(READ_BUFFER)
-        .ws_max_message_size(MAX_MESSAGE)
-        .ws_max_frame_size(MAX_MESSAGE)
+        .ws_max_message_size(max_message)
+        .ws_max_frame_size(max_message)
 }
 
 const fn name(reason: DisconnectReason) -> &'static str {

@@ -1,11 +1,14 @@
 use axum::http::Uri;
+use orders_auth::{AuthSettings, Mode};
 use orders_http::{Access, PublicUrl};
 use orders_service::{
     Invalid, Settings,
-    config::{BASE_PORT, Common},
+    config::{Auth, BASE_PORT, Common},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::session::{LoginSettings, OidcSettings, SessionSettings};
 
 /// The settings of the front end.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +24,12 @@ pub struct Config {
     /// The origin of presigned URLs: pages may send files there, and nowhere else outside this origin;
     /// when unset, that of `ORDERS_PUBLIC_URL` or else `http://localhost:<port of the edge>`.
     pub upload_origin: Option<String>,
+    /// How access tokens are verified.
+    pub auth: AuthSettings,
+    /// The login.
+    pub oidc: OidcSettings,
+    /// The sessions.
+    pub session: SessionSettings,
 }
 
 impl Default for Config {
@@ -52,6 +61,9 @@ impl Settings for Config {
             access: Access::of_pages_on(base),
             edge_url: format!("http://localhost:{edge}"),
             upload_origin: None,
+            auth: AuthSettings::default(),
+            oidc: OidcSettings::default(),
+            session: SessionSettings::default(),
         }
     }
 
@@ -59,7 +71,14 @@ impl Settings for Config {
         &self.common
     }
 
+    fn auth(&self) -> Auth {
+        (&self.auth).into()
+    }
+
     fn validate(&self) -> Result<(), Invalid> {
+        if self.auth.mode == Mode::Jwt && self.oidc.issuer.is_none() {
+            return Err(Invalid::new("oidc.issuer", "auth.mode jwt needs it"));
+        }
         if !is_origin(&self.edge_url) || !self.edge_url.starts_with("http://") {
             return Err(Invalid::new("edge_url", "must be like http://host:port"));
         }
@@ -69,7 +88,7 @@ impl Settings for Config {
                 "must be like https://host:port",
             ));
         }
-        Ok(())
+        LoginSettings::new(&self.oidc, &self.session).map(drop)
     }
 }
 

@@ -12,6 +12,8 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use tracing::warn;
 
+use crate::session::Visitor;
+
 /// The edge answers within about 6 s whatever is away behind it, and the script of a page waits 10 s for the page.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// Less than the edge itself waits for the next request on a connection.
@@ -30,8 +32,17 @@ pub(crate) struct Edge {
 pub(crate) enum Failure {
     /// The edge refused it, and would refuse it again.
     Refused(StatusCode, Box<ProblemDetails>),
+    /// The login of the visitor does not count there, or not for this.
+    Denied(Denied),
     /// The edge does not answer, or is temporarily unable to. Repeating the request is safe.
     Unavailable,
+}
+
+/// What the edge says of a login that does not count.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) status: StatusCode,
+    pub(crate) detail: String,
 }
 
 /// One page of orders.
@@ -120,8 +131,15 @@ impl Edge {
 /// What goes wrong with every request alike.
 static LINES: Seldom = Seldom::new();
 
-/// Sends a request; every status but success is a failure.
-async fn send(request: RequestBuilder, trace: TraceContext) -> Result<Response, Failure> {
+/// Sends a request of the current visitor; every status but success is a failure.
+async fn send(mut request: RequestBuilder, trace: TraceContext) -> Result<Response, Failure> {
+    let Visitor { who, address } = Visitor::current();
+    if let Some(person) = who.person() {
+        request = request.header(header::AUTHORIZATION, person.authorization.clone());
+    }
+    if let Some(address) = address {
+        request = request.header("x-forwarded-for", address);
+    }
     let request = request.header(TRACEPARENT, trace.child().to_string());
     let response = request.send().await.map_err(unavailable)?;
     let status = response.status();
@@ -132,7 +150,11 @@ async fn send(request: RequestBuilder, trace: TraceContext) -> Result<Response, 
         LINES.say(|unsaid| warn!(unsaid, "the edge answers {status}"));
         return Err(Failure::Unavailable);
     }
-    let problem = response.json().await.map_err(unavailable)?;
+    let problem: ProblemDetails = response.json().await.map_err(unavailable)?;
+    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
+        let detail = problem.detail;
+        return Err(Failure::Denied(Denied { status, detail }));
+    }
     Err(Failure::Refused(status, Box::new(problem)))
 }
 

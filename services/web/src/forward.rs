@@ -50,8 +50,18 @@ pub(crate) async fn to_edge(
     })
 }
 
+/// The answer to a call that another site's page sends.
+pub(crate) fn cross_site() -> Response {
+    let detail = "Another site sent this request. (If it was this one, its origin has to be named in CORS_ORIGIN.)";
+    answer(StatusCode::FORBIDDEN, detail, None)
+}
+
 /// An error in the shape that the edge gives its own.
-fn problem(id: &CorrelationId, status: StatusCode, detail: &str) -> Response {
+pub(crate) fn problem(id: &CorrelationId, status: StatusCode, detail: &str) -> Response {
+    answer(status, detail, Some(id))
+}
+
+fn answer(status: StatusCode, detail: &str, id: Option<&CorrelationId>) -> Response {
     let reason = status.canonical_reason().unwrap_or_default();
     let problem = ProblemDetails {
         status_code: status.as_u16(),
@@ -61,8 +71,9 @@ fn problem(id: &CorrelationId, status: StatusCode, detail: &str) -> Response {
         title: reason.to_owned(),
         status: status.as_u16(),
         detail: detail.to_owned(),
-        instance: Some(id.uri()),
+        instance: id.map(CorrelationId::uri),
         errors: Vec::new(),
+        violated_policies: Vec::new(),
     };
     let headers = [
         (header::CACHE_CONTROL, "no-store"),

@@ -10,6 +10,7 @@ mod edge;
 mod forward;
 mod pages;
 mod prefix;
+mod session;
 mod tenant;
 
 use std::sync::Arc;
@@ -32,8 +33,15 @@ use tower_http::{
 };
 use tracing::warn;
 
-pub use crate::config::Config;
-use crate::{assets::ASSETS, edge::Edge};
+use crate::{
+    assets::ASSETS,
+    edge::Edge,
+    session::{Login, LoginSettings},
+};
+pub use crate::{
+    config::Config,
+    session::{OidcSettings, SessionSettings},
+};
 
 /// Runs the front end until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
@@ -41,6 +49,9 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         warn!("built without Node: the pages have no live updates and no uploads");
     }
     let web = Web::new(config, daemon.shutdown.clone())?;
+    if let Some(login) = &web.login {
+        login.start(&daemon);
+    }
     daemon.mount(router(Arc::new(web), daemon.port));
     daemon.health.ready();
     daemon.drained.cancelled().await;
@@ -56,12 +67,19 @@ pub(crate) struct Web {
     upload_origin: String,
     access: Access,
     policy: HeaderValue,
+    /// The login, if the pages have one.
+    login: Option<Arc<Login>>,
 }
 
 impl Web {
     fn new(config: Config, shutdown: CancellationToken) -> Result<Self, BoxError> {
         let upload_origin = config.upload_origin();
+        let login = LoginSettings::new(&config.oidc, &config.session)?;
+        let login = login
+            .map(|settings| Login::new(settings, config.auth))
+            .transpose()?;
         Ok(Self {
+            login: login.map(Arc::new),
             edge: Edge::new(&config.edge_url)?,
             forward: Forward::new(shutdown),
             intake: Intake::new(),
@@ -87,26 +105,37 @@ fn router(web: Arc<Web>, port: u16) -> Router {
             "/orders/{orderId}/cancel",
             post(pages::order::cancel).get(pages::order::after_cancel),
         )
-        .route("/assets/{name}", get(asset))
         .fallback(pages::not_found)
+        .layer(from_fn_with_state(Arc::clone(&web), session::pages))
+        .route("/assets/{name}", get(asset))
+        .merge(session::routes(web.login.as_ref()))
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(pages::panicked))
-        .layer(csrf(&web.access))
+        .layer(csrf(&web.access, |_| pages::cross_site()))
         .layer(from_fn(prefix::apply))
         .layer(from_fn(below))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(Arc::clone(&web), pages::secure));
-    let edge = Router::new()
+    let mut edge = Router::new()
         .route("/api", any(forward::api))
         .route("/api/{*rest}", any(forward::api))
-        .route("/mock-upload/{*key}", put(forward::to_edge))
         .route("/ws", any(forward::to_edge))
         .route("/ws/", any(forward::to_edge))
-        .route("/ws/{*rest}", any(forward::to_edge));
+        .route("/ws/{*rest}", any(forward::to_edge))
+        .layer(from_fn_with_state(Arc::clone(&web), session::api));
+    if web.login.is_some() {
+        // Here, too, the cookie is what counts.
+        edge = edge.layer(csrf(&web.access, |_| forward::cross_site()));
+    }
+    let uploads = Router::new()
+        .route("/mock-upload/{*key}", put(forward::to_edge))
+        .layer(from_fn_with_state(Arc::clone(&web), session::uploads));
     pages
         .merge(edge)
+        .merge(uploads)
         .layer((
             from_fn_with_state(front, Front::receive),
+            from_fn_with_state(Arc::clone(&web), session::introduce),
             from_fn(pages::refuse_misdirected),
             from_fn(observe),
             from_fn(discard_unread),
@@ -115,7 +144,10 @@ fn router(web: Arc<Web>, port: u16) -> Router {
 }
 
 /// Refuses forms that another site's page sends. A proxy may tell a host of its own, so the pages' origins are named too.
-fn csrf(access: &Access) -> CsrfLayer<impl Fn(ProtectionError) -> Response + Clone + use<>> {
+fn csrf<R>(access: &Access, refuse: R) -> CsrfLayer<R>
+where
+    R: Fn(ProtectionError) -> Response + Clone,
+{
     let origins = access.cors_origin.iter().map(Origin::as_str);
     let is_web = |origin: &&str| origin.starts_with("http://") || origin.starts_with("https://");
     origins
@@ -123,7 +155,7 @@ fn csrf(access: &Access) -> CsrfLayer<impl Fn(ProtectionError) -> Response + Clo
         .fold(CsrfLayer::new(), |layer, origin| {
             layer.add_trusted_origin(origin).expect("an origin")
         })
-        .with_rejection_response(|_: ProtectionError| pages::cross_site())
+        .with_rejection_response(refuse)
 }
 
 async fn asset(Path(name): Path<String>) -> Response {

@@ -14,21 +14,25 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
-use orders_contracts::OrderRow;
+use orders_contracts::{OrderRow, TenantId};
 use orders_http::{Firsts, Misdirected, Unread};
 use tracing::{error, warn};
 
 use crate::{
     Web,
     assets::{ASSETS, Assets},
+    edge::Denied,
+    session::{Person, Visitor, Who, login_path},
+    tenant::NoTenant,
 };
 
 /// The content of the frame around every page.
 struct Frame {
     /// The tenant as typed, valid or not.
     tenant: String,
-    /// Why it is not valid.
+    /// Why it cannot be chosen.
     tenant_error: Option<String>,
+    who: Who,
     assets: &'static Assets,
 }
 
@@ -37,16 +41,32 @@ impl Frame {
         Self {
             tenant: text::plain(&tenant.to_string()),
             tenant_error: None,
+            who: Visitor::current().who,
             assets: &ASSETS,
         }
     }
 
-    fn of_none((tenant, error): (String, String)) -> Self {
+    fn of_none(wrong: &NoTenant) -> Self {
         Self {
-            tenant: text::plain(&tenant),
-            tenant_error: Some(error),
-            assets: &ASSETS,
+            tenant_error: Some(wrong.reason.to_owned()),
+            ..Self::of(&wrong.typed)
         }
+    }
+
+    /// The tenants to choose from, if not every one can be.
+    fn tenants(&self) -> Option<&[TenantId]> {
+        self.who.person().and_then(Person::tenants)
+    }
+
+    /// Whether the pages have no login.
+    fn is_open(&self) -> bool {
+        matches!(self.who, Who::Anybody)
+    }
+
+    /// The name of whoever has logged in.
+    fn name(&self) -> Option<String> {
+        let name = self.who.person()?.name.as_deref();
+        Some(text::plain(name.unwrap_or("Logged in")))
     }
 }
 
@@ -57,18 +77,92 @@ struct MessagePage<'a> {
     frame: Frame,
     title: &'a str,
     text: &'a str,
+    link: Option<Link>,
+}
+
+/// Where to go from a page with only a text.
+pub(crate) struct Link {
+    text: &'static str,
+    url: String,
+    in_new_tab: bool,
+}
+
+impl Link {
+    pub(crate) fn here(text: &'static str, url: String) -> Self {
+        Self {
+            text,
+            url,
+            in_new_tab: false,
+        }
+    }
+
+    pub(crate) fn in_new_tab(text: &'static str, url: String) -> Self {
+        Self {
+            in_new_tab: true,
+            ..Self::here(text, url)
+        }
+    }
 }
 
 fn message(status: StatusCode, frame: Frame, title: &str, text: &str) -> Response {
-    let page = MessagePage { frame, title, text };
+    let link = None;
+    let page = MessagePage {
+        frame,
+        title,
+        text,
+        link,
+    };
     (status, html(&page)).into_response()
 }
 
-/// The answer to an invalid tenant.
-fn no_tenant(wrong: (String, String)) -> Response {
-    let frame = Frame::of_none(wrong);
-    let text = "Enter another tenant above.";
-    message(StatusCode::BAD_REQUEST, frame, "Invalid tenant", text)
+/// A page with only a text, and where to go from it.
+pub(crate) fn notice(status: StatusCode, title: &str, text: &str, link: Option<Link>) -> Response {
+    let page = MessagePage {
+        frame: Frame::of(""),
+        title,
+        text,
+        link,
+    };
+    (status, html(&page)).into_response()
+}
+
+/// A page that leads on by itself, as if the visitor had followed a link in it: to itself, or to a relative reference.
+#[derive(Template)]
+#[template(path = "bounce.html")]
+struct BouncePage<'a> {
+    to: Option<&'a str>,
+    icon: &'a str,
+}
+
+pub(crate) fn bounce(to: Option<&str>) -> Response {
+    let icon = &ASSETS.icon.path;
+    html(&BouncePage { to, icon })
+}
+
+/// The answer to a tenant that cannot be chosen.
+fn no_tenant(wrong: &NoTenant) -> Response {
+    let text = match wrong.status {
+        StatusCode::FORBIDDEN => "Choose another tenant above.",
+        _ => "Enter another tenant above.",
+    };
+    message(wrong.status, Frame::of_none(wrong), wrong.title, text)
+}
+
+/// The answer to somebody whose login the edge does not accept, or not for this.
+fn denied(tenant: &str, denied: &Denied) -> Response {
+    let frame = Frame::of(tenant);
+    let again = || Link::here("Log in again", login_path("/orders"));
+    let (title, link) = match denied.status {
+        StatusCode::UNAUTHORIZED => ("Not logged in", frame.who.person().map(|_| again())),
+        _ => ("Refused", None),
+    };
+    let page = MessagePage {
+        frame,
+        title,
+        text: &denied.detail,
+        link,
+    };
+    (denied.status, html(&page)).into_response()
 }
 
 /// The answer for an unknown path.
@@ -78,7 +172,7 @@ pub(crate) async fn not_found() -> Response {
 }
 
 /// The value of a URL parameter.
-fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query?.as_bytes());
     let (_, value) = pairs.find(|(key, _)| key == name)?;
     Some(value.into_owned())
@@ -91,7 +185,7 @@ pub(crate) const MAX_FORM: usize = 256 << 10;
 const MAX_FIELDS: usize = 3 * new::MAX_LINES + 10;
 
 /// The fields of a form; rejects anything that is not a form, is too large or does not arrive in time.
-pub(crate) struct Fields(Vec<(String, String)>);
+pub(crate) struct Fields(pub(crate) Vec<(String, String)>);
 
 impl FromRequest<Arc<Web>> for Fields {
     type Rejection = Response;

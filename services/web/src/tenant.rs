@@ -1,10 +1,12 @@
 //! The tenant whose orders a page shows: that of the URL, else the last one, else the default.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use orders_contracts::TenantId;
 use orders_http::is_secure;
 use time::Duration;
+
+use crate::session::{Person, Visitor};
 
 const COOKIE: &str = "tenant";
 const DEFAULT: &str = "t-123";
@@ -12,15 +14,57 @@ const DEFAULT: &str = "t-123";
 const DAYS: i64 = 90;
 const RULE: &str = "A tenant is 1 to 64 letters, digits, - or _";
 
-/// The chosen tenant, or the invalid text with the reason.
-pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, (String, String)> {
+/// A tenant that cannot be chosen.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoTenant {
+    /// It as typed.
+    pub(crate) typed: String,
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+    /// Why not.
+    pub(crate) reason: &'static str,
+}
+
+/// The chosen tenant: of somebody who has logged in, one of their own.
+pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, NoTenant> {
+    choose(asked, jar, Visitor::current().who.person())
+}
+
+fn choose(
+    asked: Option<&str>,
+    jar: &CookieJar,
+    person: Option<&Person>,
+) -> Result<TenantId, NoTenant> {
+    let may_see = |tenant: &TenantId| person.is_none_or(|person| person.may_see(tenant));
     if let Some(asked) = asked.filter(|asked| !asked.is_empty()) {
-        return asked
-            .parse()
-            .map_err(|_| (asked.to_owned(), RULE.to_owned()));
+        let tenant = asked.parse().map_err(|_| NoTenant {
+            typed: asked.to_owned(),
+            status: StatusCode::BAD_REQUEST,
+            title: "Invalid tenant",
+            reason: RULE,
+        })?;
+        return match may_see(&tenant) {
+            true => Ok(tenant),
+            false => Err(not_yours(asked)),
+        };
     }
     let last = jar.get(COOKIE).and_then(|last| last.value().parse().ok());
-    Ok(last.unwrap_or_else(|| DEFAULT.parse().expect("a tenant")))
+    let own = || person.and_then(Person::tenants)?.first().cloned();
+    let default = || Some(DEFAULT.parse().expect("a tenant")).filter(may_see);
+    let tenant = last.filter(may_see).or_else(own).or_else(default);
+    tenant.ok_or_else(|| not_yours(""))
+}
+
+fn not_yours(typed: &str) -> NoTenant {
+    NoTenant {
+        typed: typed.to_owned(),
+        status: StatusCode::FORBIDDEN,
+        title: "Not your tenant",
+        reason: match typed {
+            "" => "Your login is for no tenant",
+            _ => "Your login is not for this tenant",
+        },
+    }
 }
 
 /// Remembers the tenant in a cookie, unless a page in the background only refreshes itself, or another site chose it.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use orders_service::{
     Settings,
-    config::{BASE_PORT, Common, Mongo, Nats},
+    config::{Auth, BASE_PORT, Common, Mongo, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ pub struct Config {
     /// What every daemon has.
     #[serde(flatten)]
     pub common: Common,
+    /// Whether callers prove who they are.
+    pub auth: Auth,
     /// The bus.
     #[serde(flatten)]
     pub nats: Nats,
@@ -46,6 +48,7 @@ impl Settings for Config {
     fn on_base_port(base: u16) -> Self {
         Self {
             common: Common::new(base, 101),
+            auth: Auth::default(),
             nats: Nats::default(),
             mongo: Mongo::default(),
             heal: Heal {
@@ -57,5 +60,9 @@ impl Settings for Config {
 
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn auth(&self) -> Auth {
+        self.auth
     }
 }

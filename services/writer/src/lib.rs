@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message, Reason};
 use orders_contracts::{
-    OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Timestamp, streams,
+    OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Role, Timestamp, streams,
 };
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry, shutdown};
@@ -23,13 +23,15 @@ use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
 
-/// The streams the writer reads or writes, and the audit, which must exist before an operator needs it.
-const STREAMS: [streams::Stream; 5] = [
+/// The streams the writer reads or writes, and those that must exist before an operator needs them.
+const STREAMS: [streams::Stream; 7] = [
     streams::ORDERS_COMMANDS,
     streams::PAYMENTS,
     streams::ORDERS_EVENTS,
     streams::ORDERS_DLQ,
+    streams::ORDERS_DROPPED,
     streams::ORDERS_AUDIT,
+    streams::REVOCATIONS,
 ];
 
 /// The consumers the writer reads.
@@ -38,12 +40,11 @@ const CONSUMERS: [streams::Consumer; 2] = [streams::WRITER_COMMANDS, streams::WR
 /// Runs the writer until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let deployment = &config.nats.deployment;
-    let bus = Bus::connect(&config.nats, "writer")
+    let bus = Bus::connect(&config.nats, Role::Writer)
         .await?
         .deployed(deployment);
-    let uri = config.mongo.uri()?;
     let find = retry("find the database", StoreError::is_transient, || {
-        Store::connect(&uri, "writer")
+        Store::open(&config.mongo, "writer")
     });
     let Some(store) = daemon.shutdown.run_until_cancelled(find).await else {
         return Ok(());

@@ -31,14 +31,14 @@ pub const TARGETS: [(&str, Target); 6] = [
 
 /// The bodies of `POST /api/orders` and of `POST /api/uploads/presign`.
 pub fn create_command(body: &[u8]) {
-    match CreateOrder::parse(body, None) {
+    match CreateOrder::parse(body, None, None) {
         Ok(order) => {
             tenant(&order.tenant_id);
             read_again::<OrderId>(order.order_id().as_str());
             let text = serde_json::to_vec(&order).expect("a command can be written");
-            assert_eq!(CreateOrder::parse(&text, None).as_ref(), Ok(&order));
+            assert_eq!(CreateOrder::parse(&text, None, None).as_ref(), Ok(&order));
             assert_eq!(
-                CreateOrder::parse(&text, Some(&order.request_id)).as_ref(),
+                CreateOrder::parse(&text, Some(&order.request_id), None).as_ref(),
                 Ok(&order)
             );
             assert_eq!(CreateOrder::read(&text).as_ref(), Ok(&order));
@@ -46,7 +46,7 @@ pub fn create_command(body: &[u8]) {
         }
         Err(invalid) => faults(&invalid),
     }
-    if let Ok(upload) = PresignUpload::parse(body) {
+    if let Ok(upload) = PresignUpload::parse(body, None) {
         tenant(&upload.tenant_id);
         assert!(!upload.filename.contains(['/', '\\']), "{upload:?}");
     }
@@ -62,7 +62,7 @@ pub fn cancel_command(body: &[u8]) {
         }
         Err(invalid) => faults(&invalid),
     }
-    if let Ok(tenant_id) = CancelOrder::parse_tenant(body) {
+    if let Ok(tenant_id) = CancelOrder::parse_tenant(body, None) {
         tenant(&tenant_id);
     }
 }
@@ -89,7 +89,7 @@ pub fn list_query(query: &[u8]) {
     let Ok(query) = str::from_utf8(query) else {
         return;
     };
-    match query::list(query) {
+    match query::list(query, None) {
         Ok(list) => {
             tenant(&list.filter.tenant);
             assert!((1..=query::MAX_LIMIT).contains(&list.limit), "{list:?}");
@@ -102,13 +102,13 @@ pub fn list_query(query: &[u8]) {
             if let Some(place) = &list.after {
                 let links = query::links("", query, &list, Some(place));
                 let (next, _) = links[1..].split_once('>').expect("a link");
-                let next = query::list(&next["/api/orders?".len()..]).expect(next);
+                let next = query::list(&next["/api/orders?".len()..], None).expect(next);
                 assert_eq!((next.filter, next.after), (list.filter, list.after));
             }
         }
         Err(invalid) => faults(&invalid),
     }
-    if let Ok(tenant_id) = query::tenant(query) {
+    if let Ok(tenant_id) = query::tenant(query, None) {
         tenant(&tenant_id);
     }
 }

@@ -15,7 +15,7 @@ use crate::pipeline::Pipeline;
 
 #[tokio::test]
 async fn dead_letters_are_found_brought_back_and_dropped() {
-    let pipeline = Pipeline::start("1h").await;
+    let pipeline = Pipeline::open("1h").await;
     let stack = &pipeline.stack;
     let jetstream = stack.jetstream().await;
     run(stack, &["dlq", "list"]).await.expect(0);
@@ -165,7 +165,7 @@ async fn dead_letters_are_found_brought_back_and_dropped() {
     assert_eq!(entry.subject.as_str(), "orders.audit.t-123.redriven");
     let entry: Value = serde_json::from_slice(&entry.payload).unwrap();
     assert!(
-        entry["operator"].as_str().unwrap().starts_with("alice@"),
+        entry["actor"].as_str().unwrap().starts_with("alice@"),
         "{entry}"
     );
     assert_eq!(entry["deadLetter"]["originalPosition"], "PAYMENTS:1");
@@ -174,7 +174,7 @@ async fn dead_letters_are_found_brought_back_and_dropped() {
         .await
         .unwrap();
     let last: Value = serde_json::from_slice(&last.payload).unwrap();
-    assert_eq!(last["operator"], "bob");
+    assert_eq!(last["actor"], "bob");
     let letters = jetstream.get_stream("ORDERS_DLQ").await.unwrap();
     assert_eq!(
         letters.cached_info().state.consumer_count,
@@ -254,7 +254,7 @@ async fn a_wrong_body_is_replaced(pipeline: &Pipeline) {
     let said = run(stack, &["audit", "--action", "amended", "--json"])
         .await
         .expect(0);
-    assert_eq!(said.last()["kept"], true);
+    assert!(said.last()["kept"].is_u64(), "{}", said.text);
     run(stack, &["dlq", "redrive", "--all", "--body", "x", "--yes"])
         .await
         .expect(1);
@@ -374,7 +374,8 @@ async fn a_redrive_that_was_cut_short_sends_nothing_twice() {
     assert_eq!(redriven, waiting, "each counts what it did");
     assert_eq!(messages(&jetstream, "ORDERS_DLQ").await, 0);
     assert_eq!(messages(&jetstream, "ORDERS_FEED").await, LETTERS);
-    assert_eq!(messages(&jetstream, "ORDERS_AUDIT").await, LETTERS);
+    // The migration is in it too.
+    assert_eq!(messages(&jetstream, "ORDERS_AUDIT").await, LETTERS + 1);
     let letters = jetstream.get_stream("ORDERS_DLQ").await.unwrap();
     eventually(
         "the consumers are gone, that of the killed one too",

@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use async_nats::{HeaderMap, jetstream::stream::Config};
-use orders_testkit::{Stack, eventually, free_port, tool};
+use orders_testkit::{Stack, eventually, free_port};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -185,8 +185,8 @@ async fn every_instance_of_a_daemon_tells_how_it_is() {
             .ends_with("2 of 3 are ready"),
         "{line}"
     );
-    let listed = Command::new(tool("nats"))
-        .args(["--server", &stack.nats.url(), "micro", "ls"])
+    let listed = Command::from(stack.nats_cli())
+        .args(["micro", "ls"])
         .output()
         .await
         .unwrap();

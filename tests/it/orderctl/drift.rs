@@ -7,7 +7,7 @@ use super::{drop_index, run};
 
 #[tokio::test]
 async fn drift_is_told_mended_and_refused() {
-    let mut stack = Stack::start().await;
+    let mut stack = Stack::open().await;
     let jetstream = stack.jetstream().await;
     let told = run(&stack, &["migrate", "--check"]).await.expect(1).text;
     for part in [

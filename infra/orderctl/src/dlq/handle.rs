@@ -12,12 +12,12 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use clap::Args;
 use orders_bus::{DeadLetterProgress, Operator, SentAgain};
-use orders_contracts::{DeadLetter, KeptContent};
+use orders_contracts::DeadLetter;
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    Auditor, Which,
+    Which,
     letters::Letters,
     outcome::{Outcome, outcome},
 };
@@ -40,8 +40,6 @@ pub(crate) struct Handling {
     which: Which,
     #[command(flatten)]
     confirm: Confirm,
-    #[command(flatten)]
-    auditor: Auditor,
     /// The number of dead letters in a batch
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     batch: u16,
@@ -212,7 +210,6 @@ async fn handle(
     }
 
     let bar = context.output.progress(action.doing(), count.able);
-    let operator = handling.auditor.name();
     let mut done = Done {
         left: count.unable,
         up_to: letters.up_to,
@@ -232,7 +229,7 @@ async fn handle(
                 if context.stop.is_cancelled() {
                     break;
                 }
-                let progress = action.apply(bus, batch, &operator).await;
+                let progress = action.apply(bus, batch, &context.actor).await;
                 done.count += progress.done.len() as u64;
                 done.taken += progress.taken;
                 done.sent.extend(progress.sent);
@@ -257,8 +254,6 @@ async fn handle(
 struct Count {
     able: u64,
     unable: u64,
-    /// How many of them the audit cannot keep.
-    large: u64,
     kinds: BTreeMap<(String, String), u64>,
 }
 
@@ -275,7 +270,6 @@ impl Count {
                     } else {
                         count.unable += 1;
                     }
-                    count.large += u64::from(action.loses(&letter));
                     let kind = (letter.daemon, letter.reason);
                     *count.kinds.entry(kind).or_default() += 1;
                 }
@@ -300,10 +294,6 @@ impl fmt::Display for Count {
             let hint = "`dlq show` says why; they can only be dropped";
             writeln!(f, "{:>8} of them cannot be redriven: {hint}", self.unable)?;
         }
-        if self.large > 0 {
-            let hint = "they are too large for the audit";
-            writeln!(f, "{:>8} of them cannot be restored: {hint}", self.large)?;
-        }
         Ok(())
     }
 }
@@ -317,22 +307,16 @@ impl Action {
         }
     }
 
-    /// Whether what the dead letter holds is gone afterwards.
-    fn loses(&self, letter: &DeadLetter) -> bool {
-        let is_large = letter.size > KeptContent::MAX as u64;
-        is_large && !matches!(self, Self::Redrive)
-    }
-
     async fn apply(
         &self,
         bus: &Operator,
         letters: &[DeadLetter],
-        operator: &str,
+        actor: &str,
     ) -> DeadLetterProgress {
         match self {
-            Self::Redrive => bus.redrive(letters, operator).await,
-            Self::Amend(body) => bus.amend(letters, body, operator).await,
-            Self::Drop => bus.drop_dead_letters(letters, operator).await,
+            Self::Redrive => bus.redrive(letters, actor).await,
+            Self::Amend(body) => bus.amend(letters, body, actor).await,
+            Self::Drop => bus.drop_dead_letters(letters, actor).await,
         }
     }
 

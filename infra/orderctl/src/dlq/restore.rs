@@ -1,4 +1,4 @@
-//! Bringing dead letters back from the audit.
+//! Bringing dead letters back that were removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,6 @@ use orders_bus::Operator;
 use orders_contracts::{AuditAction, AuditEntry};
 use serde_json::json;
 
-use super::Auditor;
 use crate::{Context, Verdict, audit, confirm::Confirm, output::counted};
 
 #[derive(Args)]
@@ -18,8 +17,6 @@ pub(crate) struct Options {
     sequences: Vec<u64>,
     #[command(flatten)]
     confirm: Confirm,
-    #[command(flatten)]
-    auditor: Auditor,
 }
 
 pub(super) async fn run(context: &Context, bus: &Operator, options: Options) -> Result<Verdict> {
@@ -28,14 +25,19 @@ pub(super) async fn run(context: &Context, bus: &Operator, options: Options) -> 
     let bar = context.output.busy("reading the audit");
     let complete = audit::each_page(context, bus, None, async |page| {
         let entries = page.into_iter().filter_map(|(_, entry)| entry);
-        for entry in entries.filter(|entry| wanted.contains(&entry.dead_letter.sequence)) {
+        for entry in entries {
+            let letter = entry.dead_letter.as_ref();
+            let Some(sequence) = letter.map(|letter| letter.sequence) else {
+                continue;
+            };
+            if !wanted.contains(&sequence) {
+                continue;
+            }
             match entry.action {
                 AuditAction::Dropped | AuditAction::Amended => {
-                    removed.insert(entry.dead_letter.sequence, entry);
+                    removed.insert(sequence, entry);
                 }
-                AuditAction::Redriven | AuditAction::Restored => {
-                    removed.remove(&entry.dead_letter.sequence);
-                }
+                _ => _ = removed.remove(&sequence),
             }
         }
         Ok(())
@@ -48,8 +50,8 @@ pub(super) async fn run(context: &Context, bus: &Operator, options: Options) -> 
     for sequence in &wanted {
         match removed.get(sequence) {
             None => bail!("dead letter {sequence} was not dropped, or is restored already"),
-            Some(entry) if entry.content.is_none() => bail!(
-                "the audit has not kept what dead letter {sequence} held: it was too large, or dropped by an older version"
+            Some(entry) if !bus.is_kept(entry).await? => bail!(
+                "ORDERS_DROPPED does not have what dead letter {sequence} held: it was erased, or dropped by an older version"
             ),
             Some(_) => {}
         }
@@ -58,12 +60,11 @@ pub(super) async fn run(context: &Context, bus: &Operator, options: Options) -> 
     if let Err(verdict) = options.confirm.ask(context, &question).await? {
         return Ok(verdict);
     }
-    let operator = options.auditor.name();
     for (sequence, entry) in &removed {
         if context.stop.is_cancelled() {
             return Ok(Verdict::Interrupted);
         }
-        let Some(now) = bus.restore(entry, &operator).await? else {
+        let Some(now) = bus.restore(entry, &context.actor).await? else {
             bail!("dead letter {sequence} is of a daemon that this version does not know");
         };
         context.output.line(

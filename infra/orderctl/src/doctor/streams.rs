@@ -28,6 +28,9 @@ pub(super) fn judge(before: &Look, after: &Look, report: &mut Report<'_>) {
 
 /// Judges a stream by two looks at it, `look` apart.
 fn space(stream: &Stream, before: &StreamState, after: &StreamState, look: Duration) -> Diagnosis {
+    if let Retention::Latest { max_subjects, .. } = stream.retention {
+        return subjects(after.messages, max_subjects.into());
+    }
     let Some(max_bytes) = after.max_bytes.filter(|max| *max > 0) else {
         return Diagnosis::green(format!("{} used, without a limit", size(after.bytes)));
     };
@@ -52,7 +55,7 @@ fn space(stream: &Stream, before: &StreamState, after: &StreamState, look: Durat
                 Diagnosis::green(found)
             }
         }
-        Retention::Limits { .. } => {
+        Retention::Limits { .. } | Retention::Latest { .. } => {
             let added = after.last.saturating_sub(before.last);
             let each = after.bytes.checked_div(after.messages).unwrap_or(0);
             let max_age = after.max_age.unwrap_or(Duration::MAX);
@@ -70,6 +73,17 @@ fn space(stream: &Stream, before: &StreamState, after: &StreamState, look: Durat
                 _ => Diagnosis::green(format!("{found}, keeps {}", shown(max_age))),
             }
         }
+    }
+}
+
+/// Judges a stream that keeps the latest message of each subject.
+fn subjects(used: u64, most: u64) -> Diagnosis {
+    let found = format!("{used} of {most} used");
+    let remedy = "a full list takes no further revocations, and daemons let no new sockets in; find out who revokes so much";
+    match used * 100 / most {
+        0..50 => Diagnosis::green(found),
+        50..90 => Diagnosis::yellow(found, remedy),
+        _ => Diagnosis::red(found, remedy),
     }
 }
 
@@ -91,7 +105,7 @@ fn shown(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orders_contracts::streams::{ORDERS_COMMANDS, ORDERS_EVENTS};
+    use orders_contracts::streams::{ORDERS_COMMANDS, ORDERS_EVENTS, REVOCATIONS};
 
     use super::{super::report::Colour, *};
 
@@ -106,7 +120,7 @@ mod tests {
             bytes: messages * 1_024,
             max_bytes: Some(stream.max_bytes),
             max_age: match stream.retention {
-                Retention::Limits { max_age } => Some(max_age),
+                Retention::Limits { max_age } | Retention::Latest { max_age, .. } => Some(max_age),
                 Retention::WorkQueue => None,
             },
         }
@@ -138,6 +152,16 @@ mod tests {
                 of(ORDERS_EVENTS, 1_000_000, 1_004_000),
                 Colour::Yellow,
                 "23% of 4.0 GiB used, keeps 34m 57s at this rate",
+            ),
+            (
+                of(REVOCATIONS, 0, 89_999),
+                Colour::Yellow,
+                "89999 of 100000 used",
+            ),
+            (
+                of(REVOCATIONS, 0, 90_000),
+                Colour::Red,
+                "90000 of 100000 used",
             ),
             (
                 of(ORDERS_COMMANDS, 0, 9),

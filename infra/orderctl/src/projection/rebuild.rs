@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 use orders_bus::Operator;
-use orders_contracts::Timestamp;
+use orders_contracts::{AuditAction, TenantId, Timestamp};
 use orders_domain::Order;
 use orders_store::{Checkpoint, Error as StoreError, Orphan, Store};
 use serde_json::json;
@@ -20,10 +20,11 @@ use self::plan::{Plan, Remedy, Strays};
 use super::{Which, verdict};
 use crate::{
     Context, Verdict,
-    comparison::{Finding, Findings, Problem, Scope, compare, patiently, problem},
+    comparison::{Finding, Findings, Problem, Scanned, Scope, compare, patiently, problem},
     confirm::Confirm,
     finding::{Counts, Extent, List, ORPHAN, UNREADABLE_ORDER},
     output::{Output, counted},
+    record::Record,
 };
 
 /// The most rows in one write.
@@ -101,6 +102,8 @@ pub(super) async fn run(
         return Ok(verdict);
     }
 
+    let (action, tenant) = (AuditAction::Rebuilt, which.tenant.clone());
+    let record = Record::begin(context, bus, action, "the list", tenant).await?;
     let mut rebuild = Rebuild {
         output: &context.output,
         store,
@@ -112,17 +115,13 @@ pub(super) async fn run(
         left: Counts::default(),
         stored: Instant::now(),
     };
-    let scanned = compare(context, store, bus, &scope, &mut rebuild).await?;
-    if scanned.complete {
-        let tenant = which.tenant.as_ref();
-        let strays = Strays::find(store, tenant).await?;
-        rebuild.may_remove(strays.rows)?;
-        let removed = patiently(async || store.read_model().remove_strays(tenant).await).await?;
-        rebuild.mended.add(ORPHAN, removed);
-        rebuild.left.add(UNREADABLE_ORDER, strays.orders);
-        patiently(async || checkpoints.remove(&rebuild.work).await).await?;
-    }
+    let done = rebuild.run(context, bus, which.tenant.as_ref()).await;
     let Rebuild { mended, left, .. } = rebuild;
+    let ended = done.as_ref().ok();
+    let ended = ended.map(|scanned| verdict(*scanned, left.total() > 0));
+    let told = format!("repaired {}, left {}", mended.total(), left.total());
+    record.end(ended, told).await?;
+    let scanned = done?;
     context.output.line(
         format_args!(
             "{}: repaired {}{}; left {}{}",
@@ -193,6 +192,27 @@ impl Findings for Rebuild<'_> {
 }
 
 impl Rebuild<'_> {
+    /// Scans again, and repairs what it finds.
+    async fn run(
+        &mut self,
+        context: &Context,
+        bus: Option<&Operator>,
+        tenant: Option<&TenantId>,
+    ) -> Result<Scanned> {
+        let (store, scope) = (self.store, self.scope);
+        let scanned = compare(context, store, bus, scope, self).await?;
+        if scanned.complete {
+            let strays = Strays::find(store, tenant).await?;
+            self.may_remove(strays.rows)?;
+            let rows = store.read_model();
+            let removed = patiently(async || rows.remove_strays(tenant).await).await?;
+            self.mended.add(ORPHAN, removed);
+            self.left.add(UNREADABLE_ORDER, strays.orders);
+            patiently(async || store.checkpoints().remove(&self.work).await).await?;
+        }
+        Ok(scanned)
+    }
+
     /// Repairs `findings`, which are of one kind; the number of rows that this changed. Rows that a daemon has written
     /// meanwhile are newer and stay.
     async fn apply(&mut self, remedy: Remedy, findings: &[Finding]) -> Result<u64> {

@@ -13,7 +13,9 @@ const PURE: [&str; 2] = ["orders-contracts", "orders-domain"];
 const IMPURE: [&str; 5] = ["tokio", "axum", "async-nats", "mongodb", "tracing"];
 
 /// The libraries that each library may use.
-const LIBRARIES: [(&str, &[&str]); 6] = [
+const LIBRARIES: [(&str, &[&str]); 8] = [
+    ("orders-auth", &["orders-contracts", "orders-service"]),
+    ("orders-certificates", &[]),
     ("orders-contracts", &[]),
     ("orders-domain", &["orders-contracts"]),
     ("orders-bus", &["orders-contracts", "orders-service"]),
@@ -25,8 +27,10 @@ const LIBRARIES: [(&str, &[&str]); 6] = [
     ("orders-service", &["orders-contracts"]),
 ];
 
+const CERTIFICATES: &str = "orders-certificates";
 const TESTKIT: &str = "orders-testkit";
 const TESTS: &str = "orders-tests";
+const XTASK: &str = "xtask";
 
 /// Refuses dependencies that point the wrong way.
 pub(super) async fn check(workspace: &Workspace) -> Result<()> {
@@ -103,6 +107,10 @@ fn wrong(packages: &BTreeMap<String, Package>) -> Vec<String> {
                 if !only_tests && name != TESTS {
                     refuse("it is for tests");
                 }
+            } else if dependency == CERTIFICATES {
+                if ![TESTKIT, XTASK].contains(&name) {
+                    refuse("it is for development and tests");
+                }
             } else if let Some((_, allowed)) =
                 LIBRARIES.iter().find(|(library, _)| *library == name)
                 && !only_tests
@@ -123,6 +131,7 @@ mod tests {
         let library = |name: &str| serde_json::json!({"name": name, "manifest_path": "/r/libs/x/Cargo.toml", "dependencies": []});
         let metadata = serde_json::json!({"packages": [
             library("orders-contracts"), library("orders-domain"), library("orders-bus"), library("orders-testkit"),
+            library("orders-certificates"),
             {"name": "writer", "manifest_path": "/r/services/writer/Cargo.toml", "dependencies": []},
             {"name": name, "manifest_path": path, "dependencies": [{"name": dependency, "kind": kind}]},
         ]});
@@ -150,6 +159,7 @@ mod tests {
         for (name, path, dependency) in [
             ("edge", "/r/services/edge/Cargo.toml", "writer"),
             ("edge", "/r/services/edge/Cargo.toml", "orders-testkit"),
+            ("edge", "/r/services/edge/Cargo.toml", "orders-certificates"),
             ("orders-domain", "/r/libs/orders-domain/Cargo.toml", "tokio"),
             (
                 "orders-contracts",

@@ -8,8 +8,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 use orders_contracts::{
-    AuditAction, AuditEntry, Channel, DeadLetter, KeptContent, PaymentSettings, Subject, Timestamp,
-    header,
+    AuditAction, AuditEntry, Channel, DeadLetter, PaymentSettings, Subject, header,
     streams::{self, ORDERS_DLQ},
 };
 
@@ -109,35 +108,30 @@ impl Operator {
     ///
     /// If it is interrupted and repeated within two minutes, the streams drop duplicates; later the consumers recognise
     /// them by their `ce-id`.
-    pub async fn redrive(&self, letters: &[DeadLetter], operator: &str) -> DeadLetterProgress {
-        self.send_all_again(letters, None, operator).await
+    pub async fn redrive(&self, letters: &[DeadLetter], actor: &str) -> DeadLetterProgress {
+        self.send_all_again(letters, None, actor).await
     }
 
-    /// Does what [`redrive`](Self::redrive) does, with a new body. The audit keeps what the dead letters held.
+    /// Does what [`redrive`](Self::redrive) does, with a new body. ORDERS_DROPPED keeps what the dead letters held.
     pub async fn amend(
         &self,
         letters: &[DeadLetter],
         body: &Bytes,
-        operator: &str,
+        actor: &str,
     ) -> DeadLetterProgress {
-        self.send_all_again(letters, Some(body), operator).await
+        self.send_all_again(letters, Some(body), actor).await
     }
 
-    /// Records in ORDERS_AUDIT that dead letters are dropped, with what they hold if that is not too large, and then
-    /// removes them.
+    /// Keeps what dead letters hold in ORDERS_DROPPED, records in ORDERS_AUDIT that they are dropped, and then removes them.
     pub async fn drop_dead_letters(
         &self,
         letters: &[DeadLetter],
-        operator: &str,
+        actor: &str,
     ) -> DeadLetterProgress {
         let mut progress = DeadLetterProgress::default();
         let contents = self.contents(letters.iter(), &mut progress).await;
-        let entry = |content: DeadLetterContent| AuditEntry {
-            content: KeptContent::of(&content.headers, &content.body),
-            ..entry(AuditAction::Dropped, operator, content.letter)
-        };
-        let entries = contents.into_iter().map(entry).collect();
-        self.finish(entries, progress).await
+        self.finish(AuditAction::Dropped, contents, actor, progress)
+            .await
     }
 
     /// The sequence in `stream` up to which all daemons that read `channel` from it have settled everything: acked it, or
@@ -164,7 +158,7 @@ impl Operator {
         &self,
         letters: &[DeadLetter],
         body: Option<&Bytes>,
-        operator: &str,
+        actor: &str,
     ) -> DeadLetterProgress {
         let able = letters
             .iter()
@@ -182,23 +176,21 @@ impl Operator {
             };
             (ack, content)
         });
-        let mut entries = Vec::new();
+        let mut stored = Vec::new();
         for (ack, content) in join_all(acks).await {
             match ack {
                 Err(error) => progress.failure = Some(error),
                 Ok(ack) => {
                     progress.sent.extend(SentAgain::new(&content.letter, ack));
-                    entries.push(match body {
-                        None => entry(AuditAction::Redriven, operator, content.letter),
-                        Some(_) => AuditEntry {
-                            content: KeptContent::of(&content.headers, &content.body),
-                            ..entry(AuditAction::Amended, operator, content.letter)
-                        },
-                    });
+                    stored.push(content);
                 }
             }
         }
-        self.finish(entries, progress).await
+        let action = match body {
+            None => AuditAction::Redriven,
+            Some(_) => AuditAction::Amended,
+        };
+        self.finish(action, stored, actor, progress).await
     }
 
     /// Dead letters with what they hold; those that are gone were taken by somebody else.
@@ -244,15 +236,26 @@ impl Operator {
             .await
     }
 
-    /// Ends all actions: first the audit, then the removal.
+    /// Ends an action on all of `contents`: keeps what is removed for good, then the audit, then the removal.
     async fn finish(
         &self,
-        entries: Vec<AuditEntry>,
+        action: AuditAction,
+        contents: Vec<DeadLetterContent>,
+        actor: &str,
         mut progress: DeadLetterProgress,
     ) -> DeadLetterProgress {
-        let audits = entries.iter().map(async |entry| {
-            let audited = self.record(entry).await;
-            audited.map(|()| entry.dead_letter.sequence)
+        let audits = contents.iter().map(async |content| {
+            let letter = &content.letter;
+            let kept = match action {
+                AuditAction::Redriven => None,
+                _ => self.keep(action, content).await?,
+            };
+            let entry = AuditEntry {
+                kept,
+                ..AuditEntry::of_letter(action, actor, letter)
+            };
+            self.record_of_letter(letter, &entry).await?;
+            Ok::<_, Error>(letter.sequence)
         });
         let audited = progress.successes(join_all(audits).await);
         let removals: Vec<_> = stream::iter(audited)
@@ -281,16 +284,6 @@ impl Operator {
             Err(_) if self.stored(&ORDERS_DLQ, sequence).await?.is_none() => Ok(false),
             Err(error) => Err(Error::api(format!("remove dead letter {sequence}"), error)),
         }
-    }
-}
-
-pub(super) fn entry(action: AuditAction, operator: &str, dead_letter: DeadLetter) -> AuditEntry {
-    AuditEntry {
-        action,
-        operator: operator.to_owned(),
-        at: Timestamp::now(),
-        dead_letter,
-        content: None,
     }
 }
 

@@ -1,12 +1,16 @@
-//! ORDERS_AUDIT: what operators did to dead letters, and bringing back what they removed.
+//! ORDERS_AUDIT: what operators did; and ORDERS_DROPPED: what they removed of ORDERS_DLQ, which can be brought back.
 
-use async_nats::{HeaderMap, jetstream::publish::PublishAck};
-use orders_contracts::{
-    AuditAction, AuditEntry, PaymentSettings, Subject, TenantId,
-    streams::{self, ORDERS_AUDIT},
+use async_nats::{
+    HeaderMap,
+    jetstream::{message::StreamMessage, publish::PublishAck},
 };
+use orders_contracts::{
+    AuditAction, AuditEntry, DeadLetter, PaymentSettings, Subject, TenantId,
+    streams::{self, ORDERS_AUDIT, ORDERS_DROPPED},
+};
+use uuid::Uuid;
 
-use super::admin::entry;
+use super::letter::DeadLetterContent;
 use crate::{
     Error, Operator,
     history::Content,
@@ -49,48 +53,115 @@ impl Operator {
         })
     }
 
-    /// Stores the dead letter of `removed` again and records that; its new sequence, or `None` if the audit has not kept
-    /// what it held.
-    pub async fn restore(
-        &self,
-        removed: &AuditEntry,
-        operator: &str,
-    ) -> Result<Option<u64>, Error> {
-        let letter = &removed.dead_letter;
-        // Only daemons' names make subjects; their settings do not identify the consumers.
-        let mut daemons = streams::consumers(&PaymentSettings::default())
-            .into_iter()
-            .map(|consumer| consumer.durable);
-        let daemon = daemons.find(|name| *name == letter.daemon);
-        let (Some(content), Some(daemon)) = (&removed.content, daemon) else {
-            return Ok(None);
-        };
-        let mut headers = HeaderMap::new();
-        let own = content.headers.iter();
-        for (name, value) in own.filter(|(name, _)| !name.starts_with("Nats-")) {
-            headers.append(name.as_str(), value.as_str());
-        }
-        let message_id = AuditEntry::id(AuditAction::Restored, letter);
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
-        let subject = Subject::dead_letter(daemon, letter.tenant.as_ref());
-        let body = content.body.clone().into();
-        let PublishAck { sequence, .. } = self
-            .send_raw(subject.to_string(), headers, body)
-            .await?
-            .await
-            .map_err(Error::unacknowledged)?;
-        self.record(&entry(AuditAction::Restored, operator, letter.clone()))
-            .await?;
-        Ok(Some(sequence))
+    /// Stores an entry of its own, and waits until it is stored.
+    pub async fn record(&self, entry: &AuditEntry) -> Result<(), Error> {
+        self.record_as(&Uuid::new_v4().to_string(), entry).await
     }
 
-    /// Stores an entry, and waits until it is stored.
-    pub(super) async fn record(&self, entry: &AuditEntry) -> Result<(), Error> {
-        let (action, letter) = (entry.action, &entry.dead_letter);
+    /// Stores the entry of an action on a dead letter; once, however often it is tried.
+    pub(super) async fn record_of_letter(
+        &self,
+        letter: &DeadLetter,
+        entry: &AuditEntry,
+    ) -> Result<(), Error> {
+        let id = AuditEntry::id(entry.action, letter);
+        self.record_as(&id, entry).await
+    }
+
+    async fn record_as(&self, id: &str, entry: &AuditEntry) -> Result<(), Error> {
         let body = serde_json::to_vec(entry).expect("an entry is plain data");
-        let headers = headers(&AuditEntry::id(action, letter), entry.headers());
-        let subject = Subject::audit(action.as_str(), letter.tenant.as_ref());
+        let subject = Subject::audit(entry.action.as_str(), entry.tenant.as_ref());
+        let headers = headers(id, entry.headers(id));
         let sent = self.send_raw(subject.to_string(), headers, body.into());
         acknowledged(sent.await).await
     }
+
+    /// Keeps in ORDERS_DROPPED what a dead letter holds before `action` removes it: its sequence there, or `None` if it
+    /// is of no daemon that this version knows.
+    pub(super) async fn keep(
+        &self,
+        action: AuditAction,
+        content: &DeadLetterContent,
+    ) -> Result<Option<u64>, Error> {
+        let letter = &content.letter;
+        let Some(daemon) = daemon(&letter.daemon) else {
+            return Ok(None);
+        };
+        let subject = Subject::dropped(daemon, letter.tenant.as_ref());
+        let id = AuditEntry::id(action, letter);
+        let headers = content
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        self.copy(&subject, &id, headers, content.body.clone())
+            .await
+            .map(Some)
+    }
+
+    /// Whether what `removed` tells of can still be brought back.
+    pub async fn is_kept(&self, removed: &AuditEntry) -> Result<bool, Error> {
+        Ok(self.kept(removed).await?.is_some())
+    }
+
+    /// Stores the dead letter of `removed` again and records that; its new sequence, or `None` if what it held is no longer
+    /// kept.
+    pub async fn restore(&self, removed: &AuditEntry, actor: &str) -> Result<Option<u64>, Error> {
+        let Some(letter) = &removed.dead_letter else {
+            return Ok(None);
+        };
+        let (Some(kept), Some(daemon)) = (self.kept(removed).await?, daemon(&letter.daemon)) else {
+            return Ok(None);
+        };
+        let own = kept.headers.iter().flat_map(|(name, values)| {
+            values
+                .iter()
+                .map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
+        });
+        let subject = Subject::dead_letter(daemon, letter.tenant.as_ref());
+        let id = AuditEntry::id(AuditAction::Restored, letter);
+        let sequence = self.copy(&subject, &id, own, kept.payload.clone()).await?;
+        let entry = AuditEntry::of_letter(AuditAction::Restored, actor, letter);
+        self.record_of_letter(letter, &entry).await?;
+        Ok(Some(sequence))
+    }
+
+    /// What the dead letter of `removed` held.
+    async fn kept(&self, removed: &AuditEntry) -> Result<Option<StreamMessage>, Error> {
+        let (Some(sequence), Some(letter)) = (removed.kept, &removed.dead_letter) else {
+            return Ok(None);
+        };
+        let kept = self.stored(&ORDERS_DROPPED, sequence).await?;
+        let id = AuditEntry::id(removed.action, letter);
+        Ok(kept.filter(|kept| {
+            let theirs = kept.headers.get(async_nats::header::NATS_MESSAGE_ID);
+            theirs.is_some_and(|theirs| theirs.as_str() == id)
+        }))
+    }
+
+    /// Stores a message with these headers under a new id; its sequence.
+    async fn copy<'a>(
+        &self,
+        subject: &Subject,
+        id: &str,
+        own: impl Iterator<Item = (&'a str, &'a str)>,
+        body: bytes::Bytes,
+    ) -> Result<u64, Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in own.filter(|(name, _)| !name.starts_with("Nats-")) {
+            headers.append(name, value);
+        }
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        let sent = self.send_raw(subject.to_string(), headers, body).await?;
+        let PublishAck { sequence, .. } = sent.await.map_err(Error::unacknowledged)?;
+        Ok(sequence)
+    }
+}
+
+/// The daemon of that name: only daemons' names make subjects.
+fn daemon(name: &str) -> Option<&'static str> {
+    // Its settings do not identify a consumer.
+    streams::consumers(&PaymentSettings::default())
+        .into_iter()
+        .map(|consumer| consumer.durable)
+        .find(|durable| *durable == name)
 }

@@ -91,7 +91,8 @@ impl Bus {
     ) -> Result<(), Error> {
         let (mut headers, mut missing) = original_headers(&message.headers);
         let position = &message.position;
-        let message_id = format!("{}:{}:{}", self.daemon, message.occasion(), reason.as_str());
+        let daemon = self.role.as_str();
+        let message_id = format!("{daemon}:{}:{}", message.occasion(), reason.as_str());
         headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id.as_str());
         headers.insert(header::REASON, reason.as_str());
         headers.insert(header::ERROR, one_line(cause).as_str());
@@ -111,7 +112,7 @@ impl Bus {
         }
         let tenant = Channel::parse(&message.subject).map(|(_, tenant)| tenant);
         let letter = Outgoing {
-            subject: Subject::dead_letter(self.daemon, tenant.as_ref()).to_string(),
+            subject: Subject::dead_letter(daemon, tenant.as_ref()).to_string(),
             headers,
             body,
         };

@@ -15,19 +15,8 @@ use crate::installation::INSTALLATION;
 
 /// The declaration of `stream` without its names on the server.
 pub(super) fn stream_config(stream: &Stream, installation: Option<&InstallationId>) -> Config {
-    let (retention, max_age, discard) = match stream.retention {
-        Retention::WorkQueue => (
-            RetentionPolicy::WorkQueue,
-            Duration::ZERO,
-            DiscardPolicy::New,
-        ),
-        Retention::Limits { max_age } => (RetentionPolicy::Limits, max_age, DiscardPolicy::Old),
-    };
     let id = installation.map(|id| (INSTALLATION.to_owned(), id.to_string()));
-    Config {
-        retention,
-        discard,
-        max_age,
+    let declared = Config {
         max_bytes: match stream.max_bytes {
             0 => UNLIMITED,
             bytes => i64::try_from(bytes).unwrap_or(i64::MAX),
@@ -38,8 +27,35 @@ pub(super) fn stream_config(stream: &Stream, installation: Option<&InstallationI
         max_message_size: -1,
         duplicate_window: stream.duplicate_window,
         storage: StorageType::File,
+        deny_delete: stream.is_append_only,
+        deny_purge: stream.is_append_only,
         metadata: id.into_iter().collect(),
         ..Config::default()
+    };
+    match stream.retention {
+        Retention::WorkQueue => Config {
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            ..declared
+        },
+        Retention::Limits { max_age } => Config {
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::Old,
+            max_age,
+            ..declared
+        },
+        // Without `discard_new_per_subject` the server replaces the message of a subject, even in a full stream.
+        Retention::Latest {
+            max_age,
+            max_subjects,
+        } => Config {
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::New,
+            max_age,
+            max_messages: max_subjects.into(),
+            max_messages_per_subject: 1,
+            ..declared
+        },
     }
 }
 
@@ -77,6 +93,9 @@ pub(super) fn mended(current: Config, declared: Config) -> Config {
         num_replicas: declared.num_replicas,
         no_ack: declared.no_ack,
         sealed: declared.sealed,
+        // The server takes neither back.
+        deny_delete: current.deny_delete || declared.deny_delete,
+        deny_purge: current.deny_purge || declared.deny_purge,
         subject_transform: declared.subject_transform,
         metadata,
         ..current
@@ -135,6 +154,16 @@ pub(super) fn stream_drift(current: &Config, declared: &Config) -> Drift {
     );
     drift.field("no_ack", &current.no_ack, &declared.no_ack);
     drift.field("sealed", &current.sealed, &declared.sealed);
+    drift.field(
+        "deny_delete",
+        &current.deny_delete,
+        &(current.deny_delete || declared.deny_delete),
+    );
+    drift.field(
+        "deny_purge",
+        &current.deny_purge,
+        &(current.deny_purge || declared.deny_purge),
+    );
     drift.field(
         "subject_transform",
         &current.subject_transform,
@@ -275,7 +304,7 @@ impl Limit for Duration {
 
 #[cfg(test)]
 mod tests {
-    use orders_contracts::streams::{ORDERS_COMMANDS, ORDERS_EVENTS};
+    use orders_contracts::streams::{ORDERS_AUDIT, ORDERS_COMMANDS, ORDERS_EVENTS};
 
     use super::*;
 
@@ -367,6 +396,26 @@ mod tests {
         let mended = mended(current, declared);
         assert_eq!(mended.max_messages_per_subject, UNLIMITED);
         assert!(!mended.discard_new_per_subject);
+    }
+
+    #[test]
+    fn a_stream_becomes_append_only_and_stays_so() {
+        let declared = stream_config(&ORDERS_AUDIT, None);
+        assert!(declared.deny_delete && declared.deny_purge);
+        let old = Config {
+            deny_delete: false,
+            deny_purge: false,
+            ..declared.clone()
+        };
+        let fields = stream_drift(&old, &declared).fields.unwrap();
+        let told =
+            "deny_delete (server false, declared true), deny_purge (server false, declared true)";
+        assert_eq!(fields, told);
+        assert_eq!(mended(old, declared.clone()), declared);
+        // What an operator has set elsewhere cannot be taken back.
+        let (found, mended) = drift(|config| config.deny_purge = true);
+        assert_eq!(found, Drift::default());
+        assert!(mended.deny_purge && !mended.deny_delete);
     }
 
     #[test]

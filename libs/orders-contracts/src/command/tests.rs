@@ -18,7 +18,7 @@ const SEED: &str = r#"{
 }"#;
 
 fn errors(body: &str) -> Vec<String> {
-    let Invalid(errors) = CreateOrder::parse(body.as_bytes(), None).unwrap_err();
+    let Invalid(errors) = CreateOrder::parse(body.as_bytes(), None, None).unwrap_err();
     errors
         .into_iter()
         .map(|error| format!("{} | {}", error.pointer, error.message))
@@ -33,10 +33,10 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn the_seed_body_is_read_whole_and_written_the_same() {
-    let order = CreateOrder::parse(SEED.as_bytes(), None).unwrap();
+    let order = CreateOrder::parse(SEED.as_bytes(), None, None).unwrap();
     assert_eq!(order.total().to_string(), "99.98");
     let written = serde_json::to_vec(&order).unwrap();
-    assert_eq!(CreateOrder::parse(&written, None).unwrap(), order);
+    assert_eq!(CreateOrder::parse(&written, None, None).unwrap(), order);
     let as_value: serde_json::Value = serde_json::from_slice(&written).unwrap();
     assert_eq!(
         as_value,
@@ -190,7 +190,7 @@ fn orders_have_1_to_1000_items() {
         let item = r#"{ "sku": "SKU-1", "qty": 2, "price": 49.99 }"#;
         changed(item, &vec![item; count].join(","))
     };
-    assert!(CreateOrder::parse(with(1_000).as_bytes(), None).is_ok());
+    assert!(CreateOrder::parse(with(1_000).as_bytes(), None, None).is_ok());
     assert_eq!(
         errors(&with(1_001)),
         ["#/items | items must contain no more than 1000 elements"]
@@ -231,7 +231,7 @@ fn a_flood_of_faults_is_not_read_to_its_end() {
             times.min().unwrap_or_default()
         };
         let json = fastest(&|| drop(serde_json::from_str::<&RawValue>(&body)));
-        let parsed = fastest(&|| drop(CreateOrder::parse(body.as_bytes(), None)));
+        let parsed = fastest(&|| drop(CreateOrder::parse(body.as_bytes(), None, None)));
         assert!(parsed < 10 * json, "{parsed:?}, {json:?} for JSON alone");
     }
 }
@@ -268,15 +268,19 @@ fn a_key_like_ours_names_the_tenant_who_uploaded() {
         ("invoice.pdf", None),
     ] {
         let body = changed("tenants/t-123/orders/001/invoice.pdf", key);
-        let order = CreateOrder::parse(body.as_bytes(), None).unwrap();
+        let order = CreateOrder::parse(body.as_bytes(), None, None).unwrap();
         assert_eq!(order.attachment.unwrap().uploader(), tenant);
     }
 }
 
 #[test]
 fn integers_may_be_written_as_javascript_writes_them() {
-    let order =
-        CreateOrder::parse(changed(r#""qty": 2"#, r#""qty": 2.0"#).as_bytes(), None).unwrap();
+    let order = CreateOrder::parse(
+        changed(r#""qty": 2"#, r#""qty": 2.0"#).as_bytes(),
+        None,
+        None,
+    )
+    .unwrap();
     assert_eq!(order.items[0].qty, 2);
 }
 
@@ -286,14 +290,38 @@ fn the_idempotency_key_stands_in_for_the_request_id() {
     let other: RequestId = "r2".parse().unwrap();
     let without = changed(r#""requestId": "r1","#, "");
     assert_eq!(
-        CreateOrder::parse(without.as_bytes(), Some(&key))
+        CreateOrder::parse(without.as_bytes(), Some(&key), None)
             .unwrap()
             .request_id,
         key
     );
-    assert!(CreateOrder::parse(SEED.as_bytes(), Some(&key)).is_ok());
-    let Invalid(found) = CreateOrder::parse(SEED.as_bytes(), Some(&other)).unwrap_err();
+    assert!(CreateOrder::parse(SEED.as_bytes(), Some(&key), None).is_ok());
+    let Invalid(found) = CreateOrder::parse(SEED.as_bytes(), Some(&other), None).unwrap_err();
     assert_eq!(found[0].pointer, "#/requestId");
+}
+
+#[test]
+fn the_tenant_of_the_caller_stands_in_for_the_tenant_id() {
+    let (own, other) = ("t-9".parse().unwrap(), "t-123".parse().unwrap());
+    for (text, tenant) in [
+        (changed(r#""tenantId": "t-123","#, ""), &own),
+        (changed(r#""t-123","#, "null,"), &own),
+        (SEED.to_owned(), &other),
+    ] {
+        let order = CreateOrder::parse(text.as_bytes(), None, Some(&own)).unwrap();
+        assert_eq!(order.tenant_id, *tenant);
+    }
+    let wrong = changed(r#""t-123","#, r#""a.b","#);
+    assert!(CreateOrder::parse(wrong.as_bytes(), None, Some(&own)).is_err());
+    assert_eq!(
+        CancelOrder::parse_tenant(b"{}", Some(&own)),
+        Ok(own.clone())
+    );
+    assert!(CancelOrder::parse_tenant(b"{}", None).is_err());
+    let file = br#"{"filename":"a.pdf","contentType":"application/pdf","size":1}"#;
+    let upload = PresignUpload::parse(file, Some(&own)).unwrap();
+    assert_eq!(upload.tenant_id, own);
+    assert!(PresignUpload::parse(file, None).is_err());
 }
 
 #[test]
@@ -301,7 +329,7 @@ fn upload_names_become_one_safe_segment() {
     let safe = |name: &str| {
         let body =
             serde_json::json!({"tenantId":"t","filename":name,"contentType":"text/plain","size":1});
-        PresignUpload::parse(body.to_string().as_bytes()).map(|upload| upload.filename)
+        PresignUpload::parse(body.to_string().as_bytes(), None).map(|upload| upload.filename)
     };
     assert_eq!(safe("invoice.pdf").unwrap(), "invoice.pdf");
     assert_eq!(safe("../../etc/passwd").unwrap(), "passwd");

@@ -12,6 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::printable;
+use crate::unsaid::TWICE;
 
 /// The most members of an object. No object has more than five, and to read a hundred thousand takes a while.
 const MAX_MEMBERS: usize = 100;
@@ -45,7 +46,7 @@ impl<'de> Visitor<'de> for Members {
                 Entry::Vacant(place) => _ = place.insert(raw),
                 Entry::Occupied(first) => {
                     let shown = printable(first.key());
-                    let rule = format!("must not have the property {shown} twice");
+                    let rule = format!("{TWICE}{shown} twice");
                     return Err(A::Error::custom(rule));
                 }
             }

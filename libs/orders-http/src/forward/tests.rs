@@ -86,6 +86,45 @@ async fn polling_is_forwarded_both_ways() {
     );
 }
 
+/// A WebSocket through a proxy that lets it last until `until`: what its client reads at the end.
+async fn read_until(until: Until) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap();
+    let forwarder = Forward::new(CancellationToken::new());
+    let forward = async move |mut request: Request| {
+        request.extensions_mut().insert(until.clone());
+        let answer = forwarder.send(&format!("http://{server}"), request).await;
+        answer.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
+    };
+    let address = listen(Router::new().route("/ws/", any(forward))).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request =
+        "GET /ws/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    read_head(&mut server).await;
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    server.write_all(switch.as_bytes()).await.unwrap();
+    read_head(&mut client).await;
+    client.read(&mut [0; 1]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_websocket_lasts_as_long_as_it_may() {
+    let cut = Arc::new(CancellationToken::new());
+    let hour = Instant::now() + Duration::from_secs(60 * 60);
+    let reading = tokio::spawn(read_until(Until {
+        cut: Arc::clone(&cut),
+        end: hour,
+    }));
+    cut.cancel();
+    assert_eq!(reading.await.unwrap(), 0);
+    let cut = Arc::default();
+    let end = Instant::now() + Duration::from_millis(50);
+    assert_eq!(read_until(Until { cut, end }).await, 0);
+}
+
 #[tokio::test]
 async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -25,12 +25,32 @@ pub(super) fn check(schema: &Schema, key: &str, value: &Value) -> Result<(), Str
     if let Some(bounds) = bounds(field, "x-shortest", "x-longest") {
         return duration(value, bounds);
     }
-    match field["type"].as_str() {
+    match kind(field) {
         Some("integer") => integer(value, field),
         Some("boolean") if value.to_bool().is_none() => {
             Err(format!("{} is neither true nor false", shown(value)))
         }
         _ => Ok(()),
+    }
+}
+
+/// The type of a setting, whether or not it may be unset.
+fn kind(field: &Json) -> Option<&str> {
+    let of = |value: &'_ Json| value.as_str().is_some_and(|kind| kind != "null");
+    match field["type"].as_array() {
+        Some(kinds) => kinds.iter().find(|kind| of(kind))?.as_str(),
+        None => field["type"].as_str(),
+    }
+}
+
+/// Reads the text of a variable as a number or a truth value if the setting `key` is one. Where a setting has no default,
+/// nothing else says what the text is.
+pub(super) fn typed(schema: &Schema, key: &str, value: &Value) -> Value {
+    let field = schema.pointer(&pointer(key));
+    let is_read = matches!(field.and_then(kind), Some("integer" | "boolean"));
+    match value.as_str().filter(|_| is_read).map(str::parse) {
+        Some(Ok(read)) => read,
+        _ => value.clone(),
     }
 }
 

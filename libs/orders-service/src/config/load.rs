@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     Invalid, Mongo, Nats, Settings,
-    check::{check, schema},
+    check::{check, schema, typed},
     known, redact,
 };
 
@@ -86,7 +86,10 @@ pub fn load<C: Settings>(
     let config: C = layers.merge()?;
     EnvFilter::try_new(&config.common().log.filter)
         .map_err(|error| layers.wrong(Invalid::new("log.filter", error.to_string())))?;
-    config.validate().map_err(|invalid| layers.wrong(invalid))?;
+    config
+        .validate()
+        .and_then(|()| config.auth().check(config.common().host))
+        .map_err(|invalid| layers.wrong(invalid))?;
     let source = match layers.sources.as_slice() {
         [] => "defaults".to_owned(),
         sources => sources.join(", "),
@@ -146,7 +149,8 @@ impl Layers {
                 key: written.clone(),
                 reason,
             };
-            check(&schema, key, value).map_err(wrong)?;
+            let value = typed(&schema, key, value);
+            check(&schema, key, &value).map_err(wrong)?;
             figment = figment.merge((key, value));
             config = figment
                 .extract()
@@ -297,7 +301,7 @@ fn from_env(
 }
 
 /// Reads the text of a variable. It stays text where the default is text, `PASSWORD=123` included. Where a key has no
-/// default, a number or a list cannot be told from text, so it stays text there as well.
+/// default, a number or a list cannot be told from text, so it stays text here as well.
 fn parse(text: &str, default: &Value) -> Value {
     match default {
         Value::String(..) | Value::Char(..) | Value::Empty(..) => Value::from(text),

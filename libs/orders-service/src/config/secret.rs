@@ -44,7 +44,7 @@ pub(super) fn read(file: &Path) -> io::Result<String> {
 }
 
 /// Warns of a file with a secret that every user of the machine can read.
-pub(super) fn warn_if_public(file: &Path) {
+pub fn warn_if_public(file: &Path) {
     if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0) {
         warn!("every user of this machine can read {}", file.display());
     }

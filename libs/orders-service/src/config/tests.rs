@@ -20,6 +20,8 @@ struct Config {
     common: Common,
     #[serde(flatten)]
     nats: Nats,
+    /// Those who call.
+    auth: Auth,
     /// Where clients come in.
     public_url: Option<String>,
     /// The pages that may call.
@@ -39,6 +41,7 @@ impl Settings for Config {
         Self {
             common: Common::new(base, 1),
             nats: Nats::default(),
+            auth: Auth::default(),
             public_url: None,
             cors_origin: format!("http://localhost:{base}"),
             payment: Payment {
@@ -51,6 +54,10 @@ impl Settings for Config {
 
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn auth(&self) -> Auth {
+        self.auth
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -170,6 +177,26 @@ fn addresses_are_addresses() {
 }
 
 #[test]
+fn without_identity_a_daemon_stays_on_this_machine_unless_told_otherwise() {
+    let common = from(None, &[]).unwrap().config.common;
+    assert_eq!(common.host.to_string(), "127.0.0.1");
+    let beyond = ("ORDERS_HOST", "0.0.0.0");
+    let error = wrong(None, &[beyond]);
+    assert!(error.starts_with("ORDERS_HOST: 0.0.0.0 is"), "{error}");
+    for part in ["ORDERS_AUTH__MODE=off", "ORDERS_AUTH__ALLOW_OFF=true"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = wrong(Some("host = \"::\""), &[]);
+    assert!(error.starts_with("host in FILE: :: is"), "{error}");
+    for told in [
+        ("ORDERS_AUTH__ALLOW_OFF", "true"),
+        ("ORDERS_AUTH__MODE", "jwt"),
+    ] {
+        assert!(from(None, &[beyond, told]).is_ok(), "{told:?}");
+    }
+}
+
+#[test]
 fn text_stays_text_however_it_looks() {
     for text in ["123", "true", "[a]", "\"quoted\"", " spaced ", "a,b"] {
         let config = from(None, &[("ORDERS_PUBLIC_URL", text), ("CORS_ORIGIN", text)])
@@ -255,7 +282,7 @@ fn unknown_keys_in_a_file_and_bad_files_are_errors() {
     );
     for top in ["[stream]\nreplicas = 3", "prot = 1", "[port]\nx = 5"] {
         let top = wrong(Some(top), &[]);
-        let expected = "expected one of: admin_addr, auto_migrate, base_port, cors_origin, host, keep_alive, log, namespace, nats, nats_url,";
+        let expected = "expected one of: admin_addr, auth, auto_migrate, base_port, cors_origin, host, keep_alive, log, namespace, nats, nats_url,";
         assert!(top.contains(expected), "{top}");
     }
     assert!(wrong(Some("port = 1\nport 2"), &[]).starts_with("FILE:2: "));
@@ -363,4 +390,47 @@ fn help_has_each_key_its_doc_comment_and_its_default() {
     let table = markdown::<Config>();
     let row = "| `PORT` | `3001` | The port of the HTTP server; 0 takes any free one |\n";
     assert!(table.contains(row), "{table}");
+}
+
+#[test]
+fn a_setting_without_a_default_has_its_type_all_the_same() {
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    struct Limits {
+        /// The most.
+        #[schemars(range(min = 1, max = 9))]
+        most: Option<u32>,
+        /// Whether it is told.
+        told: Option<bool>,
+        /// Its name.
+        name: Option<String>,
+    }
+    let read = |env: &[(&str, &str)]| {
+        let env = env
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        from_environment::<Limits>(env).map_err(|error| chain(&error))
+    };
+    assert_eq!(read(&[("ORDERS_MOST", "")]), Ok(Limits::default()));
+    let all = read(&[
+        ("ORDERS_MOST", "9"),
+        ("ORDERS_TOLD", "true"),
+        ("ORDERS_NAME", "9"),
+    ]);
+    let expected = Limits {
+        most: Some(9),
+        told: Some(true),
+        name: Some("9".to_owned()),
+    };
+    assert_eq!(all, Ok(expected));
+    for (name, text, reason) in [
+        ("ORDERS_MOST", "10", "10 is not a whole number from 1 to 9"),
+        (
+            "ORDERS_MOST",
+            "x",
+            "\"x\" is not a whole number from 1 to 9",
+        ),
+        ("ORDERS_TOLD", "yes", "\"yes\" is neither true nor false"),
+    ] {
+        assert_eq!(read(&[(name, text)]), Err(format!("{name}: {reason}")));
+    }
 }

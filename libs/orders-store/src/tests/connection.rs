@@ -3,7 +3,7 @@
 use std::{error::Error as _, sync::Arc};
 
 use mongodb::{
-    IndexModel,
+    Collection, IndexModel,
     bson::{Document, doc},
     options::IndexOptions,
 };
@@ -11,13 +11,14 @@ use orders_contracts::{InstallationId, Namespace};
 use orders_service::chain;
 
 use super::*;
+use crate::connection::{POOL_SIZE, durable};
 
 #[tokio::test]
 async fn the_url_cannot_weaken_what_a_write_promises() {
     let url = "mongodb://h/d?w=1&journal=false&readPreference=secondary&maxPoolSize=3";
-    let store = Store::connect(url, "orders-store-tests").await.unwrap();
-    let orders: Collection<Document> = store.collection("orders_write");
-    assert_eq!(store.database.name(), "d");
+    let store = open(url).await.unwrap();
+    let orders: Collection<Document> = store.connection.collection("orders_write");
+    assert_eq!(store.connection.database().name(), "d");
     assert_eq!(orders.write_concern(), Some(&durable()));
     assert_eq!(orders.selection_criteria(), None);
 }
@@ -28,7 +29,7 @@ async fn all_read_models_of_a_store_share_one_permit_for_each_connection() {
         ("mongodb://h/?maxPoolSize=3", 3),
         ("mongodb://h/", POOL_SIZE as usize),
     ] {
-        let store = Store::connect(url, "orders-store-tests").await.unwrap();
+        let store = open(url).await.unwrap();
         let (one, other) = (store.read_model(), store.clone().read_model());
         assert_eq!(one.reads.all.available_permits(), connections);
         let _permit = one.reads.all.try_acquire().unwrap();
@@ -41,8 +42,8 @@ async fn all_read_models_of_a_store_share_one_permit_for_each_connection() {
 async fn an_absent_server_is_unavailable_and_a_wrong_url_is_refused() {
     // Nothing listens on port 1.
     let url = "mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=100";
-    let store = Store::connect(url, "orders-store-tests").await.unwrap();
-    assert_eq!(store.database.name(), "orders");
+    let store = open(url).await.unwrap();
+    assert_eq!(store.connection.database().name(), "orders");
     let error = store.write_model().load(&[id("a")]).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     let unready = store.probe().await.unwrap_err();
@@ -58,7 +59,7 @@ async fn an_absent_server_is_unavailable_and_a_wrong_url_is_refused() {
         "mongodb://u:q/zq@h",
         "mongodb://h:x",
     ] {
-        let error = Store::connect(url, "orders-store-tests").await.unwrap_err();
+        let error = open(url).await.unwrap_err();
         assert!(!error.is_transient(), "{url}");
         let cause = chain(error.source().unwrap());
         assert!(
@@ -66,8 +67,7 @@ async fn an_absent_server_is_unavailable_and_a_wrong_url_is_refused() {
             "{cause}"
         );
     }
-    let compressed =
-        Store::connect("mongodb://u:p@h/?compressors=zstd", "orders-store-tests").await;
+    let compressed = open("mongodb://u:p@h/?compressors=zstd").await;
     assert_eq!(
         compressed.unwrap_err().source().unwrap().to_string(),
         "MONGO_URL: `compressors` is not supported; leave it out"
@@ -80,7 +80,7 @@ async fn indexes_can_be_ensured_again_and_a_differing_one_is_named() {
         store.write_model().ensure_indexes().await.unwrap();
         store.read_model().ensure_indexes().await.unwrap();
 
-        let orders: Collection<Document> = store.collection("orders_write");
+        let orders: Collection<Document> = store.connection.collection("orders_write");
         orders.drop().await.unwrap();
         let name = "tenantId_1_requestId_1".to_owned();
         let not_unique = IndexModel::builder()

@@ -196,7 +196,10 @@ async fn pages_have_every_row_once_even_among_equal_times() {
 async fn a_row_that_cannot_be_read_hides_no_other() {
     on_a_database(|store| async move {
         let rows = store.read_model();
-        let raw = store.database.collection::<Document>("orders_read");
+        let raw = store
+            .connection
+            .database()
+            .collection::<Document>("orders_read");
         let events: Vec<OrderEvent> = (0..8)
             .map(|n| order(&format!("r{n}"), n).created_event())
             .collect();
@@ -286,6 +289,7 @@ async fn a_list_needs_neither_its_indexes_nor_its_collection() {
     on_a_database(|store| async move {
         let rows = store.read_model();
         store
+            .connection
             .collection::<Document>("orders_read")
             .drop()
             .await

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use mongodb::bson::{DateTime, Document, doc};
+use mongodb::{
+    Collection,
+    bson::{DateTime, Document, doc},
+};
 use orders_service::chain;
 
 use super::{
@@ -239,7 +242,10 @@ async fn orders_left_pending_are_found_oldest_first() {
         assert_eq!(seen, expected);
 
         let corrupt = doc! { "$set": { "total": "corrupt" } };
-        let raw = store.database.collection::<Document>("orders_write");
+        let raw = store
+            .connection
+            .database()
+            .collection::<Document>("orders_write");
         raw.update_one(doc! { "requestId": "older" }, corrupt)
             .await
             .unwrap();
@@ -276,7 +282,7 @@ async fn pending_orders_are_read_off_the_index() {
 #[tokio::test]
 async fn a_corrupt_document_is_named_with_its_field() {
     on_a_database(|store| async move {
-        let orders: Collection<Document> = store.collection("orders_write");
+        let orders: Collection<Document> = store.connection.collection("orders_write");
         for (field, damage) in [
             (
                 "items[0].price",

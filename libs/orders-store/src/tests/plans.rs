@@ -28,7 +28,7 @@ pub(super) async fn watched(store: &Store) -> (Store, Arc<Mutex<Vec<Document>>>)
     options.command_event_handler = Some(EventHandler::callback(keep));
     let client = Client::with_options(options).unwrap();
     let store = Store {
-        database: client.database(store.database.name()),
+        connection: client.database(&store.database()).into(),
         ..store.clone()
     };
     (store, sent)
@@ -41,7 +41,8 @@ pub(super) async fn assert_read_off_an_index(store: &Store, mut command: Documen
     for of_the_session in ["lsid", "$db", "$clusterTime"] {
         command.remove(of_the_session);
     }
-    let explain = store.database.run_command(doc! { "explain": &command });
+    let database = store.connection.database();
+    let explain = database.run_command(doc! { "explain": &command });
     let plan = explain.await.unwrap().to_string();
     // As MongoDB says it, and as FerretDB does.
     let scans = ["IXSCAN", "Index Scan", "Index Only Scan"];

@@ -115,7 +115,10 @@ async fn an_event_of_another_tenant_changes_no_row() {
 async fn rows_of_version_0_1_get_canonical_addresses_once() {
     on_a_database(|store| async move {
         let rows = store.read_model();
-        let raw = store.database.collection::<Document>("orders_read");
+        let raw = store
+            .connection
+            .database()
+            .collection::<Document>("orders_read");
         assert!(!store.has_canonical_emails().await.unwrap());
         let all: Vec<Order> = (0..2_500).map(|n| order(&format!("r{n}"), n)).collect();
         let events: Vec<OrderEvent> = all.iter().map(Order::latest_event).collect();

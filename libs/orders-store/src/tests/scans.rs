@@ -32,7 +32,10 @@ async fn pages_by_id_have_every_document_once_and_name_the_corrupt() {
         insert_rows(&rows, &events).await;
         let corrupt = all[7].order_id.to_string();
         for collection in ["orders_write", "orders_read"] {
-            let collection = store.database.collection::<Document>(collection);
+            let collection = store
+                .connection
+                .database()
+                .collection::<Document>(collection);
             let damage = doc! { "$set": { "total": "corrupt" } };
             collection
                 .update_one(doc! { "_id": &corrupt }, damage)
@@ -86,7 +89,10 @@ async fn a_replaced_row_says_what_its_order_says_and_never_goes_back() {
     on_a_database(|store| async move {
         let (rows, raw) = (
             store.read_model(),
-            store.database.collection::<Document>("orders_read"),
+            store
+                .connection
+                .database()
+                .collection::<Document>("orders_read"),
         );
         let paid = |name: &str| order(name, 1).moved(Status::Paid, at(2));
         let names = [
@@ -139,7 +145,10 @@ async fn only_an_orphan_that_stayed_as_it_was_is_removed() {
     on_a_database(|store| async move {
         let (rows, raw) = (
             store.read_model(),
-            store.database.collection::<Document>("orders_read"),
+            store
+                .connection
+                .database()
+                .collection::<Document>("orders_read"),
         );
         let events = ["same", "moved", "unreadable"].map(|name| order(name, 1).created_event());
         insert_rows(&rows, &events).await;
@@ -206,7 +215,7 @@ async fn pages_by_id_are_read_off_the_index() {
             let find = doc! {
                 "find": "orders_write", "filter": filter, "sort": { "_id": 1 }, "hint": { "_id": 1 }, "limit": 100,
             };
-            let explained = store.database.run_command(doc! { "explain": find }).await.unwrap();
+            let explained = store.connection.database().run_command(doc! { "explain": find }).await.unwrap();
             let plan = explained.to_string();
             // As MongoDB says it, and as FerretDB does.
             assert!(plan.contains("IXSCAN") || plan.contains("Index Scan"), "{plan}");
@@ -215,7 +224,7 @@ async fn pages_by_id_are_read_off_the_index() {
             }
         }
         // What was never written to is empty.
-        store.database.drop().await.unwrap();
+        store.connection.database().drop().await.unwrap();
         assert!(store.write_model().page_after("", None, 5).await.unwrap().is_empty());
         assert_eq!(store.write_model().count(None).await.unwrap(), 0);
         assert!(store.read_model().page_after("", Some(&tenant("t")), 5).await.unwrap().is_empty());

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use mongodb::bson::{Document, doc};
+use mongodb::{
+    Collection,
+    bson::{Document, doc},
+};
 use tokio::time::sleep;
 
 use super::*;
-use crate::{count::EXACT, reads::DEEP_PAGES};
+use crate::{connection::POOL_SIZE, count::EXACT, reads::DEEP_PAGES};
 
 #[tokio::test]
 async fn a_total_is_exact_up_to_ten_thousand_and_then_as_of_a_moment() {
     on_a_database(|store| async move {
         let rows = store.read_model();
-        let raw: Collection<Document> = store.collection("orders_read");
+        let raw: Collection<Document> = store.connection.collection("orders_read");
         let row = |n: u64| {
             let id = format!("ord_{n:026}");
             let status = if n == 0 { "PENDING" } else { "PAID" };

@@ -60,6 +60,14 @@ pub(super) fn headers() -> Value {
             "description": "The content encodings that a request may have, when it had another",
             "schema": { "type": "string" },
         },
+        "ratelimit": {
+            "description": "What is left of each limit, and the seconds until all of it is there again, if the service tells",
+            "schema": { "type": "string" }, "example": "\"tenant\";r=42;t=1",
+        },
+        "ratelimit-policy": {
+            "description": "The limits of requests, each with the requests in so many seconds, if the service tells",
+            "schema": { "type": "string" }, "example": "\"tenant\";q=100;w=1",
+        },
         "retry-after": { "description": "When to try again, in seconds", "schema": { "type": "integer" } },
     })
 }
@@ -86,7 +94,7 @@ pub(super) fn responses() -> Value {
         "413": problem(StatusCode::PAYLOAD_TOO_LARGE, "The body exceeds 512 KiB"),
         "415": problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not application/json in UTF-8, or compressed with another method than gzip or deflate"),
         "422": problem(StatusCode::UNPROCESSABLE_ENTITY, "The request id was used for another body, and the service is set to reject that"),
-        "429": problem(StatusCode::TOO_MANY_REQUESTS, "Nothing is stored; the same request again is safe"),
+        "429": problem(StatusCode::TOO_MANY_REQUESTS, "Whoever asks has asked for too much; `violated-policies` names the limit. Nothing is stored; the same request again is safe"),
         "500": problem(StatusCode::INTERNAL_SERVER_ERROR, "A fault of the service; of the type `urn:orders:problem:unreadable`, the stored order cannot be read"),
         "502": problem(StatusCode::BAD_GATEWAY, "No realtime daemon answers"),
         "503": problem(StatusCode::SERVICE_UNAVAILABLE, "Nothing is known to be stored; the same request again is safe"),
@@ -96,10 +104,13 @@ pub(super) fn responses() -> Value {
     for status in ["404", "429", "503"] {
         responses[status]["headers"] = json!({ "retry-after": reference("headers/retry-after") });
     }
+    for name in ["ratelimit", "ratelimit-policy"] {
+        responses["429"]["headers"][name] = reference(&format!("headers/{name}"));
+    }
     responses
 }
 
-fn problem(status: StatusCode, description: &str) -> Value {
+pub(super) fn problem(status: StatusCode, description: &str) -> Value {
     let example = ProblemDetails::from(Problem::new(status, description));
     let content = json!({ "schema": reference("schemas/Problem"), "example": example });
     let content = json!({ "application/json": content, PROBLEM_JSON: content });

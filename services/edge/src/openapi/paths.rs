@@ -29,7 +29,7 @@ pub(super) fn paths() -> Value {
                     "200": answer("One page of orders", "OrderList", &json!({
                         "items": [row()], "page": 1, "limit": 10, "total": 1,
                     }), &["headers/link"]),
-                }), &["400", "503"]),
+                }), &["400", "429", "503"]),
             },
             "post": {
                 "tags": ["orders"], "operationId": "createOrder", "summary": "Create an order",
@@ -62,7 +62,7 @@ pub(super) fn paths() -> Value {
             "get": {
                 "tags": ["orders"], "operationId": "showOrder", "summary": "Show one order",
                 "parameters": [reference("parameters/orderId"), reference("parameters/tenantId")],
-                "responses": with_problems(json!({ "200": answer("The order", "OrderRow", &row(), &[]) }), &["400", "404", "503"]),
+                "responses": with_problems(json!({ "200": answer("The order", "OrderRow", &row(), &[]) }), &["400", "404", "429", "503"]),
             },
         },
         "/api/orders/{orderId}/cancel": {
@@ -93,7 +93,7 @@ pub(super) fn paths() -> Value {
                         "expiresInSeconds": 120,
                         "headers": { "Content-Type": "application/pdf" },
                     }), &[]),
-                }), &["400", "408", "413", "415", "503"]),
+                }), &["400", "408", "413", "415", "429", "503"]),
             },
         },
         "/mock-upload/{key}": {
@@ -178,7 +178,7 @@ fn with_problems(mut answers: Value, statuses: &[&str]) -> Value {
     answers
 }
 
-fn probe(id: &str, summary: &str, media_type: &str, statuses: &[&str]) -> Value {
+pub(super) fn probe(id: &str, summary: &str, media_type: &str, statuses: &[&str]) -> Value {
     let responses = statuses.iter().map(|status| {
         let description = if *status == "200" { "Yes" } else { "No" };
         let answer = json!({ "description": description, "content": { media_type: {} } });

@@ -10,8 +10,8 @@ use axum::{
 };
 use metrics::counter;
 use orders_contracts::{
-    Attachment, CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow,
-    OrderState, Refusal, Reply, TenantId, TotalRelation, TraceContext, http_header, query,
+    CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, OrderState, Refusal,
+    Reply, TenantId, TotalRelation, TraceContext, http_header, query,
 };
 use orders_service::{Seldom, chain};
 use orders_store::{Error as StoreError, Total};
@@ -21,7 +21,9 @@ use crate::{
     body::JsonBody,
     commands::{Command, Outcome},
     config::OnMismatch,
+    guard::Caller,
     idempotency,
+    limits::Cost,
     problem::Problem,
     segment::Segment,
     state::AppState,
@@ -31,12 +33,17 @@ use crate::{
 pub(crate) async fn create(
     State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
+    caller: Caller,
     headers: HeaderMap,
+    cost: Cost,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotency::key(&headers)?;
-    let order = body.parse(|bytes| CreateOrder::parse(bytes, key.as_ref()))?;
-    watch_attachment(&order);
+    let order =
+        body.parse(|bytes| CreateOrder::parse(bytes, key.as_ref(), caller.only_tenant()))?;
+    caller.act_for(&order.tenant_id)?;
+    cost.charge(&edge, &order.tenant_id).await?;
+    check_attachment(&order, &caller)?;
     let order_id = order.order_id();
     let command = Command {
         channel: Channel::CreateOrder,
@@ -72,11 +79,16 @@ pub(crate) async fn create(
 pub(crate) async fn cancel(
     State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
+    caller: Caller,
     Segment(order_id): Segment,
+    cost: Cost,
     body: JsonBody,
 ) -> Result<Response, Problem> {
+    let tenant_id = body.parse(|bytes| CancelOrder::parse_tenant(bytes, caller.only_tenant()))?;
+    caller.act_for(&tenant_id)?;
+    cost.charge(&edge, &tenant_id).await?;
     let cancel = CancelOrder {
-        tenant_id: body.parse(CancelOrder::parse_tenant)?,
+        tenant_id,
         order_id: parse_order_id(&order_id)?,
     };
     let command = Command {
@@ -100,10 +112,14 @@ pub(crate) async fn cancel(
 /// `GET /api/orders`
 pub(crate) async fn list(
     State(edge): State<Arc<AppState>>,
+    caller: Caller,
+    cost: Cost,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
-    let list = query::list(&query)?;
+    let list = query::list(&query, caller.only_tenant())?;
+    caller.act_for(&list.filter.tenant)?;
+    cost.charge(&edge, &list.filter.tenant).await?;
     let page = edge.rows.list(&list).await.map_err(unreadable)?;
     let links = [(
         header::LINK,
@@ -128,10 +144,14 @@ pub(crate) async fn list(
 /// `GET /api/orders/{orderId}`
 pub(crate) async fn show(
     State(edge): State<Arc<AppState>>,
+    caller: Caller,
     Segment(order_id): Segment,
+    cost: Cost,
     RawQuery(query): RawQuery,
 ) -> Result<Json<OrderRow>, Problem> {
-    let tenant = query::tenant(&query.unwrap_or_default())?;
+    let tenant = query::tenant(&query.unwrap_or_default(), caller.only_tenant())?;
+    caller.act_for(&tenant)?;
+    cost.charge(&edge, &tenant).await?;
     let order_id = parse_order_id(&order_id)?;
     match edge
         .rows
@@ -155,14 +175,27 @@ fn location(edge: &AppState, tenant: &TenantId, order_id: &OrderId) -> [(HeaderN
     [(header::LOCATION, url)]
 }
 
-/// Notes an order with another tenant's file. It is allowed, because the mock of uploads stores nothing and takes any key.
-fn watch_attachment(order: &CreateOrder) {
-    let uploader = order.attachment.as_ref().and_then(Attachment::uploader);
-    if uploader.is_some_and(|uploader| uploader != order.tenant_id.as_str()) {
-        counter!("orders_foreign_attachments_total").increment(1);
-        let (tenant, order_id) = (&order.tenant_id, order.order_id());
-        warn!("the attachment of {order_id} of tenant {tenant} is another tenant's upload");
+/// Refuses an order with a file that its tenant has not uploaded. Of anybody it is only noted, because the mock of uploads
+/// stores nothing and takes any key.
+fn check_attachment(order: &CreateOrder, caller: &Caller) -> Result<(), Problem> {
+    let Some(attachment) = &order.attachment else {
+        return Ok(());
+    };
+    let uploader = attachment.uploader();
+    let is_foreign = match caller.is_known() {
+        true => uploader != Some(order.tenant_id.as_str()),
+        false => uploader.is_some_and(|uploader| uploader != order.tenant_id.as_str()),
+    };
+    if !is_foreign {
+        return Ok(());
     }
+    counter!("orders_foreign_attachments_total").increment(1);
+    if caller.is_known() {
+        return Err(Problem::foreign_attachment());
+    }
+    let (tenant, order_id) = (&order.tenant_id, order.order_id());
+    warn!("the attachment of {order_id} of tenant {tenant} is another tenant's upload");
+    Ok(())
 }
 
 fn projected(is_listed: bool) -> [(HeaderName, HeaderValue); 1] {
@@ -205,12 +238,11 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
 fn unreadable(error: StoreError) -> Problem {
     static LINES: Seldom = Seldom::new();
     let text = chain(&error);
-    if error.is_transient() {
-        if matches!(error, StoreError::Busy) {
-            debug!("cannot read orders: {text}");
-        } else {
-            LINES.say(|unsaid| warn!(unsaid, "cannot read orders: {text}"));
-        }
+    if matches!(error, StoreError::Busy) {
+        debug!("cannot read orders: {text}");
+        Problem::overloaded("Too many are reading orders, try again")
+    } else if error.is_transient() {
+        LINES.say(|unsaid| warn!(unsaid, "cannot read orders: {text}"));
         Problem::unavailable("Orders cannot be read for a moment, try again")
     } else {
         error!("cannot read orders: {text}");

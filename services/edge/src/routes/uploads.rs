@@ -15,7 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::{body::JsonBody, problem::Problem, segment::Segment, state::AppState};
+use crate::{
+    body::JsonBody, guard::Caller, limits::Cost, problem::Problem, segment::Segment,
+    state::AppState,
+};
 
 const EXPIRES_IN_SECONDS: u32 = 120;
 /// How many uploads there may be at once.
@@ -41,10 +44,14 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
 /// `POST /api/uploads/presign`
 pub(crate) async fn presign(
     State(edge): State<Arc<AppState>>,
+    caller: Caller,
     headers: HeaderMap,
+    cost: Cost,
     body: JsonBody,
 ) -> Result<(StatusCode, Json<PresignedUpload>), Problem> {
-    let upload = body.parse(PresignUpload::parse)?;
+    let upload = body.parse(|bytes| PresignUpload::parse(bytes, caller.only_tenant()))?;
+    caller.act_for(&upload.tenant_id)?;
+    cost.charge(&edge, &upload.tenant_id).await?;
     let unique = &Uuid::new_v4().simple().to_string()[..8];
     let storage_key = format!(
         "tenants/{}/orders/{unique}/{}",
@@ -71,7 +78,7 @@ pub(crate) async fn receive(
     body: Body,
 ) -> Result<Json<ReceivedUpload>, Problem> {
     let Ok(_permit) = edge.uploads.try_acquire() else {
-        return Err(Problem::unavailable("Too many uploads at once, try again"));
+        return Err(Problem::overloaded("Too many uploads at once, try again"));
     };
     let mut chunks = body.into_data_stream();
     let (began, mut size) = (Instant::now(), 0);

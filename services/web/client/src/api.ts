@@ -24,6 +24,9 @@ export class Refused extends Error {
   }
 }
 
+/** Nobody is logged in any more, so nothing was done. */
+export class LoggedOut extends Error {}
+
 /** It is unknown whether the request arrived; repeating it is safe. */
 export class NoAnswer extends Error {}
 
@@ -31,6 +34,28 @@ const DEADLINE_MS = 20_000;
 
 /** The path below which a proxy shows the site, such as `/shop`; this script is in its folder `assets`. */
 export const BASE = new URL('..', import.meta.url).pathname.slice(0, -1);
+
+/** Whether visitors of these pages log in. */
+const HAS_LOGIN = 'login' in document.body.dataset;
+
+/** Whether an answer of that status says that nobody is logged in any more. */
+export const isLoggedOut = (status: unknown) => HAS_LOGIN && status === 401;
+
+/** The address of the login that leads back to `path`. */
+export const login = (path: string) => `${BASE}/login?${new URLSearchParams({ to: path })}`;
+
+let isLeaving = false;
+
+/**
+ * Leaves for the page that offers the login, and leads back to this one. It does not log in by itself: a provider that
+ * remembers the visitor would undo a logout in another tab, and no session would ever be idle.
+ */
+export function leave(): void {
+  if (isLeaving) return;
+  isLeaving = true;
+  const here = location.pathname.slice(BASE.length) + location.search;
+  location.assign(`${BASE}/logout?${new URLSearchParams({ to: here })}`);
+}
 
 /** Posts `json`; `inspect` gets the headers of a successful answer. */
 export async function ask<T>(
@@ -53,6 +78,7 @@ export async function ask<T>(
   } catch (error) {
     throw new NoAnswer('no answer', { cause: error });
   }
+  if (isLoggedOut(response.status)) throw new LoggedOut('logged out');
   if (response.status >= 500 || response.status === 408) throw new NoAnswer(`answer ${response.status}`);
   throw new Refused(await response.json().catch(() => ({})));
 }

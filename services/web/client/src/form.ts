@@ -1,7 +1,7 @@
 // The form for a new order. Its fields are named by their JSON pointers (`buyer/email`, `items/0/qty`), so each
 // fault that the API reports finds its field.
 
-import { BASE, NoAnswer, Refused, ask } from './api';
+import { BASE, LoggedOut, NoAnswer, Refused, ask, login } from './api';
 import { announce } from './live';
 import { remember } from './optimistic';
 import { type Attachment, NotUploaded, upload } from './upload';
@@ -22,6 +22,8 @@ interface Message {
   text: string;
   /** The faulty field, and what is said next to it. */
   at?: { field: HTMLElement; text: string };
+  /** Where it leads, in another tab, so that nothing typed is lost. */
+  href?: string;
 }
 
 class OrderForm {
@@ -187,6 +189,9 @@ class OrderForm {
     if (error instanceof NotUploaded) {
       return [{ text: error.message, at: { field: this.#file, text: error.message } }];
     }
+    if (error instanceof LoggedOut) {
+      return [{ text: 'You are no longer logged in. Log in in another tab, then send the order again.', href: login('/orders') }];
+    }
     if (error instanceof NoAnswer) {
       return [{ text: 'The order could not be sent. Try again; you will not create a second order.' }];
     }
@@ -225,14 +230,16 @@ class OrderForm {
     }
     const summary = document.getElementById('summary') as HTMLElement;
     const list = summary.querySelector('ul') as HTMLElement;
-    list.replaceChildren(...messages.map(({ text, at }) => {
+    list.replaceChildren(...messages.map(({ text, at, href }) => {
       const item = document.createElement('li');
-      if (at === undefined) {
+      const to = at === undefined ? href : `#${at.field.id}`;
+      if (to === undefined) {
         item.textContent = text;
       } else {
         const link = document.createElement('a');
-        link.href = `#${at.field.id}`;
+        link.href = to;
         link.textContent = text;
+        if (href !== undefined) [link.target, link.rel] = ['_blank', 'noopener'];
         item.append(link);
       }
       return item;

@@ -2,7 +2,7 @@
 
 import { io } from 'socket.io-client';
 
-import { BASE } from './api';
+import { BASE, isLoggedOut, leave } from './api';
 
 export type Status = 'PENDING' | 'PAID' | 'CANCELLED';
 
@@ -70,7 +70,11 @@ export function follow(tenantId: string, listener: Listener): void {
     if (!socket.active) setTimeout(() => socket.connect(), RECONNECT_AFTER_MS);
   };
   socket.on('disconnect', lost);
-  socket.on('connect_error', lost);
+  socket.on('connect_error', (error) => {
+    // Polling knows the status of an answer; a WebSocket does not, and polling has its turn.
+    if (isLoggedOut((error as { description?: unknown }).description)) leave();
+    lost();
+  });
 }
 
 /** The state that the badge shows; `connected` is unknown at first. */

@@ -2,7 +2,7 @@
 
 import { Idiomorph } from 'idiomorph';
 
-import { NoAnswer } from './api';
+import { NoAnswer, isLoggedOut, leave } from './api';
 import { announce, type Change, show, type Status } from './live';
 import type { Optimistic } from './optimistic';
 
@@ -95,6 +95,7 @@ export class Region {
         headers: { 'x-refresh': 'true', 'x-sent': this.#optimistic.ids().join(' ') },
         signal: AbortSignal.timeout(DEADLINE_MS),
       });
+      if (isLoggedOut(response.status)) leave();
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
       const fresh = page.getElementById('region');
       if (response.status >= 500 || fresh === null) throw new Error(`answer ${response.status}`);

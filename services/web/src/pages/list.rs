@@ -20,7 +20,7 @@ use orders_contracts::{OrderId, ProblemDetails, Status, TenantId, Timestamp, Tra
 use tokio::time::timeout;
 
 use self::parameters::{FILTERS, Parameters, Place};
-use super::{Frame, Row, html};
+use super::{Frame, Row, denied, html};
 use crate::{
     Web,
     edge::{DEADLINE, Failure, Listed},
@@ -44,8 +44,8 @@ pub(crate) async fn list(
     let tenant = match tenant::chosen(asked.get("tenantId"), &jar) {
         Ok(tenant) => tenant,
         Err(wrong) => {
-            let page = OrdersPage::without_orders(Frame::of_none(wrong), asked, None);
-            return (StatusCode::BAD_REQUEST, html(&page)).into_response();
+            let page = OrdersPage::without_orders(Frame::of_none(&wrong), asked, None);
+            return (wrong.status, html(&page)).into_response();
         }
     };
     if asked.has_blanks() {
@@ -60,6 +60,7 @@ pub(crate) async fn list(
             let page = OrdersPage::new(frame, asked, listed, sent);
             (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
         }
+        Err(Failure::Denied(why)) => denied(tenant.as_str(), &why),
         Err(Failure::Refused(_, problem)) => {
             let page = OrdersPage::without_orders(frame, asked, Some(*problem));
             (StatusCode::BAD_REQUEST, html(&page)).into_response()

@@ -30,7 +30,7 @@ pub(crate) async fn form(
     let asked = parameter(query.as_deref(), "tenantId");
     let tenant = match tenant::chosen(asked.as_deref(), &jar) {
         Ok(tenant) => tenant,
-        Err(wrong) => return no_tenant(wrong),
+        Err(wrong) => return no_tenant(&wrong),
     };
     let page = NewOrderPage::new(&web, NewOrder::blank(tenant.to_string()));
     (tenant::remember(jar, &headers, &tenant), html(&page)).into_response()
@@ -59,6 +59,10 @@ pub(crate) async fn create(
             query.append_pair("tenantId", &page.order.tenant_id);
             query.append_pair("created", created.order_id.as_str());
             return Redirect::to(&format!("/orders?{}", query.finish())).into_response();
+        }
+        Err(Failure::Denied(why)) => {
+            page.other_errors.push(why.detail);
+            why.status
         }
         Err(Failure::Refused(status, problem)) => {
             page.refuse(*problem);

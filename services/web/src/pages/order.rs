@@ -12,7 +12,7 @@ use axum::{
 use axum_extra::extract::CookieJar;
 use orders_contracts::{OrderId, TenantId, TraceContext};
 
-use super::{Frame, Row, html, message, no_tenant, parameter};
+use super::{Frame, Row, denied, html, message, no_tenant, parameter};
 use crate::{Web, edge::Failure, tenant};
 
 #[derive(Template)]
@@ -41,7 +41,7 @@ pub(crate) async fn show(
     let asked = |name| parameter(query.as_deref(), name);
     let tenant = match tenant::chosen(asked("tenantId").as_deref(), &jar) {
         Ok(tenant) => tenant,
-        Err(wrong) => return no_tenant(wrong),
+        Err(wrong) => return no_tenant(&wrong),
     };
     let Ok(id) = id.parse() else {
         let text = "There is no such order.";
@@ -60,7 +60,10 @@ async fn render(
     refused: Option<(StatusCode, String)>,
     trace: TraceContext,
 ) -> Response {
-    let shown = web.edge.show(tenant, &id, trace).await;
+    let shown = match web.edge.show(tenant, &id, trace).await {
+        Err(Failure::Denied(why)) => return denied(tenant.as_str(), &why),
+        shown => shown,
+    };
     let is_unavailable = shown.is_err();
     let order = shown.ok().flatten();
     let (status, error) = match refused {
@@ -96,6 +99,7 @@ pub(crate) async fn cancel(
             let page = format!("/orders/{id}?tenantId={tenant}&cancel=accepted");
             return Redirect::to(&page).into_response();
         }
+        Err(Failure::Denied(why)) => return denied(tenant.as_str(), &why),
         Err(Failure::Refused(status, problem)) => (status, problem.detail),
         Err(Failure::Unavailable) => {
             let text = "The order cannot be cancelled right now. Try again.";

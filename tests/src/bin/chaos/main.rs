@@ -67,8 +67,12 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<bool> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let permissions = match std::env::var_os("ORDERS_TEST_PERMISSIONS") {
+        Some(_) => " --permissions",
+        None => "",
+    };
     let again = format!(
-        "cargo xtask chaos --minutes {} --seed {seed}",
+        "cargo xtask chaos --minutes {} --seed {seed}{permissions}",
         options.minutes
     );
     println!(

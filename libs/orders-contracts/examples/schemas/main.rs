@@ -1,11 +1,13 @@
 //! Writes what crosses the bus below the folder it is given: a JSON Schema for every message, and the AsyncAPI document
-//! that says which travels where. `cargo xtask schemas` calls it.
+//! that says which travels where, and what each role may do on NATS. `cargo xtask schemas` calls it.
+
+mod sockets;
 
 use std::{fs, path::Path};
 
 use orders_contracts::{
-    Answer, CancelOrder, Channel, CreateOrder, FeedEntry, OrderEvent, OrderPaid, schema_settings,
-    streams,
+    Answer, CancelOrder, Channel, Claim, CreateOrder, Deployment, FeedEntry, OrderEvent, OrderPaid,
+    Permissions, Revocation, Role, schema_settings, streams,
 };
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -27,7 +29,19 @@ fn main() -> std::io::Result<()> {
     write(out, "events/order-paid.v1.json", &schema::<OrderPaid>())?;
     write(out, "events/feed-entry.v1.json", &schema::<FeedEntry>())?;
     write(out, "replies/answers.v1.json", &schema::<Vec<Answer>>())?;
-    write(out, "asyncapi.json", &asyncapi())
+    write(out, "events/revocation.v1.json", &schema::<Revocation>())?;
+    write(out, "asyncapi.json", &asyncapi())?;
+    write(out, "sockets.json", &sockets::asyncapi())?;
+    write(out, "nats-permissions.json", &permissions())
+}
+
+/// The lists of all roles, in an installation without a namespace.
+fn permissions() -> Value {
+    let list = |role: Role| {
+        let permissions = Permissions::of(role, &Deployment::default());
+        (role.as_str().to_owned(), json!(permissions))
+    };
+    Value::Object(Role::ALL.into_iter().map(list).collect())
 }
 
 fn schema<T: JsonSchema>() -> Value {
@@ -129,6 +143,7 @@ fn asyncapi() -> Value {
             );
         }
     }
+    revocations(&mut channels, &mut operations);
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -156,6 +171,44 @@ fn asyncapi() -> Value {
             },
         } } },
     })
+}
+
+/// The one channel that is not of a tenant.
+fn revocations(channels: &mut Map<String, Value>, operations: &mut Map<String, Value>) {
+    let hash = |of: &str| json!({ "description": format!("The hash of {of}: 26 characters of lower-case base32.") });
+    channels.insert(
+        "revoked".to_owned(),
+        json!({
+            "address": "orders.auth.revoked.{issuer}.{claim}.{value}",
+            "parameters": {
+                "issuer": hash("the tokens' `iss`"),
+                "claim": { "enum": Claim::ALL.map(Claim::as_str), "description": "The claim that tokens are revoked by." },
+                "value": hash("its value"),
+            },
+            "messages": { "revoked": {
+                "name": "orders.auth.revoked.v1",
+                "contentType": "application/json",
+                "payload": {
+                    "schemaFormat": "application/schema+json;version=draft-2020-12",
+                    "schema": { "$ref": "events/revocation.v1.json" },
+                },
+            } },
+            "x-jetstream-stream": streams::REVOCATIONS.name,
+        }),
+    );
+    let reference = json!({ "$ref": "#/channels/revoked" });
+    for sender in ["orderctl", "web"] {
+        operations.insert(
+            format!("{sender}.send.revoked"),
+            json!({ "action": "send", "channel": reference }),
+        );
+    }
+    for receiver in ["edge", "realtime", "web"] {
+        operations.insert(
+            format!("{receiver}.receive.revoked"),
+            json!({ "action": "receive", "channel": reference }),
+        );
+    }
 }
 
 fn write(out: &Path, name: &str, document: &Value) -> std::io::Result<()> {

@@ -1,0 +1,97 @@
+//! `revoke`: tokens that are refused from now on.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use orders_contracts::{AuditAction, Claim, Revocable, streams::REVOCATIONS};
+use serde_json::json;
+
+use crate::{Context, Verdict, confirm::Confirm, output::shown, record::Record};
+
+/// Refuse the tokens of a person, a session, or one token, before they expire
+///
+/// Daemons that check tokens know of it within moments: they refuse requests with such a token and close its sockets.
+/// A subject may log in again; a session or a token never comes back. Nothing takes a revocation back.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The `iss` of the tokens, exactly as they have it; `api-key` for an API key
+    #[arg(long)]
+    issuer: String,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// All tokens with this `sub`; the id of an API key
+    #[arg(long)]
+    subject: Option<String>,
+    /// All tokens with this `sid`
+    #[arg(long, value_name = "SID")]
+    session: Option<String>,
+    /// The token with this `jti`
+    #[arg(long, value_name = "JTI")]
+    token: Option<String>,
+}
+
+impl Which {
+    fn claim(&self) -> (Claim, &str) {
+        let values = [
+            (Claim::Subject, &self.subject),
+            (Claim::Session, &self.session),
+            (Claim::Token, &self.token),
+        ];
+        let mut given = values
+            .into_iter()
+            .filter_map(|(claim, value)| Some((claim, value.as_deref()?)));
+        given.next().expect("clap asks for one of them")
+    }
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
+    let (claim, value) = options.which.claim();
+    let issuer = &options.issuer;
+    let bus = context.bus().await?;
+    if bus.stream_state(&REVOCATIONS).await?.is_none() {
+        bail!("the stream REVOCATIONS is missing; run `orderctl migrate`");
+    }
+    let what = format!("{} {value} of {issuer}", claim.as_str());
+    let question = format!("Revoke {what}");
+    if let Err(verdict) = options.confirm.ask(context, &question).await? {
+        return Ok(verdict);
+    }
+    // The audit keeps nothing personal, and a subject may be an e-mail address.
+    let hash = Revocable::new(issuer, claim, value).value;
+    let target = format!("{} {hash} of {issuer}", claim.as_str());
+    let record = Record::begin(context, Some(&bus), AuditAction::Revoked, &target, None).await?;
+    let revoked = bus.revoke(issuer, claim, value).await;
+    let (verdict, detail) = match &revoked {
+        Ok(revocation) => (
+            Some(Verdict::Fine),
+            format!("tokens issued until {} are refused", revocation.before),
+        ),
+        Err(_) => (None, "not stored".to_owned()),
+    };
+    record.end(verdict, detail).await?;
+    let revocation = revoked?;
+    let refused = match claim {
+        Claim::Subject => format!(
+            "tokens issued until {} UTC are refused",
+            shown(revocation.before)
+        ),
+        Claim::Session => "its tokens are refused".to_owned(),
+        Claim::Token => "it is refused".to_owned(),
+    };
+    let text = format!(
+        "{what}: {refused}; they have all expired by {} UTC",
+        shown(revocation.until)
+    );
+    let value = json!({
+        "issuer": issuer, "claim": claim.as_str(), "value": value,
+        "before": revocation.before, "until": revocation.until,
+    });
+    context.output.line(text, &value);
+    Ok(Verdict::Fine)
+}
