@@ -15,6 +15,7 @@ use orders_contracts::{
     AuditAction, AuditEntry, Erasure, OrderId, Person, TenantId, Whose, canonical_email, is_email,
 };
 use orders_store::Store;
+use orders_uploads::Storage;
 use ring::hmac;
 use serde_json::json;
 
@@ -27,7 +28,7 @@ use crate::{Context, Verdict, comparison::patiently, confirm::Confirm, record::R
 /// Erase the personal data of a buyer, or all of a tenant, for good
 ///
 /// Looks first, says what it found and asks. A buyer's orders stay, with their totals and without name, e-mail address and
-/// file; messages that have these are removed and overwritten. Of a tenant nothing stays but the audit. Then it looks
+/// file, which is removed in all its versions; messages that have these are removed and overwritten. Of a tenant nothing stays but the audit. Then it looks
 /// again, until nothing is found. Exit code 1 if something is left, such as what a stopped daemon has in hand.
 #[derive(Args)]
 #[command(group(ArgGroup::new("whose").args(["buyer_email", "all"]).required(true)))]
@@ -74,10 +75,15 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
             order: options.order,
         }),
     };
+    let storage = Storage::open(&context.servers.uploads)?;
+    if storage.is_none() {
+        know_of_files(&store, &whose).await?;
+    }
     let search = Search {
         context,
         bus: &bus,
         store: &store,
+        storage: storage.as_ref(),
         whose: &whose,
     };
     let Some(found) = search.run().await? else {
@@ -87,9 +93,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         format_args!("found {found}"),
         &json!({ "found": found.value() }),
     );
-    context
-        .output
-        .remark("Attachments: uploads are a mock that stores nothing.");
+    if storage.is_none() {
+        let mock = "Attachments: uploads are a mock that stores nothing.";
+        context.output.remark(mock);
+    }
     if found.is_empty() {
         return Ok(Verdict::Fine);
     }
@@ -123,6 +130,18 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
     );
     outcome?;
     Ok(verdict.unwrap_or(Verdict::Interrupted))
+}
+
+/// Fails if there are files in a bucket that this run knows nothing of: it would erase what names them.
+async fn know_of_files(store: &Store, whose: &Whose) -> Result<()> {
+    let (orders, tenant) = (store.write_model(), whose.tenant());
+    if patiently(async || orders.has_files(tenant).await).await? {
+        bail!(
+            "orders of {tenant} have files in a bucket; set ORDERS_UPLOADS__MODE=s3 and the rest as the edge has them, with a \
+             key that may remove files"
+        );
+    }
+    Ok(())
 }
 
 async fn entry(context: &Context, store: &Store, whose: &Whose) -> Result<AuditEntry> {

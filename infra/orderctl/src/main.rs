@@ -19,6 +19,7 @@ mod reconcile;
 mod record;
 mod revoke;
 mod tap;
+mod uploads;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
@@ -28,6 +29,7 @@ use orders_bus::{Bus, Operator};
 use orders_contracts::{Deployment, Role, streams};
 use orders_service::{chain, config};
 use orders_store::Store;
+use orders_uploads::{Storage, UploadSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -92,6 +94,7 @@ struct Servers {
     nats: config::Nats,
     #[serde(flatten)]
     mongo: config::Mongo,
+    uploads: UploadSettings,
 }
 
 impl Servers {
@@ -139,6 +142,9 @@ enum Command {
     Migrate(migrate::Options),
     Doctor(doctor::Options),
     Audit(audit::Options),
+    /// Prepare the bucket of uploads, remove what no order names, or scan for malware
+    #[command(subcommand)]
+    Uploads(uploads::Command),
     /// Make the keys and creds of NATS users, and the server's settings
     ///
     /// The server runs in operator mode: whoever connects has a creds file and may do what its role lists. `init` makes
@@ -205,6 +211,16 @@ impl Context {
         let refuses = orders_store::Error::refuses_login;
         self.answers(store.readiness(), refuses).await?;
         Ok(store)
+    }
+
+    /// The bucket of uploads, or fails if they are a mock.
+    fn storage(&self) -> Result<Storage> {
+        let Some(storage) = Storage::open(&self.servers.uploads)? else {
+            bail!(
+                "uploads are a mock, which stores nothing; set ORDERS_UPLOADS__MODE=s3 and the rest as the edge has them"
+            );
+        };
+        Ok(storage)
     }
 
     /// What the installation chose for all its processes.
@@ -307,6 +323,7 @@ async fn main() -> ExitCode {
         Command::Migrate(options) => migrate::run(&context, options).await,
         Command::Doctor(options) => doctor::run(&context, options).await,
         Command::Audit(options) => audit::run(&context, options).await,
+        Command::Uploads(command) => uploads::run(&context, command).await,
         Command::Nats(command) => nats::run(&context, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

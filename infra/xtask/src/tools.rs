@@ -39,6 +39,12 @@ const NATS_CLI: GoTools = GoTools {
     what: "the nats CLI",
     packages: &["github.com/nats-io/natscli/nats"],
 };
+/// What stores uploads where that is asked for.
+const S3: GoTools = GoTools {
+    name: "go-s3",
+    what: "versitygw, an S3 server",
+    packages: &["github.com/versity/versitygw/cmd/versitygw"],
+};
 /// What only the tests need.
 const FOR_TESTS: GoTools = GoTools {
     name: "go-tests",
@@ -59,10 +65,15 @@ pub(crate) async fn nats_cli(workspace: &Workspace) -> Result<PathBuf> {
     Ok(go(workspace, &NATS_CLI).await?.join("nats"))
 }
 
-/// The folders with all programs in Go, as a search path: the tests need nats, overmind and toxiproxy's `server`.
+/// The S3 server.
+pub(crate) async fn s3_server(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(go(workspace, &S3).await?.join("versitygw"))
+}
+
+/// The folders with all programs in Go, as a search path: the tests need nats, versitygw, overmind and toxiproxy's `server`.
 pub(crate) async fn all_go(workspace: &Workspace) -> Result<OsString> {
     let mut folders = Vec::new();
-    for tools in [SERVERS, NATS_CLI, FOR_TESTS] {
+    for tools in [SERVERS, NATS_CLI, S3, FOR_TESTS] {
         folders.push(go(workspace, &tools).await?);
     }
     env::join_paths(folders).context("the folders of the tools")

@@ -35,6 +35,7 @@ mod readiness;
 mod revocations;
 mod tap;
 mod topology;
+mod uploads;
 
 use std::{
     ops::Deref,
@@ -66,6 +67,7 @@ pub use revocations::Revocations;
 pub use tap::{Passage, TapFilter};
 use tokio::sync::watch;
 use tracing::warn;
+pub use uploads::{BECOMING_ORDERS, FilesNamed};
 
 use crate::{connection::Attempts, readiness::Refusals};
 

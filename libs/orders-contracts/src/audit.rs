@@ -27,11 +27,13 @@ pub enum AuditAction {
     Migrated,
     /// Tokens, sessions or subjects were revoked.
     Revoked,
+    /// Uploads that no order names were removed.
+    Swept,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Redriven,
         Self::Amended,
         Self::Dropped,
@@ -41,6 +43,7 @@ impl AuditAction {
         Self::Reconciled,
         Self::Migrated,
         Self::Revoked,
+        Self::Swept,
     ];
 
     /// The stable word for it, the last token of the entry's subject.
@@ -55,6 +58,7 @@ impl AuditAction {
             Self::Reconciled => "reconciled",
             Self::Migrated => "migrated",
             Self::Revoked => "revoked",
+            Self::Swept => "swept",
         }
     }
 }

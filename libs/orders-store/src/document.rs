@@ -59,6 +59,12 @@ struct AttachmentDocument {
     content_type: String,
     size: u64,
     storage_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
 }
 
 impl From<&Order> for OrderDocument {
@@ -88,6 +94,9 @@ impl From<&Order> for OrderDocument {
                 content_type: file.content_type,
                 size: file.size,
                 storage_key: file.storage_key,
+                sha256: file.sha256,
+                etag: file.etag,
+                version: file.version,
             }),
             created_at: order.created_at,
             updated_at: order.updated_at,
@@ -120,6 +129,9 @@ impl From<OrderDocument> for Order {
                 content_type: file.content_type,
                 size: file.size,
                 storage_key: file.storage_key,
+                sha256: file.sha256,
+                etag: file.etag,
+                version: file.version,
             }),
             created_at: document.created_at,
             updated_at: document.updated_at,

@@ -149,9 +149,10 @@ async fn erase<C: Send + Sync>(
     let mut with_file = found.clone();
     with_file.insert("attachment", doc! { "$exists": true });
     let no_file = doc! { "attachment.filename": ERASED, "attachment.storageKey": ERASED };
+    let no_trace = doc! { "attachment.sha256": "", "attachment.etag": "", "attachment.version": "" };
     let statements = vec![
         doc! { "q": found, "u": { "$set": set }, "multi": true },
-        doc! { "q": with_file, "u": { "$set": no_file }, "multi": true },
+        doc! { "q": with_file, "u": { "$set": no_file, "$unset": no_trace }, "multi": true },
     ];
     write_all(collection, "update", "updates", statements).await?;
     Ok(count)

@@ -27,6 +27,7 @@ mod read_model;
 mod reads;
 mod scan;
 mod unreadable;
+mod uploads;
 mod write_model;
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -42,6 +43,7 @@ pub use list::{OrderPage, Total};
 pub use orders_contracts::query::{ListFilter, ListOrders, ListPlace};
 pub use read_model::ReadModel;
 pub use scan::{Found, Orphan};
+pub use uploads::FilesOfOrders;
 pub use write_model::{PendingPlace, WriteModel};
 
 use crate::{

@@ -11,6 +11,7 @@ mod issuer;
 mod nats;
 mod oidc;
 mod ports;
+mod s3;
 mod socket;
 mod wait;
 
@@ -29,6 +30,7 @@ pub use nats::NatsServer;
 pub use oidc::{Lifetimes, OidcProvider, PASSWORD};
 pub use orders_certificates::Certificates;
 pub use ports::free_port;
+pub use s3::S3Server;
 pub use socket::SocketClient;
 pub use wait::{LIMIT, eventually};
 

@@ -9,6 +9,7 @@ use orders_contracts::{
     streams::{ORDERS_COMMANDS, ORDERS_EVENTS, ORDERS_FEED, PAYMENTS, Stream},
 };
 use orders_store::{Matches, Store};
+use orders_uploads::{Storage, StorageKey};
 use serde_json::{Map, Value, json};
 
 use crate::{Context, comparison::patiently, output::counted};
@@ -25,6 +26,8 @@ pub(super) struct Found {
     pub(super) orders: u64,
     /// How many rows there are.
     pub(super) rows: u64,
+    /// How many uploaded files there are.
+    pub(super) files: u64,
     /// The ids of a buyer's orders and rows.
     pub(super) ids: BTreeSet<OrderId>,
     /// The sequences of messages that may hold personal data, by stream.
@@ -35,7 +38,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn is_empty(&self) -> bool {
-        self.orders + self.rows + self.count() == 0
+        self.orders + self.rows + self.files + self.count() == 0
     }
 
     /// Whether there are commands that the writer has not handled yet.
@@ -45,7 +48,7 @@ impl Found {
 
     /// Whether there is nothing else.
     pub(super) fn is_queued(&self) -> bool {
-        self.orders + self.rows == 0
+        self.orders + self.rows + self.files == 0
             && self.others.is_empty()
             && self.messages.iter().all(is_of_commands)
     }
@@ -63,7 +66,7 @@ impl Found {
     pub(super) fn value(&self) -> Value {
         let of = |(stream, count): (Stream, u64)| (stream.name.to_owned(), json!(count));
         let messages: Map<_, _> = self.by_stream().map(of).collect();
-        json!({ "orders": self.orders, "rows": self.rows, "messages": messages })
+        json!({ "orders": self.orders, "rows": self.rows, "files": self.files, "messages": messages })
     }
 }
 
@@ -71,15 +74,16 @@ fn is_of_commands((stream, _): &(Stream, Vec<u64>)) -> bool {
     *stream == ORDERS_COMMANDS
 }
 
-/// `2 orders, 2 rows, 5 messages (4 ORDERS_EVENTS, 1 ORDERS_DLQ)`.
+/// `2 orders, 2 rows, 1 file, 5 messages (4 ORDERS_EVENTS, 1 ORDERS_DLQ)`.
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [orders, rows, messages] = [
+        let [orders, rows, files, messages] = [
             counted(self.orders, "order"),
             counted(self.rows, "row"),
+            counted(self.files, "file"),
             counted(self.count(), "message"),
         ];
-        write!(f, "{orders}, {rows}, {messages}")?;
+        write!(f, "{orders}, {rows}, {files}, {messages}")?;
         let streams = self
             .by_stream()
             .map(|(stream, count)| format!("{count} {}", stream.name));
@@ -97,6 +101,8 @@ pub(super) struct Search<'a> {
     pub(super) context: &'a Context,
     pub(super) bus: &'a Operator,
     pub(super) store: &'a Store,
+    /// The bucket of uploads, unless they are a mock.
+    pub(super) storage: Option<&'a Storage>,
     pub(super) whose: &'a Whose,
 }
 
@@ -118,7 +124,10 @@ impl Search<'_> {
                 found.messages.push((stream, sequences));
             }
             match stream {
-                ORDERS_COMMANDS => self.orders(&mut found).await?,
+                ORDERS_COMMANDS => {
+                    self.orders(&mut found).await?;
+                    found.files = self.files(&found).await?;
+                }
                 ORDERS_EVENTS => self.rows(&mut found).await?,
                 _ => {}
             }
@@ -165,6 +174,40 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How many files there are: those that a buyer's orders name, or all of a tenant.
+    async fn files(&self, found: &Found) -> Result<u64> {
+        let Some(storage) = self.storage else {
+            return Ok(0);
+        };
+        let tenant = self.whose.tenant();
+        if let Whose::Buyer(_) = self.whose {
+            let ids: Vec<OrderId> = found.ids.iter().cloned().collect();
+            let mut files = 0;
+            for some in ids.chunks(PAGE as usize) {
+                files += self.files_of(some).await?.len() as u64;
+            }
+            return Ok(files);
+        }
+        let mut listing = storage.list(StorageKey::of_tenant(tenant));
+        let (mut files, mut last) = (0, String::new());
+        while let Some(page) = listing.next().await?.filter(|_| !self.context.stop.is_cancelled()) {
+            for entry in page {
+                files += u64::from(entry.key != last);
+                last = entry.key;
+            }
+        }
+        Ok(files)
+    }
+
+    /// The files of these orders of a buyer. While uploads were a mock, an order could name anything: another tenant's file
+    /// is not this buyer's.
+    pub(super) async fn files_of(&self, ids: &[OrderId]) -> Result<Vec<StorageKey>> {
+        let (orders, tenant) = (self.store.write_model(), self.whose.tenant());
+        let named = patiently(async || orders.files_of(tenant, ids).await).await?;
+        let keys = named.iter().filter_map(|key| StorageKey::parse(key));
+        Ok(keys.filter(|key| key.tenant() == tenant).collect())
     }
 
     async fn rows(&self, found: &mut Found) -> Result<()> {

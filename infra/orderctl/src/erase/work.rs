@@ -7,6 +7,7 @@ use orders_contracts::{
     AuditEntry, AuditResult, Erasure, OrderId, Whose,
     streams::{ORDERS_COMMANDS, Stream},
 };
+use orders_uploads::StorageKey;
 use tokio::time::{Instant, sleep};
 
 use super::search::{Found, Search};
@@ -120,13 +121,15 @@ impl<'a> Erasing<'a> {
         }
     }
 
-    /// Erases what is personal in a buyer's orders and rows; the audit names them first.
+    /// Erases what is personal in a buyer's orders and rows; the audit names them first. Before an order forgets its file,
+    /// the file is gone.
     async fn redact(&mut self, found: &Found) -> Result<()> {
         let Search {
             context,
             bus,
             store,
             whose,
+            ..
         } = self.search;
         let tenant = whose.tenant();
         let ids: Vec<OrderId> = found.ids.iter().cloned().collect();
@@ -144,6 +147,9 @@ impl<'a> Erasing<'a> {
                 if self.is_stopped() {
                     bar.finish_and_clear();
                     return Ok(());
+                }
+                for key in self.search.files_of(batch).await? {
+                    self.remove_files(key.as_str()).await?;
                 }
                 let (orders, rows) = (store.write_model(), store.read_model());
                 let changed = &mut self.erased.changed;
@@ -214,7 +220,27 @@ impl<'a> Erasing<'a> {
                 break;
             }
         }
+        let files = self.remove_files(&StorageKey::of_tenant(tenant)).await;
         bar.finish_and_clear();
+        files
+    }
+
+    /// Removes the files whose keys begin with `prefix`, all their versions, as far as Ctrl-C lets it.
+    async fn remove_files(&mut self, prefix: &str) -> Result<()> {
+        let Some(storage) = self.search.storage else {
+            return Ok(());
+        };
+        let (mut listing, mut last) = (storage.list(prefix), String::new());
+        while let Some(page) = listing.next().await? {
+            for entry in page {
+                if self.is_stopped() {
+                    return Ok(());
+                }
+                storage.remove(&entry.key, entry.version.as_deref()).await?;
+                self.erased.changed.files += u64::from(entry.key != last);
+                last = entry.key;
+            }
+        }
         Ok(())
     }
 

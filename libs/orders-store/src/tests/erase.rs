@@ -38,6 +38,9 @@ async fn a_buyer_is_erased_and_all_else_stays() {
             content_type: "a/b".to_owned(),
             size: 1,
             storage_key: "k/a.pdf".to_owned(),
+            sha256: Some("00".repeat(32)),
+            etag: Some("e".to_owned()),
+            version: Some("v".to_owned()),
         };
         let orders: Vec<Order> = (0..5)
             .map(|n| {
@@ -97,6 +100,9 @@ async fn a_buyer_is_erased_and_all_else_stays() {
         expected.attachment = Some(Attachment {
             filename: ERASED.to_owned(),
             storage_key: ERASED.to_owned(),
+            sha256: None,
+            etag: None,
+            version: None,
             ..file
         });
         assert_eq!(erased, &expected);

@@ -1,0 +1,149 @@
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::{Setup, environment, eventually, free_port, tool};
+
+/// Who may do everything, and the edge, each with a secret.
+const ROOT: (&str, &str) = ("root", "secret-of-root");
+const EDGE: (&str, &str) = ("edge", "secret-of-edge");
+const REGION: &str = "eu-test-1";
+
+/// A real S3 server, versitygw, with a bucket that is ready for uploads. The edge may do no more than it needs.
+#[derive(Debug)]
+pub struct S3Server {
+    folder: PathBuf,
+    port: u16,
+    process: Child,
+}
+
+impl S3Server {
+    /// The bucket.
+    pub const BUCKET: &'static str = "orders";
+
+    /// Starts one with its files below `folder`, in whose bucket pages of `origin` may store files.
+    pub async fn start(folder: &Path, origin: &str) -> Self {
+        let folder = folder.join("s3");
+        for name in ["objects", "sidecar", "versions", "iam"] {
+            fs::create_dir_all(folder.join(name)).expect("a folder can be made");
+        }
+        let (edge, secret) = EDGE;
+        let account = json!({ "access": edge, "secret": secret, "role": "user" });
+        let users = json!({ "accessAccounts": { edge: account } });
+        fs::write(folder.join("iam/users.json"), users.to_string()).expect("a writable folder");
+        for (name, secret) in [ROOT, EDGE] {
+            fs::write(folder.join(name), format!("{name}:{secret}")).expect("a writable folder");
+        }
+        let port = free_port();
+        let server = Self {
+            process: spawn(&folder, port),
+            folder,
+            port,
+        };
+        server.wait().await;
+        server.prepare(origin);
+        server
+    }
+
+    /// Its URL, as browsers have it too.
+    pub fn url(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    /// The settings of an edge that stores uploads here.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        self.settings_of(EDGE.0)
+    }
+
+    /// The settings of whoever may remove and tag uploads.
+    pub fn operator(&self) -> Vec<(&'static str, String)> {
+        self.settings_of(ROOT.0)
+    }
+
+    fn settings_of(&self, user: &str) -> Vec<(&'static str, String)> {
+        let key = self.folder.join(user);
+        vec![
+            ("ORDERS_UPLOADS__MODE", "s3".to_owned()),
+            ("ORDERS_UPLOADS__ENDPOINT", self.url()),
+            ("ORDERS_UPLOADS__BUCKET", Self::BUCKET.to_owned()),
+            ("ORDERS_UPLOADS__REGION", REGION.to_owned()),
+            ("ORDERS_UPLOADS__ACCESS_KEY_FILE", key.display().to_string()),
+        ]
+    }
+
+    /// An edge with uploads here.
+    #[must_use]
+    pub fn used_by(&self, edge: Setup) -> Setup {
+        let settings = self.settings().into_iter();
+        settings.fold(edge, |edge, (name, value)| edge.env(name, &value))
+    }
+
+    /// Where the file of a key is, to be looked at or made older.
+    pub fn file(&self, key: &str) -> PathBuf {
+        self.folder.join("objects").join(Self::BUCKET).join(key)
+    }
+
+    /// Ends it as a crash would.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("it can be killed");
+    }
+
+    /// Starts it again, with what it had.
+    pub async fn restart(&mut self) {
+        self.process = spawn(&self.folder, self.port);
+        self.wait().await;
+    }
+
+    async fn wait(&self) {
+        let health = format!("{}/health", self.url());
+        eventually("versitygw answers", async || {
+            let answer = reqwest::get(&health).await;
+            let answer = answer.and_then(reqwest::Response::error_for_status);
+            answer.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    /// Makes the bucket, as whoever installs it would.
+    fn prepare(&self, origin: &str) {
+        let orderctl = Path::new(&environment("ORDERS_TEST_BIN_DIR")).join("orderctl");
+        let output = std::process::Command::new(orderctl)
+            .args(["uploads", "init", "--origin", origin, "--edge", EDGE.0])
+            .envs(self.operator())
+            .output()
+            .expect("orderctl runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+fn spawn(folder: &Path, port: u16) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("versitygw.log"))
+        .expect("the log can be written");
+    let (root, secret) = ROOT;
+    Command::new(tool("versitygw"))
+        .arg("posix")
+        .arg(folder.join("objects"))
+        .env("ROOT_ACCESS_KEY", root)
+        .env("ROOT_SECRET_KEY", secret)
+        .env("VGW_PORT", format!("127.0.0.1:{port}"))
+        .env("VGW_REGION", REGION)
+        .env("VGW_HEALTH", "/health")
+        .env("VGW_IAM_DIR", folder.join("iam"))
+        .env("VGW_VERSIONING_DIR", folder.join("versions"))
+        // Not all file systems have extended attributes.
+        .env("VGW_META_SIDECAR", folder.join("sidecar"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file"))
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("versitygw starts")
+}
