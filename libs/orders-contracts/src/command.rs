@@ -1,10 +1,12 @@
-use schemars::JsonSchema;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use crate::{
-    Invalid, Money, OrderId, RequestId, TenantId,
-    input::{Fields, Node, read_object},
+    Currency, Invalid, Money, OrderId, RequestId, TenantId,
+    input::{Fields, Node, Texts, read_object},
+    upload::{Attachment, read_attachment},
 };
 
 /// The most lines one order can have.
@@ -12,15 +14,14 @@ pub const MAX_ITEMS: usize = 1_000;
 
 /// The texts that [`Node::string`] accepts, for the schemas: no control characters. Patterns keep to what ECMAScript with
 /// and without `u`, Python and Java have in common.
-const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// Printable, and not [deceptive](is_deceptive).
-const FILE_NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$";
-/// The same, with more than dots after the last folder.
-const FILE_PATH: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*[^./\\\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069][^/\\\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$";
-
+pub(crate) const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 const MAX_QTY: u64 = 1_000_000;
-/// The largest single PUT of the object stores that presigned URLs usually point at: 5 GiB.
-const MAX_UPLOAD_BYTES: u64 = 5 << 30;
+/// What a client may note of an order.
+const METADATA: Texts = Texts {
+    most: 50,
+    name: 40,
+    value: 500,
+};
 
 /// The command "create an order": the body of `POST /api/orders` and of `orders.cmd.{tenant}.create`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -39,6 +40,23 @@ pub struct CreateOrder {
     /// A file that was uploaded before, by its storage key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attachment: Option<Attachment>,
+    /// What the client notes of the order, for itself: at most 50 names of 1 to 40 characters, with texts of at most 500.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "metadata_schema")]
+    pub metadata: BTreeMap<String, String>,
+    /// The currency of all amounts, ISO 4217. It is only a label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+}
+
+fn metadata_schema(_: &mut SchemaGenerator) -> Schema {
+    let Texts { most, name, value } = METADATA;
+    json_schema!({
+        "type": "object",
+        "maxProperties": most,
+        "propertyNames": { "minLength": 1, "maxLength": name, "pattern": PRINTABLE },
+        "additionalProperties": { "type": "string", "maxLength": value, "pattern": PRINTABLE },
+    })
 }
 
 /// Who buys.
@@ -66,36 +84,6 @@ pub struct Item {
     /// The price of one, with at most 6 decimals and 15 significant digits. The total of all lines has at most 15, too.
     #[schemars(extend("maximum" = 999_999_999_999_u64))]
     pub price: Money,
-}
-
-/// A file that belongs to an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct Attachment {
-    /// The file's name, 1 to 255 characters, none of which changes the direction of the text.
-    #[schemars(length(min = 1, max = 255), regex(pattern = FILE_NAME))]
-    pub filename: String,
-    /// The media type, such as `application/pdf`.
-    #[schemars(
-        length(max = 255),
-        regex(pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(;[ -~]*)?$")
-    )]
-    pub content_type: String,
-    /// The size in bytes, at most 5 GiB.
-    #[schemars(range(max = 5_368_709_120_u64))]
-    pub size: u64,
-    /// The key that the presigned upload answered, 1 to 1,024 characters.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = PRINTABLE))]
-    pub storage_key: String,
-}
-
-impl Attachment {
-    /// The tenant to whose uploads the storage key leads, if it is like the keys that presigned uploads answer.
-    pub fn uploader(&self) -> Option<&str> {
-        let key = self.storage_key.strip_prefix("tenants/")?;
-        key.split_once('/').map(|(tenant, _)| tenant)
-    }
 }
 
 /// Where the body of a create command comes from.
@@ -151,14 +139,18 @@ impl CreateOrder {
             let attachment = if attachment.is_absent() {
                 Some(None)
             } else {
-                read_attachment(&attachment, source).map(Some)
+                read_attachment(&attachment, source.is_new()).map(Some)
             };
+            let metadata = fields.take("metadata").texts(METADATA);
+            let currency = read_currency(&fields.take("currency"), source);
             Some(Self {
                 request_id: request_id?,
                 tenant_id: tenant_id?,
                 buyer: buyer?,
                 items: items?,
                 attachment: attachment?,
+                metadata: metadata?,
+                currency: currency?,
             })
         })
     }
@@ -213,53 +205,8 @@ impl CancelOrder {
     }
 }
 
-/// What a client says of a file it wants to upload: the body of `POST /api/uploads/presign`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct PresignUpload {
-    /// Whose file it is.
-    pub tenant_id: TenantId,
-    /// The file's name, 1 to 255 characters, none of which changes the direction of the text; folders before it are
-    /// dropped.
-    #[schemars(length(min = 1, max = 255), regex(pattern = FILE_PATH))]
-    pub filename: String,
-    /// The media type, such as `application/pdf`.
-    #[schemars(
-        length(max = 255),
-        regex(pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(;[ -~]*)?$")
-    )]
-    pub content_type: String,
-    /// The size in bytes, at most 5 GiB.
-    #[schemars(range(max = 5_368_709_120_u64))]
-    pub size: u64,
-}
-
-impl PresignUpload {
-    /// Reads and checks a body; [`filename`](Self::filename) is reduced to a safe last path segment or refused. A missing
-    /// `tenantId` is `tenant`.
-    pub fn parse(body: &[u8], tenant: Option<&TenantId>) -> Result<Self, Invalid> {
-        read_object(body, |fields| {
-            let tenant_id = read_tenant(fields, tenant);
-            let filename = fields.take("filename");
-            let safe_name = read_file_name(&filename).and_then(|name| {
-                safe_last_segment(&name)
-                    .map_or_else(|| filename.refuse("must be a file name"), Some)
-            });
-            let content_type = read_media_type(&fields.take("contentType"));
-            let size = fields.take("size").integer(0..=MAX_UPLOAD_BYTES);
-            Some(Self {
-                tenant_id: tenant_id?,
-                filename: safe_name?,
-                content_type: content_type?,
-                size: size?,
-            })
-        })
-    }
-}
-
 /// Reads `tenantId`, which is `tenant` if it is missing.
-fn read_tenant(fields: &mut Fields<'_>, tenant: Option<&TenantId>) -> Option<TenantId> {
+pub(crate) fn read_tenant(fields: &mut Fields<'_>, tenant: Option<&TenantId>) -> Option<TenantId> {
     let node = fields.take("tenantId");
     match tenant {
         Some(tenant) if node.is_absent() => Some(tenant.clone()),
@@ -307,84 +254,16 @@ fn read_item(node: &Node<'_>, source: Source<'_>) -> Option<Item> {
     })
 }
 
-fn read_attachment(node: &Node<'_>, source: Source<'_>) -> Option<Attachment> {
-    node.object(|file| {
-        let filename = file.take("filename");
-        let filename = if source.is_new() {
-            read_file_name(&filename)
-        } else {
-            filename.string(255)
-        };
-        let content_type = read_media_type(&file.take("contentType"));
-        let size = file.take("size").integer(0..=MAX_UPLOAD_BYTES);
-        let storage_key = file.take("storageKey").string(1024);
-        Some(Attachment {
-            filename: filename?,
-            content_type: content_type?,
-            size: size?,
-            storage_key: storage_key?,
-        })
-    })
-}
-
-/// Reads a media type (RFC 9110 section 8.3.1), which clients get back as a header value.
-fn read_media_type(node: &Node<'_>) -> Option<String> {
-    let text = node.string(255)?;
-    let is_token = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
-    };
-    let (essence, parameters) = text.split_once(';').unwrap_or((&text, ""));
-    let valid = essence
-        .trim_end()
-        .split_once('/')
-        .is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
-        && parameters
-            .bytes()
-            .all(|b| b == b' ' || b.is_ascii_graphic());
-    if valid {
-        Some(text)
-    } else {
-        node.refuse("must be a MIME type format")
+/// Reads a currency, which may be missing. That it is listed is a rule for new orders only: the list changes.
+fn read_currency(node: &Node<'_>, source: Source<'_>) -> Option<Option<Currency>> {
+    if node.is_absent() {
+        return Some(None);
     }
-}
-
-/// Reads the name of a file that is new.
-fn read_file_name(node: &Node<'_>) -> Option<String> {
-    let name = node.string(255)?;
-    if name.contains(is_deceptive) {
-        return node.refuse("must not contain characters that change the direction of the text");
+    let currency: Currency = node.id()?;
+    if source.is_new() && !currency.is_listed() {
+        return node.refuse(Currency::RULE);
     }
-    Some(name)
-}
-
-/// Line separators, and what embeds, overrides or isolates a direction: with them `invoice\u{202e}fdp.exe` is shown as
-/// `invoiceexe.pdf`.
-fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// The last segment of a client's file name, composed (NFC). It keeps `.`, `_`, `-` and the letters and digits of any
-/// script with their marks; other characters become `_`. `None` if nothing but dots is left.
-fn safe_last_segment(name: &str) -> Option<String> {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    if last.chars().all(|c| c == '.') {
-        return None;
-    }
-    let mut follows_letter = false;
-    let safe = last.nfc().map(|c| {
-        // Hindi and Persian join and separate letters by characters of their own.
-        let belongs = is_combining_mark(c) || matches!(c, '\u{200c}' | '\u{200d}');
-        follows_letter = c.is_alphanumeric() || follows_letter && belongs;
-        if follows_letter || matches!(c, '.' | '_' | '-') {
-            c
-        } else {
-            '_'
-        }
-    });
-    Some(safe.collect())
+    Some(Some(currency))
 }
 
 #[cfg(test)]

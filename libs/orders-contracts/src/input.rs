@@ -4,6 +4,7 @@
 //! and a body nested thousands deep costs no stack.
 
 mod parts;
+mod texts;
 
 use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, str::FromStr};
 
@@ -12,8 +13,11 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 use serde_json::value::RawValue;
 
 use self::parts::{AtMost, Members};
+pub(crate) use self::texts::Texts;
 use crate::{Money, Unparsable, unsaid::UNKNOWN};
 
+/// The most members of an object whose members are known: to read a hundred thousand takes a while.
+const MAX_MEMBERS: usize = 100;
 /// The most faults of a report: a body of a thousand broken items does not need a thousand lines.
 const MAX_ERRORS: usize = 50;
 
@@ -193,7 +197,7 @@ impl<'a> Node<'a> {
         if !raw.starts_with('{') {
             return self.refuse("must be an object");
         }
-        let members = self.split(raw, Members)?;
+        let members = self.split(raw, Members(MAX_MEMBERS))?;
         let mut fields = Fields {
             members,
             path: self.path.clone(),

@@ -4,9 +4,9 @@
 //!   the edge as in the writer.
 //! * The streams carry [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`]; the edge receives [`Reply`].
 //! * [`Body`] reads the body of a message and checks it against its [`Envelope`].
-//! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderRef`], [`OrderState`] and
+//! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderDetails`], [`OrderRef`], [`OrderState`] and
 //!   [`ProblemDetails`], and names its headers in [`http_header`].
-//! * Socket.IO clients receive [`socket`] events and resume from an [`Offset`].
+//! * Socket.IO clients receive [`socket`] events, followers by plain HTTP [`sse`] events; both resume from an [`Offset`].
 //! * Operators read a [`DeadLetter`]; an [`AuditEntry`] records what they do. [`DaemonHealth`] is what a daemon tells them
 //!   about itself.
 //! * [`Whose`] tells whether a message holds the data of a buyer or of a tenant.
@@ -20,8 +20,10 @@
 mod audit;
 mod body;
 mod command;
+mod currency;
 mod dead_letter;
 mod deployment;
+mod details;
 mod email;
 mod event;
 mod filter;
@@ -43,21 +45,27 @@ mod revocation;
 mod row;
 mod schema;
 pub mod socket;
+pub mod sse;
 pub mod streams;
 mod subject;
 mod timestamp;
 mod trace;
 mod unsaid;
+mod upload;
 
 pub use audit::{AuditAction, AuditEntry, AuditResult, Erasure};
 pub use body::{Body, Envelope, OrderCommand};
-pub use command::{Attachment, Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS, PresignUpload};
+pub use command::{Buyer, CancelOrder, CreateOrder, Item, MAX_ITEMS};
+pub use currency::Currency;
 pub use dead_letter::DeadLetter;
 pub use deployment::{
     Deployment, LogLimits, Namespace, PaymentSettings, QueueLimits, StreamSettings,
 };
+pub use details::{
+    OrderBuyer, OrderDetails, OrderFile, OrderItem, OrderLine, StatusChange,
+};
 pub use email::canonical_email;
-pub use event::{FeedEntry, OrderEvent, OrderPaid};
+pub use event::{FeedEntry, OrderEvent, OrderPaid, OrderSnapshot};
 pub use health::DaemonHealth;
 pub use http::{
     Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,
@@ -79,3 +87,4 @@ pub use subject::{Channel, Subject};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;
 pub use unsaid::without_value;
+pub use upload::{Attachment, PresignUpload};

@@ -1,11 +1,15 @@
 //! Query strings, read as strictly as bodies: nothing unknown, nothing twice, nothing that could become an operator.
 
+mod beginning;
+
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use crate::{
-    FieldError, Invalid, OrderId, Status, TenantId, Timestamp, canonical_email, is_email,
-    period::period,
+    FieldError, Invalid, OrderId, RequestId, Status, TenantId, Timestamp, Unparsable,
+    canonical_email, is_email, period::period,
 };
+
+pub use self::beginning::Beginning;
 
 /// The rows of a page unless the client says otherwise.
 pub const DEFAULT_LIMIT: u64 = 10;
@@ -24,6 +28,10 @@ pub struct ListFilter {
     pub status: Option<Status>,
     /// Only orders of this buyer, in the [canonical form](canonical_email) of the address.
     pub buyer_email: Option<String>,
+    /// Only this order.
+    pub order_id: Option<OrderId>,
+    /// Only orders whose id or whose buyer's address begins like this.
+    pub begins: Option<Beginning>,
     /// Only orders created at this moment or later.
     pub from: Option<Timestamp>,
     /// Only orders created before this moment.
@@ -37,6 +45,8 @@ impl ListFilter {
             tenant,
             status: None,
             buyer_email: None,
+            order_id: None,
+            begins: None,
             from: None,
             until: None,
         }
@@ -63,30 +73,76 @@ pub struct ListOrders {
     pub after: Option<ListPlace>,
     /// The rows of a page.
     pub limit: u64,
+    /// Whether rows tell more than [plain](crate::OrderRow::plain) ones.
+    pub is_expanded: bool,
+}
+
+/// All rows of a list at once: the query of `GET /api/orders/export`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOrders {
+    /// The rows.
+    pub filter: ListFilter,
+    /// How they are written.
+    pub format: ExportFormat,
+}
+
+/// How an export writes its rows, one a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Comma-separated values (RFC 4180), with a line of column names first.
+    #[default]
+    Csv,
+    /// A JSON object a line.
+    Ndjson,
+}
+
+impl ExportFormat {
+    /// The format as clients write it, and the end of the file's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+}
+
+impl FromStr for ExportFormat {
+    type Err = Unparsable;
+    fn from_str(text: &str) -> Result<Self, Unparsable> {
+        [Self::Csv, Self::Ndjson]
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or(Unparsable(
+                "must be one of the following values: csv, ndjson",
+            ))
+    }
 }
 
 /// Reads the query of a list; see [`tenant`].
 pub fn list(query: &str, caller: Option<&TenantId>) -> Result<ListOrders, Invalid> {
     let mut parameters = Parameters::of(query);
-    let tenant = parameters.tenant(caller);
-    let status = parameters.optional("status", parse);
-    let buyer_email = parameters.optional("buyerEmail", email);
-    let from = parameters.optional("from", |text| days(text).map(|(first, _)| first));
-    let until = parameters.optional("to", |text| days(text).map(|(_, end)| end));
+    let filter = parameters.filter(caller);
     let page = parameters.optional("page", |text| integer(text, MAX_PAGE));
     let after = parameters.optional("cursor", place);
     let limit = parameters.optional("limit", |text| integer(text, MAX_LIMIT));
+    let is_expanded = parameters.optional("expand", summary).is_some();
     Ok(ListOrders {
-        filter: ListFilter {
-            tenant: parameters.finish(tenant)?,
-            status,
-            buyer_email,
-            from,
-            until,
-        },
+        filter: parameters.finish(filter)?,
         page: page.unwrap_or(1),
         after,
         limit: limit.unwrap_or(DEFAULT_LIMIT),
+        is_expanded,
+    })
+}
+
+/// Reads the query of an export; see [`tenant`].
+pub fn export(query: &str, caller: Option<&TenantId>) -> Result<ExportOrders, Invalid> {
+    let mut parameters = Parameters::of(query);
+    let filter = parameters.filter(caller);
+    let format = parameters.optional("format", parse);
+    Ok(ExportOrders {
+        filter: parameters.finish(filter)?,
+        format: format.unwrap_or_default(),
     })
 }
 
@@ -154,6 +210,27 @@ impl Parameters {
         caller.cloned()
     }
 
+    /// What lists and exports are narrowed by.
+    fn filter(&mut self, caller: Option<&TenantId>) -> Option<ListFilter> {
+        let tenant = self.tenant(caller);
+        let status = self.optional("status", parse);
+        let buyer_email = self.optional("buyerEmail", email);
+        let request: Option<RequestId> = self.optional("requestId", parse);
+        let begins = self.optional("q", parse);
+        let from = self.optional("from", |text| days(text).map(|(first, _)| first));
+        let until = self.optional("to", |text| days(text).map(|(_, end)| end));
+        let tenant = tenant?;
+        Some(ListFilter {
+            order_id: request.map(|request| OrderId::derive(&tenant, &request)),
+            tenant,
+            status,
+            buyer_email,
+            begins,
+            from,
+            until,
+        })
+    }
+
     fn optional<T>(
         &mut self,
         name: &str,
@@ -203,6 +280,13 @@ fn email(text: &str) -> Result<String, String> {
         Ok(canonical_email(text))
     } else {
         Err("must be an email".to_owned())
+    }
+}
+
+fn summary(text: &str) -> Result<(), String> {
+    match text {
+        "summary" => Ok(()),
+        _ => Err("must be one of the following values: summary".to_owned()),
     }
 }
 

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, OrderId, Timestamp, Unparsable};
+use crate::{Currency, Money, OrderId, Timestamp, Unparsable};
 
 /// The status of an order. PENDING becomes PAID or CANCELLED, and both are final.
 #[derive(
@@ -57,6 +57,28 @@ pub struct OrderRow {
     /// Its file, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<AttachmentRef>,
+    /// The buyer's name; like all that follows, absent unless asked for, and of orders that version 0.1 listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buyer_name: Option<String>,
+    /// How many lines the order has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_count: Option<u32>,
+    /// The currency of its amounts, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+}
+
+impl OrderRow {
+    /// The row as lists show it to whoever asks for no more.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        Self {
+            buyer_name: None,
+            item_count: None,
+            currency: None,
+            ..self
+        }
+    }
 }
 
 /// What the list shows of an attachment.

@@ -26,7 +26,9 @@ impl FieldError {
     /// The message without names that the sender chose.
     pub fn for_log(&self) -> String {
         let place = |mark: &str| self.message.split(mark).next().unwrap_or_default();
-        if self.detail == UNKNOWN {
+        if self.pointer.starts_with("#/metadata/") {
+            format!("metadata.a property {}", self.detail)
+        } else if self.detail == UNKNOWN {
             format!("{}a property {UNKNOWN}", place("property "))
         } else if self.detail.starts_with(TWICE) {
             format!("{}must not have a property twice", place(TWICE))
@@ -56,7 +58,7 @@ mod tests {
             ),
             (
                 r#"{"tenantId":"t","version":1,"order":[]}"#,
-                "invalid length 0, expected struct OrderRow with 6 elements at line 1 column 38",
+                "invalid length 0, expected struct OrderSnapshot with 12 elements at line 1 column 38",
             ),
         ] {
             let error = serde_json::from_str::<OrderEvent>(json).unwrap_err();
@@ -81,6 +83,10 @@ mod tests {
             (
                 r#"{"buyer":{"canary@example.com":1}}"#,
                 "buyer.a property should not exist",
+            ),
+            (
+                r#"{"metadata":{"canary@example.com":1}}"#,
+                "metadata.a property must be a string",
             ),
             (
                 r#"{"buyer":{"canary@example.com":1,"canary@example.com":2}}"#,

@@ -14,11 +14,8 @@ use serde_json::value::RawValue;
 use super::printable;
 use crate::unsaid::TWICE;
 
-/// The most members of an object. No object has more than five, and to read a hundred thousand takes a while.
-const MAX_MEMBERS: usize = 100;
-
-/// Reads the members of an object. A duplicate name is an error.
-pub(super) struct Members;
+/// Reads the members of an object, at most so many. A duplicate name is an error.
+pub(super) struct Members(pub(super) usize);
 
 impl<'de> DeserializeSeed<'de> for Members {
     type Value = BTreeMap<String, &'de RawValue>;
@@ -38,8 +35,8 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = BTreeMap::new();
         while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
-            if members.len() == MAX_MEMBERS {
-                let rule = format!("must not have more than {MAX_MEMBERS} properties");
+            if members.len() == self.0 {
+                let rule = format!("must not have more than {} properties", self.0);
                 return Err(A::Error::custom(rule));
             }
             match members.entry(name) {

@@ -13,12 +13,15 @@ fn the_seeds_query_is_read() {
             tenant: "t-123".parse().unwrap(),
             status: Some(Status::Pending),
             buyer_email: Some("alice@example.com".to_owned()),
+            order_id: None,
+            begins: None,
             from: Some("2025-08-20T00:00:00Z".parse().unwrap()),
             until: Some("2025-08-29T00:00:00Z".parse().unwrap()),
         },
         page: 2,
         after: None,
         limit: 100,
+        is_expanded: false,
     };
     assert_eq!(list(query, None), Ok(expected));
     let plain = ListOrders {
@@ -26,8 +29,31 @@ fn the_seeds_query_is_read() {
         page: 1,
         after: None,
         limit: 10,
+        is_expanded: false,
     };
     assert_eq!(list("tenantId=t", None), Ok(plain));
+}
+
+#[test]
+fn an_order_is_found_by_its_request_or_a_beginning_and_rows_may_tell_more() {
+    let found = list("tenantId=t&requestId=r%2F1&q=Alice%40&expand=summary", None);
+    let found = found.unwrap();
+    let (tenant, request) = ("t".parse().unwrap(), "r/1".parse().unwrap());
+    assert_eq!(
+        found.filter.order_id,
+        Some(OrderId::derive(&tenant, &request))
+    );
+    let begins = Beginning::Email("alice@".to_owned());
+    assert_eq!(found.filter.begins, Some(begins));
+    assert!(found.is_expanded);
+    assert_eq!(
+        messages("tenantId=t&requestId=&q=&expand=all"),
+        [
+            "requestId should not be empty",
+            "q should not be empty",
+            "expand must be one of the following values: summary",
+        ]
+    );
 }
 
 #[test]
@@ -208,4 +234,32 @@ fn the_tenant_of_the_caller_stands_in_for_the_parameter() {
     assert!(tenant("x=1", Some(&own)).is_err());
     let list = list("limit=5", Some(&own)).unwrap();
     assert_eq!(list.filter.tenant, own);
+}
+
+#[test]
+fn an_export_has_the_filters_of_a_list_and_a_format() {
+    let filters =
+        "tenantId=t&status=PAID&buyerEmail=A@b.cc&requestId=r&q=a&from=2025-08-20&to=2025";
+    for (query, format) in [
+        (filters.to_owned(), ExportFormat::Csv),
+        (format!("{filters}&format=csv"), ExportFormat::Csv),
+        (format!("{filters}&format=ndjson"), ExportFormat::Ndjson),
+    ] {
+        let filter = list(filters, None).unwrap().filter;
+        assert_eq!(export(&query, None), Ok(ExportOrders { filter, format }));
+    }
+    let own: TenantId = "t-9".parse().unwrap();
+    assert_eq!(export("", Some(&own)).unwrap().filter.tenant, own);
+    let Invalid(errors) = export("page=1&limit=5&cursor=x&format=xlsx", None).unwrap_err();
+    let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+    assert_eq!(
+        messages,
+        [
+            "tenantId should not be empty",
+            "format must be one of the following values: csv, ndjson",
+            "property cursor should not exist",
+            "property limit should not exist",
+            "property page should not exist",
+        ]
+    );
 }
