@@ -19,7 +19,7 @@ const RIGHTS = {
   edge: {
     orders_installation: READ,
     orders_read: READ,
-    orders_write: READ, // whether an order exists that the list does not show yet
+    orders_write: READ, // single orders, whole
   },
   writer: {
     orders_installation: WRITE, // which streams have been told of every order

@@ -39,7 +39,22 @@ async fn every_bad_body_is_told_with_its_path_and_stores_nothing() {
     };
     let mut unknown = order("t-1", "bad");
     unknown["items"][0]["discount"] = json!(1);
+    let with = |member: &str, value: Value| {
+        let mut body = order("t-1", "bad");
+        body[member] = value;
+        body
+    };
     let cases = [
+        (
+            with("metadata", json!({ "size": "L", "color": 1 })),
+            "#/metadata/color",
+            "metadata.color must be a string",
+        ),
+        (
+            with("currency", json!("eur")),
+            "#/currency",
+            "currency must be an ISO 4217 currency code",
+        ),
         (
             change("/items/0/qty", json!("2")),
             "#/items/0/qty",

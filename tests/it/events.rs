@@ -5,12 +5,12 @@ use std::{collections::HashMap, time::Duration};
 
 use async_nats::{HeaderMap, jetstream};
 use futures_util::future::join_all;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use orders_testkit::{Setup, SocketClient, eventually};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, order, order_id};
 
 /// An id that no request of a test derives.
 const BY_HAND: &str = "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -61,6 +61,124 @@ async fn unsettled(pipeline: &Pipeline) -> u64 {
     let stream = jetstream.get_stream("ORDERS_EVENTS").await.unwrap();
     let info = stream.consumer_info("projector").await.unwrap();
     info.num_pending + info.num_ack_pending as u64
+}
+
+/// The body of the message at `sequence`.
+async fn body(jetstream: &jetstream::Context, stream: &str, sequence: u64) -> Value {
+    let stream = jetstream.get_stream(stream).await.unwrap();
+    let message = stream.get_raw_message(sequence).await.unwrap();
+    serde_json::from_slice(&message.payload).unwrap()
+}
+
+/// Whoever reads events needs no database; the feed, which browsers hear, names nobody.
+#[tokio::test]
+async fn the_first_event_of_an_order_carries_it_whole_and_the_feed_names_nobody() {
+    let pipeline = Pipeline::start("200ms").await;
+    let mut sent = order("t-1", "r1");
+    sent["buyer"]["email"] = json!("Alice@Example.com");
+    sent["metadata"] = json!({ "color": "red", "$ref": "a.b" });
+    sent["currency"] = json!("EUR");
+    sent["attachment"] = json!({
+        "filename": "i.pdf", "contentType": "application/pdf", "size": 6,
+        "storageKey": "tenants/t-1/orders/abcd1234/i.pdf",
+    });
+    let id = order_id(pipeline.post("/api/orders", &sent).await).await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    let jetstream = pipeline.stack.jetstream().await;
+    let created = body(&jetstream, "ORDERS_EVENTS", 1).await;
+    let told = &created["order"];
+    assert_eq!(told["buyerEmail"], "alice@example.com");
+    assert_eq!(told["itemCount"], 1);
+    for member in [
+        "requestId",
+        "buyer",
+        "items",
+        "attachment",
+        "metadata",
+        "currency",
+    ] {
+        assert_eq!(told[member], sent[member], "{created}");
+    }
+    // A change tells what the row needs, if it comes first.
+    let updated = body(&jetstream, "ORDERS_EVENTS", 2).await;
+    let told = &updated["order"];
+    for member in ["buyer", "attachment", "currency", "itemCount"] {
+        assert_eq!(told[member], created["order"][member], "{updated}");
+    }
+    for member in ["requestId", "items", "metadata"] {
+        assert_eq!(told[member], Value::Null, "{updated}");
+    }
+    eventually("both are in the feed", async || {
+        match count(&pipeline, "ORDERS_FEED").await {
+            2 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    for (sequence, status) in [(1, "PENDING"), (2, "PAID")] {
+        let entry = json!({ "orderId": id, "status": status, "version": sequence });
+        assert_eq!(body(&jetstream, "ORDERS_FEED", sequence).await, entry);
+    }
+    let list = pipeline
+        .get_json("/api/orders?tenantId=t-1&expand=summary")
+        .await;
+    let row = &list["items"][0];
+    assert_eq!(
+        (&row["buyerName"], &row["itemCount"], &row["currency"]),
+        (&json!("Alice"), &json!(1), &json!("EUR"))
+    );
+    pipeline.stack.clean_up().await;
+}
+
+/// Streams outlive the daemons that wrote them.
+#[tokio::test]
+async fn events_of_version_0_1_are_listed_as_they_were() {
+    let pipeline = Pipeline::start("1h").await;
+    let jetstream = pipeline.stack.jetstream().await;
+    let list = async || {
+        pipeline
+            .get_json("/api/orders?tenantId=t-1&expand=summary")
+            .await
+    };
+    for (subject, kind, event) in [
+        ("orders.evt.t-1.created", CREATED, event("PENDING", 1)),
+        ("orders.evt.t-1.updated", UPDATED, event("CANCELLED", 2)),
+    ] {
+        publish(&jetstream, subject, kind, BY_HAND, event.clone()).await;
+        eventually("it is listed", async || {
+            let mut list = list().await;
+            match list["items"][0].take() {
+                row if row == event["order"] => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    }
+    // The change alone makes the same row.
+    let rows = pipeline
+        .stack
+        .database()
+        .await
+        .collection::<Document>("orders_read");
+    rows.delete_many(doc! {}).await.unwrap();
+    publish(
+        &jetstream,
+        "orders.evt.t-1.updated",
+        UPDATED,
+        BY_HAND,
+        event("CANCELLED", 2),
+    )
+    .await;
+    eventually("it is listed again", async || {
+        let mut list = list().await;
+        match list["items"][0].take() {
+            row if row == event("CANCELLED", 2)["order"] => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert_eq!(count(&pipeline, "ORDERS_DLQ").await, 0);
+    pipeline.stack.clean_up().await;
 }
 
 #[tokio::test]

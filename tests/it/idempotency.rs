@@ -77,6 +77,47 @@ async fn another_body_replays_by_default_and_says_so() {
     pipeline.stack.clean_up().await;
 }
 
+/// What a client notes of an order is a part of its body, in whatever order it notes it.
+#[tokio::test]
+async fn other_notes_make_another_body_and_no_notes_none() {
+    let pipeline = Pipeline::start("5s").await;
+    let noted = |notes: &str| {
+        let body = order("t-1", "r1").to_string();
+        body.replacen(
+            '{',
+            &format!(r#"{{"currency":"EUR","metadata":{notes},"#),
+            1,
+        )
+    };
+    let url = format!("{}/api/orders", pipeline.edge.url());
+    let post = async |body: String| {
+        let request = pipeline
+            .http
+            .post(&url)
+            .header("content-type", "application/json");
+        let response = request.body(body).send().await.unwrap();
+        let mismatch = response.headers().contains_key("x-idempotency-mismatch");
+        (response.status(), mismatch)
+    };
+    let first = post(noted(r#"{"a":"1","b":"2"}"#)).await;
+    assert_eq!(first, (StatusCode::CREATED, false));
+    assert_eq!(
+        post(noted(r#"{"b":"2","a":"1"}"#)).await,
+        (StatusCode::OK, false)
+    );
+    assert_eq!(post(noted(r#"{"a":"1"}"#)).await, (StatusCode::OK, true));
+    assert_eq!(
+        post(order("t-1", "r1").to_string()).await,
+        (StatusCode::OK, true)
+    );
+    pipeline.create("t-1", "r2").await;
+    let nothing = noted("{}")
+        .replace("r1", "r2")
+        .replace(r#""currency":"EUR","#, "");
+    assert_eq!(post(nothing).await, (StatusCode::OK, false));
+    pipeline.stack.clean_up().await;
+}
+
 #[tokio::test]
 async fn another_body_is_422_when_the_operator_says_reject() {
     let pipeline = Pipeline::start_with("5s", |edge| {

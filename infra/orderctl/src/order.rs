@@ -76,7 +76,7 @@ fn table(truth: Option<&StoredRow>, list: Option<&StoredRow>) -> String {
     let mut lines = vec![row(&[(name, ""), (left, "TRUTH"), (right, "LIST")])];
     let (truth, list) = (truth.map(fields), list.map(fields));
     for (n, field) in NAMES.iter().enumerate() {
-        let of = |fields: &Option<[String; 8]>| {
+        let of = |fields: &Option<[String; 11]>| {
             fields
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), |fields| fields[n].clone())
@@ -90,7 +90,7 @@ fn table(truth: Option<&StoredRow>, list: Option<&StoredRow>) -> String {
     lines.join("\n")
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 11] = [
     "order",
     "tenant",
     "version",
@@ -99,9 +99,12 @@ const NAMES: [&str; 8] = [
     "buyer",
     "total",
     "attachment",
+    "name",
+    "lines",
+    "currency",
 ];
 
-fn fields(stored: &StoredRow) -> [String; 8] {
+fn fields(stored: &StoredRow) -> [String; 11] {
     let StoredRow {
         tenant_id,
         version,
@@ -114,10 +117,14 @@ fn fields(stored: &StoredRow) -> [String; 8] {
         buyer_email,
         total,
         attachment,
+        buyer_name,
+        item_count,
+        currency,
     } = row;
     let file = attachment
         .as_ref()
         .map(|AttachmentRef { filename, .. }| filename.clone());
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     [
         order_id.to_string(),
         tenant_id.to_string(),
@@ -126,7 +133,10 @@ fn fields(stored: &StoredRow) -> [String; 8] {
         created_at.to_string(),
         buyer_email.clone(),
         total.to_string(),
-        file.unwrap_or_else(|| "-".to_owned()),
+        or_dash(file),
+        or_dash(buyer_name.clone()),
+        or_dash(item_count.map(|count| count.to_string())),
+        or_dash(currency.map(|currency| currency.to_string())),
     ]
 }
 

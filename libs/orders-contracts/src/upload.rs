@@ -65,6 +65,11 @@ impl Attachment {
         }
     }
 
+    /// Whether it tells more than its client said.
+    pub fn was_found(&self) -> bool {
+        self.etag.is_some() || self.version.is_some()
+    }
+
     /// The tenant to whose uploads the storage key leads, if it is like the keys that presigned uploads answer.
     pub fn uploader(&self) -> Option<&str> {
         let key = self.storage_key.strip_prefix("tenants/")?;

@@ -8,6 +8,7 @@
 //! No async, no clock, no I/O: the daemons supply the stored state and the time, and carry out the decisions.
 
 pub mod backlog;
+mod details;
 mod order;
 pub mod projection;
 mod transition;

@@ -1,6 +1,9 @@
+use std::{borrow::Cow, collections::BTreeMap};
+
 use orders_contracts::{
-    Attachment, AttachmentRef, Buyer, CommandId, CreateOrder, Item, Money, OrderEvent, OrderId,
-    OrderRow, RequestId, Status, TenantId, Timestamp, canonical_email,
+    Attachment, Buyer, CommandId, CreateOrder, Currency, Item, Money, OrderBuyer, OrderEvent,
+    OrderFile, OrderId, OrderItem, OrderSnapshot, RequestId, Status, TenantId, Timestamp,
+    canonical_email,
 };
 use sha2::{Digest, Sha256};
 
@@ -29,6 +32,10 @@ pub struct Order {
     pub total: Money,
     /// The attached file.
     pub attachment: Option<Attachment>,
+    /// What the client noted of it.
+    pub metadata: BTreeMap<String, String>,
+    /// The currency of its amounts, if the client named one.
+    pub currency: Option<Currency>,
     /// When the writer stored it.
     pub created_at: Timestamp,
     /// When the writer stored its latest version.
@@ -62,6 +69,8 @@ impl Order {
             buyer: command.buyer,
             items: command.items,
             attachment: command.attachment,
+            metadata: command.metadata,
+            currency: command.currency,
             created_at: now,
             updated_at: now,
         }
@@ -80,12 +89,36 @@ impl Order {
 
     /// The event of its creation: the same bytes, whatever has happened to the order since.
     pub fn created_event(&self) -> OrderEvent {
-        self.event(1, Status::Pending, self.created_at)
+        let row = self.snapshot(Status::Pending);
+        let items = self.items.iter().map(|item| OrderItem {
+            sku: item.sku.clone(),
+            qty: item.qty,
+            price: item.price,
+        });
+        OrderEvent {
+            tenant_id: self.tenant_id.clone(),
+            version: 1,
+            occurred_at: self.created_at,
+            order: OrderSnapshot {
+                request_id: Some(self.request_id.clone()),
+                items: items.collect(),
+                metadata: self.metadata.clone(),
+                ..row
+            },
+        }
     }
 
-    /// The event of its latest change, or of its creation.
+    /// The event of its latest change, or of its creation. Of a change it tells what the row needs.
     pub fn latest_event(&self) -> OrderEvent {
-        self.event(self.version, self.status, self.updated_at)
+        if self.version == 1 {
+            return self.created_event();
+        }
+        OrderEvent {
+            tenant_id: self.tenant_id.clone(),
+            version: self.version,
+            occurred_at: self.updated_at,
+            order: self.snapshot(self.status),
+        }
     }
 
     /// This order, moved to the final status `to` at `now`.
@@ -99,22 +132,29 @@ impl Order {
         }
     }
 
-    fn event(&self, version: u32, status: Status, occurred_at: Timestamp) -> OrderEvent {
-        OrderEvent {
-            tenant_id: self.tenant_id.clone(),
-            version,
-            occurred_at,
-            order: OrderRow {
-                order_id: self.order_id.clone(),
-                status,
-                created_at: self.created_at,
-                buyer_email: canonical_email(&self.buyer.email),
-                total: self.total,
-                attachment: self.attachment.as_ref().map(|file| AttachmentRef {
-                    filename: file.filename.clone(),
-                    storage_key: file.storage_key.clone(),
-                }),
-            },
+    /// What every event tells of the order.
+    fn snapshot(&self, status: Status) -> OrderSnapshot {
+        OrderSnapshot {
+            order_id: self.order_id.clone(),
+            status,
+            created_at: self.created_at,
+            buyer_email: canonical_email(&self.buyer.email),
+            total: self.total,
+            attachment: self.attachment.as_ref().map(|file| OrderFile {
+                filename: file.filename.clone(),
+                storage_key: file.storage_key.clone(),
+                content_type: Some(file.content_type.clone()),
+                size: Some(file.size),
+            }),
+            buyer: Some(OrderBuyer {
+                email: self.buyer.email.clone(),
+                name: self.buyer.name.clone(),
+            }),
+            item_count: u32::try_from(self.items.len()).ok(),
+            currency: self.currency,
+            request_id: None,
+            items: Vec::new(),
+            metadata: BTreeMap::new(),
         }
     }
 }
@@ -122,9 +162,16 @@ impl Order {
 /// SHA-256 of the command as this project serialises it, so that white space and the order of members do not matter; without
 /// what the edge found, which may differ from one time to the next.
 fn body_hash(command: &CreateOrder) -> String {
-    let mut sent = command.clone();
-    sent.attachment = sent.attachment.map(Attachment::as_sent);
-    let canonical = serde_json::to_vec(&sent).expect("a command has only string keys");
+    let mut sent = Cow::Borrowed(command);
+    if command
+        .attachment
+        .as_ref()
+        .is_some_and(Attachment::was_found)
+    {
+        let attachment = &mut sent.to_mut().attachment;
+        *attachment = attachment.take().map(Attachment::as_sent);
+    }
+    let canonical = serde_json::to_vec(&*sent).expect("a command has only string keys");
     data_encoding::HEXLOWER.encode(&Sha256::digest(canonical))
 }
 
@@ -171,6 +218,72 @@ pub(crate) mod tests {
         assert_ne!(body(""), body(&format!(r#","sha256":"{hash}""#)));
     }
 
+    const SEED: &str = r#"{"requestId":"8e03978e-40d5-43e8-bc93-6894a57f9324","tenantId":"t-123","buyer":{"email":"alice@example.com","name":"Alice"},"items":[{"sku":"SKU-1","qty":2,"price":49.99},{"sku":"SKU-2","qty":1,"price":10}]}"#;
+
+    fn created(body: &str) -> Order {
+        let command = CreateOrder::parse(body.as_bytes(), None, None).unwrap();
+        let now = Timestamp::from_millis(1_756_198_800_000).unwrap();
+        Order::create(command, "c1".parse().unwrap(), now)
+    }
+
+    /// A client that sends an order again after an upgrade gets the first one.
+    #[test]
+    fn an_order_of_version_0_1_has_the_hash_that_it_had() {
+        assert_eq!(
+            created(SEED).body_hash,
+            "3a53d2e9750ed0ac1d8a53fe8ef9a62aeb1786ea9be46511ef22447335db92f1"
+        );
+        let noted = |more: &str| created(&SEED.replacen('{', &format!("{{{more},"), 1)).body_hash;
+        assert_eq!(created(SEED).body_hash, noted(r#""metadata":{}"#));
+        let ordered = noted(r#""metadata":{"a":"1","b":"2"}"#);
+        assert_eq!(ordered, noted(r#""metadata":{"b":"2","a":"1"}"#));
+        assert_ne!(ordered, created(SEED).body_hash);
+        assert_ne!(created(SEED).body_hash, noted(r#""currency":"EUR""#));
+    }
+
+    /// Streams keep as many bytes as they may, so the size of an event says for how long.
+    #[test]
+    fn events_have_the_size_that_is_said_of_them() {
+        let pending = created(SEED);
+        let size = |event: &OrderEvent| serde_json::to_vec(event).unwrap().len();
+        let mut old = pending.created_event();
+        old.order = OrderSnapshot {
+            buyer: None,
+            item_count: None,
+            request_id: None,
+            items: Vec::new(),
+            ..old.order
+        };
+        assert_eq!((size(&old), size(&pending.created_event())), (231, 432));
+        let paid = pending.moved(
+            Status::Paid,
+            Timestamp::from_millis(1_756_198_805_000).unwrap(),
+        );
+        assert_eq!(size(&paid.latest_event()), 295);
+    }
+
+    #[test]
+    fn the_first_event_has_the_whole_order_and_others_what_its_row_has() {
+        let more = SEED.replacen(
+            '{',
+            r#"{"metadata":{"color":"red"},"currency":"EUR","attachment":{"filename":"i.pdf","contentType":"application/pdf","size":6,"storageKey":"k/i.pdf"},"#,
+            1,
+        );
+        let order = created(&more).moved(Status::Paid, Timestamp::from_millis(2_000).unwrap());
+        let first = serde_json::to_string(&order.created_event().order).unwrap();
+        let file = r#""attachment":{"filename":"i.pdf","storageKey":"k/i.pdf","contentType":"application/pdf","size":6}"#;
+        let of_both = format!(
+            r#"{file},"buyer":{{"email":"alice@example.com","name":"Alice"}},"itemCount":2,"currency":"EUR""#
+        );
+        let of_the_first = r#","requestId":"8e03978e-40d5-43e8-bc93-6894a57f9324","items":[{"sku":"SKU-1","qty":2,"price":49.99},{"sku":"SKU-2","qty":1,"price":10}],"metadata":{"color":"red"}}"#;
+        assert!(
+            first.ends_with(&format!("{of_both}{of_the_first}")),
+            "{first}"
+        );
+        let second = serde_json::to_string(&order.latest_event().order).unwrap();
+        assert!(second.ends_with(&format!("{of_both}}}")), "{second}");
+    }
+
     #[test]
     fn the_created_event_stays_the_same_after_a_change() {
         let pending = order("c1", 3);
@@ -184,10 +297,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_order_keeps_the_address_as_sent_and_its_row_has_the_canonical_form() {
+    fn an_order_keeps_the_address_as_sent_and_lists_have_the_canonical_form() {
         let mut order = order("c1", 3);
         order.buyer.email = "A@Bücher.example".to_owned();
-        let row = order.latest_event().order;
-        assert_eq!(row.buyer_email, "a@xn--bcher-kva.example");
+        let told = order.latest_event().order;
+        assert_eq!(told.buyer_email, "a@xn--bcher-kva.example");
+        assert_eq!(told.buyer.unwrap().email, "A@Bücher.example");
     }
 }

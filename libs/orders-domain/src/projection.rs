@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 
-use orders_contracts::{AttachmentRef, OrderEvent, OrderId, OrderRow, Status, TenantId};
+use orders_contracts::{
+    AttachmentRef, OrderEvent, OrderId, OrderRow, OrderSnapshot, Status, TenantId,
+};
 
 use crate::Order;
 
@@ -82,13 +84,19 @@ impl Change {
     /// The change that `event` makes.
     pub fn of(event: &OrderEvent) -> Self {
         // Without `..`: a new field either changes or never does.
-        let OrderRow {
+        let OrderSnapshot {
             status,
             order_id: _,
             created_at: _,
             buyer_email: _,
             total: _,
             attachment: _,
+            buyer: _,
+            item_count: _,
+            currency: _,
+            request_id: _,
+            items: _,
+            metadata: _,
         } = event.order;
         Self {
             version: event.version,
@@ -113,7 +121,7 @@ impl From<OrderEvent> for StoredRow {
         Self {
             tenant_id: event.tenant_id,
             version: event.version,
-            row: event.order,
+            row: event.order.into(),
         }
     }
 }
@@ -167,7 +175,7 @@ fn differing_fields(row: &StoredRow, order: &StoredRow) -> Vec<FieldDifference> 
 }
 
 /// Every field of a row as text. Without `..`, so that a new field is not forgotten here.
-fn texts(stored: &StoredRow) -> [(&'static str, String); 7] {
+fn texts(stored: &StoredRow) -> [(&'static str, String); 10] {
     let StoredRow {
         tenant_id,
         version: _,
@@ -179,10 +187,14 @@ fn texts(stored: &StoredRow) -> [(&'static str, String); 7] {
                 buyer_email,
                 total,
                 attachment,
+                buyer_name,
+                item_count,
+                currency,
             },
     } = stored;
+    let none = || "none".to_owned();
     let file = attachment.as_ref().map_or_else(
-        || "none".to_owned(),
+        none,
         |AttachmentRef {
              filename,
              storage_key,
@@ -196,6 +208,15 @@ fn texts(stored: &StoredRow) -> [(&'static str, String); 7] {
         ("buyerEmail", buyer_email.clone()),
         ("total", total.to_string()),
         ("attachment", file),
+        ("buyerName", buyer_name.clone().unwrap_or_else(none)),
+        (
+            "itemCount",
+            item_count.map_or_else(none, |count| count.to_string()),
+        ),
+        (
+            "currency",
+            currency.map_or_else(none, |currency| currency.to_string()),
+        ),
     ]
 }
 
@@ -220,8 +241,10 @@ mod tests {
                 });
                 assert!(is_possible(event));
                 if effect(stored.as_ref(), event) == Effect::Apply {
-                    self.0
-                        .insert(order_id.clone(), (event.version, event.order.clone()));
+                    self.0.insert(
+                        order_id.clone(),
+                        (event.version, event.order.clone().into()),
+                    );
                 }
             }
         }
@@ -279,7 +302,7 @@ mod tests {
     }
     fn paid() -> Order {
         let body = r#"{"requestId":"r","tenantId":"t","buyer":{"email":"a@b.cc","name":"A"},"items":[{"sku":"S","qty":1,"price":5}],
-            "attachment":{"filename":"f.pdf","contentType":"application/pdf","size":1,"storageKey":"k/f.pdf"}}"#;
+            "attachment":{"filename":"f.pdf","contentType":"application/pdf","size":1,"storageKey":"k/f.pdf"},"currency":"EUR"}"#;
         let at = |millis| Timestamp::from_millis(millis).unwrap();
         let command = CreateOrder::parse(body.as_bytes(), None, None).unwrap();
         Order::create(command, "c".parse().unwrap(), at(1_000)).moved(Status::Paid, at(2_000))
@@ -330,7 +353,7 @@ mod tests {
         assert_eq!(difference(Some(&at(3)), &order), Some(Difference::Ahead(3)));
 
         type Damage = (&'static str, fn(&mut StoredRow));
-        let damages: [Damage; 8] = [
+        let damages: [Damage; 11] = [
             ("orderId", |stored| {
                 stored.row.order_id = format!("ord_{}", "a".repeat(26)).parse().unwrap()
             }),
@@ -353,6 +376,9 @@ mod tests {
                     .storage_key
                     .push('x')
             }),
+            ("buyerName", |stored| stored.row.buyer_name = None),
+            ("itemCount", |stored| stored.row.item_count = Some(2)),
+            ("currency", |stored| stored.row.currency = None),
         ];
         for (name, damage) in damages {
             let mut damaged = row.clone();

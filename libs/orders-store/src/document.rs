@@ -3,8 +3,8 @@
 
 use mongodb::bson::{DateTime, Decimal128};
 use orders_contracts::{
-    Attachment, AttachmentRef, Buyer, CommandId, Item, Money, OrderEvent, OrderId, OrderRow,
-    RequestId, Status, TenantId, Timestamp, canonical_email,
+    Attachment, AttachmentRef, Buyer, CommandId, Currency, Item, Money, OrderEvent, OrderId,
+    OrderRow, OrderSnapshot, RequestId, Status, TenantId, Timestamp, canonical_email,
 };
 use orders_domain::{
     Order,
@@ -32,6 +32,10 @@ pub(crate) struct OrderDocument {
     total: Money,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attachment: Option<AttachmentDocument>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    metadata: Vec<NoteDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    currency: Option<Currency>,
     #[serde(with = "Date")]
     created_at: Timestamp,
     #[serde(with = "Date")]
@@ -67,6 +71,13 @@ struct AttachmentDocument {
     version: Option<String>,
 }
 
+/// A member of the metadata. Its name is a value here, because a client's text becomes no path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct NoteDocument {
+    name: String,
+    value: String,
+}
+
 impl From<&Order> for OrderDocument {
     fn from(order: &Order) -> Self {
         let order = order.clone();
@@ -98,6 +109,12 @@ impl From<&Order> for OrderDocument {
                 etag: file.etag,
                 version: file.version,
             }),
+            metadata: order
+                .metadata
+                .into_iter()
+                .map(|(name, value)| NoteDocument { name, value })
+                .collect(),
+            currency: order.currency,
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
@@ -133,6 +150,12 @@ impl From<OrderDocument> for Order {
                 etag: file.etag,
                 version: file.version,
             }),
+            metadata: document
+                .metadata
+                .into_iter()
+                .map(|NoteDocument { name, value }| (name, value))
+                .collect(),
+            currency: document.currency,
             created_at: document.created_at,
             updated_at: document.updated_at,
         }
@@ -156,22 +179,41 @@ pub(crate) struct RowDocument {
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attachment: Option<AttachmentRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    buyer_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    item_count: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    currency: Option<Currency>,
 }
 
 impl From<&OrderEvent> for RowDocument {
     fn from(event: &OrderEvent) -> Self {
-        let row = event.order.clone();
+        // Field by field, because the event may have a thousand lines.
+        let OrderSnapshot {
+            order_id,
+            buyer_email,
+            attachment,
+            buyer,
+            ..
+        } = &event.order;
         Self {
-            id: row.order_id.clone(),
-            order_id: row.order_id,
+            id: order_id.clone(),
+            order_id: order_id.clone(),
             tenant_id: event.tenant_id.clone(),
             version: event.version,
-            status: row.status,
+            status: event.order.status,
             // A writer of version 0.1 puts it into its events as it was sent.
-            buyer_email: canonical_email(&row.buyer_email),
-            total: row.total,
-            created_at: row.created_at,
-            attachment: row.attachment,
+            buyer_email: canonical_email(buyer_email),
+            total: event.order.total,
+            created_at: event.order.created_at,
+            attachment: attachment.as_ref().map(|file| AttachmentRef {
+                filename: file.filename.clone(),
+                storage_key: file.storage_key.clone(),
+            }),
+            buyer_name: buyer.as_ref().map(|buyer| buyer.name.clone()),
+            item_count: event.order.item_count,
+            currency: event.order.currency,
         }
     }
 }
@@ -189,6 +231,9 @@ impl From<RowDocument> for StoredRow {
                 buyer_email: document.buyer_email,
                 total: document.total,
                 attachment: document.attachment,
+                buyer_name: document.buyer_name,
+                item_count: document.item_count,
+                currency: document.currency,
             },
         }
     }

@@ -43,14 +43,15 @@ impl WriteModel {
         matching(&self.orders(), tenant, email, after, limit, address).await
     }
 
-    /// Erases from these orders of `tenant` who bought, the attached file, and the hash of the request, which has both in it.
-    /// All else stays. How many orders there are of these.
+    /// Erases from these orders of `tenant` who bought, the attached file, what the client noted, which may be anything, and the
+    /// hash of the request, which has all of it in it. All else stays. How many orders there are of these.
     pub async fn erase(&self, tenant: &TenantId, ids: &[OrderId]) -> Result<u64, Error> {
         let found = doc! { "_id": { "$in": texts(ids) }, "tenantId": tenant.as_str() };
-        let set = doc! {
-            "buyer.email": ERASED, "buyer.name": ERASED, "bodyHash": ERASED,
+        let update = doc! {
+            "$set": { "buyer.email": ERASED, "buyer.name": ERASED, "bodyHash": ERASED },
+            "$unset": { "metadata": "" },
         };
-        erase(&self.orders(), found, set).await
+        erase(&self.orders(), found, update).await
     }
 
     /// Removes the next `limit` orders of `tenant`; how many they were. The tenant has none left when they were fewer.
@@ -76,7 +77,8 @@ impl ReadModel {
     /// Erases from the rows of these orders of `tenant` who bought and the attached file. How many rows there are of these.
     pub async fn erase(&self, tenant: &TenantId, ids: &[OrderId]) -> Result<u64, Error> {
         let found = doc! { "_id": { "$in": texts(ids) }, "tenantId": tenant.as_str() };
-        erase(&self.rows(), found, doc! { "buyerEmail": ERASED }).await
+        let set = doc! { "buyerEmail": ERASED, "buyerName": ERASED };
+        erase(&self.rows(), found, doc! { "$set": set }).await
     }
 
     /// How many rows `tenant` has.
@@ -139,19 +141,20 @@ async fn matching<C: Send + Sync>(
     })
 }
 
-/// Sets the fields of `set` in the documents `found`, and erases their attachment where they have one.
+/// Makes `update` in the documents `found`, and erases their attachment where they have one.
 async fn erase<C: Send + Sync>(
     collection: &Collection<C>,
     found: Document,
-    set: Document,
+    update: Document,
 ) -> Result<u64, Error> {
     let count = within(DEADLINE, collection.count_documents(found.clone())).await?;
     let mut with_file = found.clone();
     with_file.insert("attachment", doc! { "$exists": true });
     let no_file = doc! { "attachment.filename": ERASED, "attachment.storageKey": ERASED };
-    let no_trace = doc! { "attachment.sha256": "", "attachment.etag": "", "attachment.version": "" };
+    let no_trace =
+        doc! { "attachment.sha256": "", "attachment.etag": "", "attachment.version": "" };
     let statements = vec![
-        doc! { "q": found, "u": { "$set": set }, "multi": true },
+        doc! { "q": found, "u": update, "multi": true },
         doc! { "q": with_file, "u": { "$set": no_file, "$unset": no_trace }, "multi": true },
     ];
     write_all(collection, "update", "updates", statements).await?;

@@ -18,6 +18,7 @@ mod emails;
 mod erase;
 mod error;
 mod exact;
+mod export;
 mod index;
 mod installation;
 mod list;

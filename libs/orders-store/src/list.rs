@@ -3,7 +3,7 @@
 use mongodb::bson::{DateTime, Document, RawDocument, doc};
 use orders_contracts::{
     OrderRow, Timestamp,
-    query::{ListFilter, ListOrders, ListPlace},
+    query::{Beginning, ListFilter, ListOrders, ListPlace},
 };
 
 use crate::index::Index;
@@ -24,6 +24,13 @@ const BY_BUYER: Index = Index::on(&[
 const BY_TIME: Index = Index::on(&[("tenantId", 1), ("createdAt", -1), ("orderId", -1)]);
 
 pub(crate) const INDEXES: [Index; 3] = [BY_STATUS, BY_BUYER, BY_TIME];
+
+/// The index that every collection has.
+const BY_ID: Index = Index::on(&[("_id", 1)]);
+
+/// An id's beginning of so many characters leaves few orders of any tenant, because ids are as good as random: one of
+/// 32,768. Of a shorter one the list has so many that its first page is found soon by going through it.
+const SELECTIVE: usize = "ord_abc".len();
 
 /// A page is deep if it ends behind so many rows.
 const DEEP: u64 = 1_000;
@@ -71,7 +78,19 @@ pub(crate) fn document(list: &ListFilter, after: Option<&ListPlace>) -> Document
         filter.insert("status", status.as_str());
     }
     if let Some(email) = &list.buyer_email {
-        filter.insert("buyerEmail", email);
+        filter.insert("buyerEmail", doc! { "$eq": email });
+    }
+    let id = list.order_id.as_ref().map(|id| doc! { "$eq": id.as_str() });
+    if let Some(id) = id {
+        filter.insert("_id", id);
+    }
+    if let Some(begins) = &list.begins {
+        let field = match begins {
+            Beginning::OrderId(_) if is_selective(begins) => "_id",
+            Beginning::OrderId(_) => "orderId",
+            Beginning::Email(_) => "buyerEmail",
+        };
+        narrow(&mut filter, field, begins);
     }
     let date = |moment: Timestamp| DateTime::from_millis(moment.millis());
     let mut created = Document::new();
@@ -95,13 +114,36 @@ pub(crate) fn document(list: &ListFilter, after: Option<&ListPlace>) -> Document
     filter
 }
 
-/// The index that has the filter in front of the sort.
-pub(crate) fn index_of(filter: &ListFilter) -> &'static Index {
-    match (&filter.buyer_email, filter.status) {
-        (Some(_), _) => &BY_BUYER,
-        (None, Some(_)) => &BY_STATUS,
-        (None, None) => &BY_TIME,
+/// Narrows `field` to texts that begin like this: a range, as no text can make a pattern of it.
+fn narrow(filter: &mut Document, field: &str, begins: &Beginning) {
+    let (first, behind) = begins.range();
+    let mut range = filter.get_document(field).cloned().unwrap_or_default();
+    range.insert("$gte", first);
+    if let Some(behind) = behind {
+        range.insert("$lt", behind);
     }
+    filter.insert(field, range);
+}
+
+fn is_selective(begins: &Beginning) -> bool {
+    matches!(begins, Beginning::OrderId(id) if id.len() >= SELECTIVE)
+}
+
+/// The index that has the filter in front of the sort, or the one that leaves fewer rows to sort.
+pub(crate) fn index_of(filter: &ListFilter) -> &'static Index {
+    if filter.order_id.is_some() || filter.begins.as_ref().is_some_and(is_selective) {
+        return &BY_ID;
+    }
+    let has_buyer = filter.buyer_email.is_some() || has_beginning_of_buyers(filter);
+    match filter.status {
+        _ if has_buyer => &BY_BUYER,
+        Some(_) => &BY_STATUS,
+        None => &BY_TIME,
+    }
+}
+
+fn has_beginning_of_buyers(filter: &ListFilter) -> bool {
+    matches!(filter.begins, Some(Beginning::Email(_)))
 }
 
 /// The rows to skip before the page; `None` for a page behind the last row that any collection can have, whose position
@@ -115,7 +157,8 @@ pub(crate) fn skip(query: &ListOrders) -> Option<u64> {
     i64::try_from(end).is_ok().then_some(skip)
 }
 
-/// Whether the server has to read many rows before the page.
+/// Whether the server has to read many rows before the page: all those before it, or all that it has to sort.
 pub(crate) fn is_deep(query: &ListOrders) -> bool {
-    query.after.is_none() && query.page.saturating_mul(query.limit) > DEEP
+    let is_far = query.after.is_none() && query.page.saturating_mul(query.limit) > DEEP;
+    is_far || has_beginning_of_buyers(&query.filter)
 }

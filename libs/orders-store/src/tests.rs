@@ -11,7 +11,9 @@ use tokio::task::LocalSet;
 use super::*;
 
 mod connection;
+mod details;
 mod erase;
+mod exports;
 mod lists;
 mod orders;
 mod plans;
@@ -100,6 +102,7 @@ fn list() -> ListOrders {
         page: 1,
         after: None,
         limit: 10,
+        is_expanded: false,
     }
 }
 
@@ -107,6 +110,11 @@ fn list() -> ListOrders {
 async fn load(orders: &WriteModel, ids: &[OrderId]) -> HashMap<OrderId, Order> {
     let found = orders.load(ids).await.unwrap().into_iter();
     found.map(|(id, order)| (id, order.unwrap())).collect()
+}
+
+/// The row of an event as lists show it.
+fn plain(event: &OrderEvent) -> OrderRow {
+    OrderRow::from(event.order.clone()).plain()
 }
 
 fn ids(rows: &[OrderRow]) -> Vec<&OrderId> {

@@ -6,7 +6,7 @@ use mongodb::{
     bson::{DateTime, RawDocumentBuf, doc},
     options::Hint,
 };
-use orders_contracts::{OrderId, Status, TenantId, Timestamp};
+use orders_contracts::{OrderDetails, OrderId, Status, TenantId, Timestamp};
 use orders_domain::Order;
 
 use crate::{
@@ -93,6 +93,24 @@ impl WriteModel {
             read(DEADLINE, find, 1).await
         };
         Ok(!self.reads.run(find.boxed()).await?.is_empty())
+    }
+
+    /// All of an order that its page shows; `None` when the tenant has no such order. [`Error::Busy`] when all reads wait for
+    /// 2 s.
+    pub async fn details(
+        &self,
+        tenant: &TenantId,
+        id: &OrderId,
+    ) -> Result<Option<OrderDetails>, Error> {
+        let orders = self.orders();
+        let filter = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
+        let find = async move { read(DEADLINE, orders.find(filter), 1).await };
+        let Some(order) = self.reads.run(find.boxed()).await?.pop() else {
+            return Ok(None);
+        };
+        let details = Order::from(order).details();
+        let damaged = || Error::refused(format!("corrupt order {id}: items"));
+        Ok(Some(details.ok_or_else(damaged)?))
     }
 
     /// Moves those of the orders that are PENDING to the final status `to`, one version up; how many that were.

@@ -138,7 +138,9 @@ impl Entries<'_> {
 
 #[cfg(test)]
 mod tests {
-    use orders_contracts::{OrderRow, TenantId};
+    use std::collections::BTreeMap;
+
+    use orders_contracts::{OrderSnapshot, TenantId};
 
     use super::*;
 
@@ -153,7 +155,7 @@ mod tests {
         OrderEvent {
             version,
             occurred_at: at(occurred),
-            order: OrderRow {
+            order: OrderSnapshot {
                 order_id: OrderId::derive(&tenant_id, &"r".parse().unwrap()),
                 status: if version == 1 {
                     Status::Pending
@@ -164,6 +166,12 @@ mod tests {
                 buyer_email: "a@b.example".to_owned(),
                 total: "1".parse().unwrap(),
                 attachment: None,
+                buyer: None,
+                item_count: None,
+                currency: None,
+                request_id: None,
+                items: Vec::new(),
+                metadata: BTreeMap::new(),
             },
             tenant_id,
         }

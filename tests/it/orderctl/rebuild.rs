@@ -88,3 +88,48 @@ async fn a_rebuild_empties_no_list_and_claims_nothing_it_did_not_do() {
     assert_eq!(stack.count("orders_read", doc! {}).await, 0);
     pipeline.stack.clean_up().await;
 }
+
+/// What version 0.1 stored has neither notes nor a currency, and its rows have no summary.
+#[tokio::test]
+async fn a_rebuild_fills_the_rows_of_version_0_1() {
+    let pipeline = Pipeline::start("200ms").await;
+    let stack = &pipeline.stack;
+    let id = pipeline.create("t-1", "r1").await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    let database = stack.database().await;
+    let rows = database.collection::<Document>("orders_read");
+    let old = doc! { "$unset": { "buyerName": "", "itemCount": "", "currency": "" } };
+    let changed = rows.update_one(doc! { "_id": &id }, old).await.unwrap();
+    assert_eq!(changed.modified_count, 1);
+
+    let verify = ["projection", "verify", "--lasting", "0s", "--json"];
+    let said = run(stack, &verify).await.expect(1);
+    let fields = &said.lines()[0]["fields"];
+    let names: Vec<_> = fields
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|field| &field["field"])
+        .collect();
+    assert_eq!(names, ["buyerName", "itemCount"]);
+    let rebuild = [
+        "projection",
+        "rebuild",
+        "--lasting",
+        "0s",
+        "--json",
+        "--yes",
+    ];
+    let said = run(stack, &rebuild).await.expect(0);
+    assert_eq!(said.last()["mended"], json!({ "values": 1 }));
+    run(stack, &verify).await.expect(0);
+    let list = pipeline
+        .get_json("/api/orders?tenantId=t-1&expand=summary")
+        .await;
+    let row = &list["items"][0];
+    assert_eq!(
+        (&row["status"], &row["buyerName"]),
+        (&json!("PAID"), &json!("Alice"))
+    );
+    pipeline.stack.clean_up().await;
+}

@@ -33,6 +33,7 @@ fn order_of_buyer(request: &str) -> Value {
         "filename": "buyer9c1.pdf", "contentType": "application/pdf", "size": 6,
         "storageKey": "tenants/t-1/orders/abcd1234/buyer9c1.pdf",
     });
+    order["metadata"] = json!({ "gift of Buyer9c1": "to erasable9c1" });
     order
 }
 
@@ -129,7 +130,7 @@ async fn a_buyer_is_erased_for_good_and_the_orders_stay() {
         .await
         .expect(1);
     let expected = json!({
-        "orders": 1, "rows": 1,
+        "orders": 1, "rows": 1, "files": 0,
         "messages": { "ORDERS_EVENTS": 2, "ORDERS_DLQ": 1, "ORDERS_DROPPED": 1 },
     });
     assert_eq!(planned.last()["found"], expected);
@@ -162,7 +163,9 @@ async fn a_buyer_is_erased_for_good_and_the_orders_stay() {
     let row = pipeline
         .get_json(&format!("/api/orders/{paid}?tenantId=t-1"))
         .await;
-    let file = json!({ "filename": "erased", "storageKey": "erased" });
+    let file = json!({
+        "filename": "erased", "storageKey": "erased", "contentType": "application/pdf", "size": 6,
+    });
     assert_eq!(
         (&row["status"], &row["total"]),
         (&json!("PAID"), &json!(99.98))
@@ -224,7 +227,7 @@ async fn stays_erased(pipeline: &mut Pipeline, id: &str) {
         restore.errors
     );
     let nothing = erase(stack, &BUYER, &["--yes", "--json"]).await.expect(0);
-    let expected = json!({ "orders": 0, "rows": 0, "messages": {} });
+    let expected = json!({ "orders": 0, "rows": 0, "files": 0, "messages": {} });
     assert_eq!(nothing.lines(), [json!({ "found": expected })]);
     is_nowhere(stack, &NEEDLES).await;
 
@@ -286,7 +289,8 @@ async fn one_order_of_a_buyer_is_erased_alone() {
     let said = erase(stack, &BUYER, &["--order", &one, "--yes", "--json"])
         .await
         .expect(0);
-    let expected = json!({ "orders": 1, "rows": 1, "messages": { "ORDERS_EVENTS": 2 } });
+    let expected =
+        json!({ "orders": 1, "rows": 1, "files": 0, "messages": { "ORDERS_EVENTS": 2 } });
     assert_eq!(said.last()["erased"], expected);
     is_nowhere(stack, &["single9c1"]).await;
     let events = messages(&stack.jetstream().await, "ORDERS_EVENTS").await;

@@ -43,6 +43,7 @@ fn order(request: &str) -> Value {
             "filename": "canary7f3a.pdf", "contentType": "application/pdf", "size": 6,
             "storageKey": "tenants/t-1/orders/abcd1234/canary7f3a.pdf",
         },
+        "metadata": { "gift of Canary7f3a": NAME },
     })
 }
 
@@ -136,6 +137,7 @@ async fn requests(pipeline: &Pipeline) {
     let mut bad = order("r3");
     bad[EMAIL] = json!(NAME);
     bad["buyer"][NAME] = json!(EMAIL);
+    bad["metadata"][EMAIL] = json!({ NAME: EMAIL });
     bad["buyer"]["email"] = json!(NAME);
     bad["items"] = json!(EMAIL);
     assert_eq!(post(&bad).await.status(), StatusCode::BAD_REQUEST);

@@ -1,5 +1,5 @@
 use mongodb::bson::{
-    Bson, Document, deserialize_from_slice, doc, serialize_to_document, serialize_to_vec,
+    Bson, Document, bson, deserialize_from_slice, doc, serialize_to_document, serialize_to_vec,
 };
 use orders_contracts::CreateOrder;
 use proptest::prelude::*;
@@ -16,7 +16,8 @@ fn full_order() -> Order {
     order(
         r#"{"requestId":"r\u0000 \ud83d\ude00 {\"$ne\":1}","tenantId":"t","buyer":{"email":"a@b.cc","name":"Ä"},
             "items":[{"sku":"S","qty":1000000,"price":999999999999},{"sku":"T","qty":3,"price":0.000001}],
-            "attachment":{"filename":"i.pdf","contentType":"application/pdf","size":5368709120,"storageKey":"k/i.pdf"}}"#,
+            "attachment":{"filename":"i.pdf","contentType":"application/pdf","size":5368709120,"storageKey":"k/i.pdf"},
+            "metadata":{"$set":"a.b","a.b.$c":"","é":"\u20ac"},"currency":"EUR"}"#,
     )
 }
 
@@ -55,6 +56,9 @@ fn values_have_the_types_of_the_database() {
     );
     let created = DateTime::from_millis(1_756_198_800_123);
     assert_eq!(stored.get_datetime("createdAt").unwrap(), &created);
+    // What a client calls its notes is no field.
+    let notes = stored.get_array("metadata").unwrap();
+    assert_eq!(notes[0], bson!({ "name": "$set", "value": "a.b" }));
     assert_eq!(
         stored
             .get_document("attachment")
@@ -63,6 +67,32 @@ fn values_have_the_types_of_the_database() {
             .unwrap(),
         5_368_709_120
     );
+}
+
+#[test]
+fn documents_of_version_0_1_are_read() {
+    let without = |document: &Document, names: &[&str]| {
+        let mut old = document.clone();
+        names.iter().for_each(|name| drop(old.remove(name)));
+        serialize_to_vec(&old).unwrap()
+    };
+    let order = full_order().moved(
+        Status::Paid,
+        Timestamp::from_millis(1_756_198_805_123).unwrap(),
+    );
+    let stored = serialize_to_document(&OrderDocument::from(&order)).unwrap();
+    let old = without(&stored, &["metadata", "currency"]);
+    let old: OrderDocument = deserialize_from_slice(&old).unwrap();
+    let details = Order::from(old).details().unwrap();
+    assert_eq!((details.metadata.len(), details.currency), (0, None));
+    assert_eq!(details.paid_at, Some(order.updated_at));
+    assert_eq!(details.history.len(), 2);
+
+    let row = serialize_to_document(&RowDocument::from(&order.latest_event())).unwrap();
+    let old = without(&row, &["buyerName", "itemCount", "currency"]);
+    let old: RowDocument = deserialize_from_slice(&old).unwrap();
+    let row = OrderRow::from(order.latest_event().order);
+    assert_eq!(StoredRow::from(old).row, row.plain());
 }
 
 fn total(decimal: Decimal128) -> Result<Money, mongodb::bson::error::Error> {
