@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 
+mod beginnings;
 mod connection;
 mod details;
 mod erase;
