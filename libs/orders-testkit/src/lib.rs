@@ -3,6 +3,7 @@
 //! Each test has a nats-server and a database of its own, so tests run in parallel and a test may kill anything.
 //! An [`Issuer`] mints tokens of any kind. Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
+mod clamd;
 mod daemon;
 mod ferretdb;
 mod gate;
@@ -21,6 +22,7 @@ use std::{
     sync::Arc,
 };
 
+pub use clamd::Clamd;
 pub use daemon::{Daemon, Setup};
 pub use ferretdb::FerretDb;
 pub use gate::Gate;

@@ -2,6 +2,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
+    time::SystemTime,
 };
 
 use serde_json::json;
@@ -19,6 +20,7 @@ const REGION: &str = "eu-test-1";
 pub struct S3Server {
     folder: PathBuf,
     port: u16,
+    has_versions: bool,
     process: Child,
 }
 
@@ -28,22 +30,27 @@ impl S3Server {
 
     /// Starts one with its files below `folder`, in whose bucket pages of `origin` may store files.
     pub async fn start(folder: &Path, origin: &str) -> Self {
+        Self::start_with(folder, origin, true).await
+    }
+
+    /// Starts one that can keep no versions.
+    pub async fn start_without_versions(folder: &Path, origin: &str) -> Self {
+        Self::start_with(folder, origin, false).await
+    }
+
+    async fn start_with(folder: &Path, origin: &str, has_versions: bool) -> Self {
         let folder = folder.join("s3");
         for name in ["objects", "sidecar", "versions", "iam"] {
             fs::create_dir_all(folder.join(name)).expect("a folder can be made");
         }
-        let (edge, secret) = EDGE;
-        let account = json!({ "access": edge, "secret": secret, "role": "user" });
-        let users = json!({ "accessAccounts": { edge: account } });
-        fs::write(folder.join("iam/users.json"), users.to_string()).expect("a writable folder");
-        for (name, secret) in [ROOT, EDGE] {
-            fs::write(folder.join(name), format!("{name}:{secret}")).expect("a writable folder");
-        }
+        write_key(&folder, ROOT.0, ROOT.1);
+        write_user(&folder, EDGE.1);
         let port = free_port();
         let server = Self {
-            process: spawn(&folder, port),
+            process: spawn(&folder, port, has_versions),
             folder,
             port,
+            has_versions,
         };
         server.wait().await;
         server.prepare(origin);
@@ -88,6 +95,28 @@ impl S3Server {
         self.folder.join("objects").join(Self::BUCKET).join(key)
     }
 
+    /// The files below its folder that have `text` in them: versions that it keeps are files of their own.
+    pub fn files_with(&self, text: &str) -> Vec<PathBuf> {
+        let mut found = files(&self.folder);
+        found.retain(|file| {
+            let content = fs::read(file).unwrap_or_default();
+            content
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        });
+        found
+    }
+
+    /// Makes every version of every upload as old as `at`.
+    pub fn age_everything(&self, at: SystemTime) {
+        for below in ["objects", "versions"] {
+            for file in files(&self.folder.join(below)) {
+                let file = File::open(file).expect("a file of the server");
+                file.set_modified(at).expect("its time can be set");
+            }
+        }
+    }
+
     /// Ends it as a crash would.
     pub async fn kill(&mut self) {
         self.process.kill().await.expect("it can be killed");
@@ -95,8 +124,15 @@ impl S3Server {
 
     /// Starts it again, with what it had.
     pub async fn restart(&mut self) {
-        self.process = spawn(&self.folder, self.port);
+        self.process = spawn(&self.folder, self.port, self.has_versions);
         self.wait().await;
+    }
+
+    /// Gives the edge another key. The server has to be started again for it.
+    pub async fn change_the_edges_key(&mut self) {
+        self.kill().await;
+        write_user(&self.folder, "another-secret");
+        self.restart().await;
     }
 
     async fn wait(&self) {
@@ -117,17 +153,44 @@ impl S3Server {
             .envs(self.operator())
             .output()
             .expect("orderctl runs");
-        assert!(output.status.success(), "{output:?}");
+        // 1 says that something is missing, such as versions.
+        let code = i32::from(!self.has_versions);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
     }
 }
 
-fn spawn(folder: &Path, port: u16) -> Child {
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).map(Iterator::flatten);
+    let entries = entries.into_iter().flatten().map(|entry| entry.path());
+    let below = |path: PathBuf| match path.is_dir() {
+        true => files(&path),
+        false => vec![path],
+    };
+    entries.flat_map(below).collect()
+}
+
+fn write_key(folder: &Path, user: &str, secret: &str) {
+    fs::write(folder.join(user), format!("{user}:{secret}")).expect("a writable folder");
+}
+
+/// Writes the edge's account and its key.
+fn write_user(folder: &Path, secret: &str) {
+    let edge = EDGE.0;
+    let account = json!({ "access": edge, "secret": secret, "role": "user" });
+    let users = json!({ "accessAccounts": { edge: account } });
+    fs::write(folder.join("iam/users.json"), users.to_string()).expect("a writable folder");
+    write_key(folder, edge, secret);
+}
+
+fn spawn(folder: &Path, port: u16, has_versions: bool) -> Child {
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.join("versitygw.log"))
         .expect("the log can be written");
     let (root, secret) = ROOT;
+    let versions = has_versions.then(|| ("VGW_VERSIONING_DIR", folder.join("versions")));
     Command::new(tool("versitygw"))
         .arg("posix")
         .arg(folder.join("objects"))
@@ -137,7 +200,7 @@ fn spawn(folder: &Path, port: u16) -> Child {
         .env("VGW_REGION", REGION)
         .env("VGW_HEALTH", "/health")
         .env("VGW_IAM_DIR", folder.join("iam"))
-        .env("VGW_VERSIONING_DIR", folder.join("versions"))
+        .envs(versions)
         // Not all file systems have extended attributes.
         .env("VGW_META_SIDECAR", folder.join("sidecar"))
         .stdin(Stdio::null())

@@ -29,6 +29,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it has no such file.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }
+        )
+    }
+
     /// Whether it does not know this kind of request.
     #[must_use]
     pub fn is_not_implemented(&self) -> bool {

@@ -69,7 +69,10 @@ function put(to: Presigned, origin: string, file: File, progress: (sent: number)
     request.addEventListener('abort', () => fail(`${origin} took nothing for ${STALLED_SECONDS} s`));
     request.addEventListener('loadend', () => clearTimeout(stalled));
     request.open('PUT', to.url);
-    for (const [name, value] of Object.entries(to.headers)) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries(to.headers)) {
+      // A browser lets no page set it, and sets it itself.
+      if (name.toLowerCase() !== 'content-length') request.setRequestHeader(name, value);
+    }
     request.send(file);
     watch();
   });
