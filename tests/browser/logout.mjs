@@ -20,11 +20,15 @@ await run(async (visitors) => {
   await other.goto('/orders?tenantId=t-123');
   await other.evaluate(() => { sessionStorage.setItem('left', 'behind'); localStorage.setItem('left', 'behind'); });
   const before = (await session(context)).map(({ name, value }) => `${name}=${value}`).join('; ');
+  const followed = await fetch(`${WEB}/api/orders/events?tenantId=t-123`, { headers: { cookie: before } });
+  assert.equal(followed.status, 200);
   await visitors.provoke(closed, async () => {
     await button(other).click();
     await other.waitForURL(`${PROVIDER}/session/end**`);
     await expect(loggedOut(list)).toBeVisible();
   });
+  // A stream ends as an answer does.
+  assert.match(await followed.text(), /^id: /);
   await button(other).click();
   await other.waitForURL(`${WEB}/logout`);
   await expect(loggedOut(other)).toBeVisible();

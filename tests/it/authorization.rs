@@ -146,9 +146,17 @@ async fn ask(edge: &Daemon, call: &Call, credentials: &str) -> Answer {
         .map(|(name, value)| (name.to_string(), text(value)))
         .collect();
     headers.sort();
+    let is_stream = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media_type| media_type == "text/event-stream");
     Answer {
         status: response.status().as_u16(),
         headers,
-        body: response.text().await.expect("a body"),
+        body: match is_stream {
+            // It has no end.
+            true => String::new(),
+            false => response.text().await.expect("a body"),
+        },
     }
 }

@@ -8,7 +8,7 @@ use std::{
     process::Stdio,
 };
 
-use orders_contracts::socket;
+use orders_contracts::{socket, sse};
 use orders_testkit::checkout;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -210,5 +210,11 @@ fn sockets_json_describes_every_event() {
         let schema = &messages[*event]["payload"]["schema"];
         let validator = jsonschema::validator_for(schema).unwrap();
         assert!(!validator.is_valid(&json!([])), "{event}");
+    }
+    let messages = &document_of["channels"]["events"]["messages"];
+    for event in sse::EVENTS {
+        let schema = &messages[event]["payload"]["schema"];
+        let validator = jsonschema::validator_for(schema).unwrap();
+        assert!(!validator.is_valid(&json!({})), "{event}");
     }
 }

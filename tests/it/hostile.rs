@@ -1,6 +1,7 @@
 //! Clients that mean harm, or are broken: they are cut, what they cost is given back, and nobody else waits for them.
 
 mod bodies;
+mod streams;
 
 use std::{
     cell::Cell,
@@ -86,7 +87,7 @@ impl Stage {
     /// without bounds, and that what they have taken is given back.
     async fn withstand<T>(&self, what: &str, attack: impl Future<Output = T>) -> T {
         let (calm, before) = (self.latency(&Cell::new(true)).await, self.memory());
-        let sockets = self.sockets().await;
+        let (sockets, streams) = (self.sockets().await, self.streams().await);
         let (peak, is_over) = (Cell::new(before), Cell::new(false));
         let watch = async {
             loop {
@@ -107,7 +108,8 @@ impl Stage {
         let (peak, over) = (peak.get(), Instant::now());
         let after = eventually("everything is given back", async || {
             let (memory, left) = (self.memory(), self.sockets().await);
-            if left > sockets || memory.exceeds(before, GIVEN_BACK) {
+            let is_left = left > sockets || self.streams().await > streams;
+            if is_left || memory.exceeds(before, GIVEN_BACK) {
                 Err((before, memory, left))
             } else {
                 Ok(memory)
@@ -147,13 +149,21 @@ impl Stage {
 
     /// Sockets that are in a room.
     async fn sockets(&self) -> u64 {
+        self.sum("orders_socket_connections").await
+    }
+
+    /// Streams of events that are open.
+    async fn streams(&self) -> u64 {
+        self.sum("orders_stream_connections").await
+    }
+
+    /// What a metric of realtime says, over all its labels.
+    async fn sum(&self, name: &str) -> u64 {
         let metrics = reqwest::get(format!("{}/metrics", self.realtime.url())).await;
         let metrics = metrics.unwrap().text().await.unwrap();
-        let line = metrics
-            .lines()
-            .find(|line| line.starts_with("orders_socket_connections"));
-        let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-        number.unwrap_or_default()
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        numbers.sum()
     }
 
     fn memory(&self) -> Memory {

@@ -1,5 +1,7 @@
 //! What stands between clients and daemons: nginx in its usual ways, and addresses that change.
 
+mod streams;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},

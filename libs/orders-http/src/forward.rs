@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
+use futures_util::StreamExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::{
     client::legacy::{Client, Error as ClientError, connect::HttpConnector},
@@ -15,7 +16,7 @@ use orders_contracts::{TraceContext, header::TRACEPARENT};
 use orders_service::{Seldom, chain};
 use tokio::{
     io::{copy, split},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long a client may take nothing of the data that is sent to it.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// The media type of answers that have no end.
+const EVENT_STREAM: &str = "text/event-stream";
+
 /// The headers of one connection, which are not forwarded (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -44,7 +48,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Forwards requests to other services, byte for byte, and WebSockets through a tunnel.
+/// Forwards requests to other services, byte for byte, and WebSockets through a tunnel. A stream of events is passed on as
+/// it comes.
 ///
 /// `X-Forwarded-Host` tells the other service the `Host` of the request, as [`Front`](crate::Front) tells it the rest. It
 /// adds `traceparent` and `x-request-id` of [`observe`](crate::observe).
@@ -54,7 +59,7 @@ pub struct Forward {
     shutdown: CancellationToken,
 }
 
-/// In the extensions of a request that is forwarded: how long its WebSocket may last.
+/// In the extensions of a request that is forwarded: how long its WebSocket or stream of events may last.
 #[derive(Debug, Clone)]
 pub struct Until {
     /// Closes it when cancelled; dropped when it is closed.
@@ -81,7 +86,7 @@ pub enum Unanswered {
 }
 
 impl Forward {
-    /// `shutdown` closes the tunnels and gives up on unanswered requests.
+    /// `shutdown` closes the tunnels, ends the streams of events, and gives up on unanswered requests.
     #[must_use]
     pub fn new(shutdown: CancellationToken) -> Self {
         let mut connector = HttpConnector::new();
@@ -154,9 +159,31 @@ impl Forward {
                     .clone()
                     .run_until_cancelled_owned(tunnel_until(until, client, server)),
             );
+            return Ok(response.map(Body::new));
         }
-        Ok(response.map(Body::new))
+        let media_type = response.headers().get(header::CONTENT_TYPE);
+        let is_endless = media_type.is_some_and(|media_type| media_type == EVENT_STREAM);
+        let response = response.map(Body::new);
+        Ok(match is_endless {
+            true => response.map(|body| ending(body, until, self.shutdown.clone())),
+            false => response,
+        })
     }
+}
+
+/// A body that goes on until the service ends it, or `until`, or `shutdown`.
+fn ending(body: Body, until: Option<Until>, shutdown: CancellationToken) -> Body {
+    let over = async move {
+        let Some(Until { cut, end }) = until else {
+            return shutdown.cancelled().await;
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = cut.cancelled() => {}
+            () = sleep_until(end) => {}
+        }
+    };
+    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
 }
 
 /// Whether a request failed because its body did, which comes from the client.

@@ -1,8 +1,10 @@
-//! Forwards `/ws` to a realtime daemon.
+//! Forwards `/ws` and streams of events to a realtime daemon.
 //!
 //! A session lives in one daemon, and its id says in which: the edge adds the daemon's place in the list to the id that
 //! the client gets, and takes it away from the id that the client sends. So sessions on polling stay with their daemon
 //! through any edge, and whatever addresses their clients have.
+
+mod follow;
 
 use std::sync::{
     Arc,

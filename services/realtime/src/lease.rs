@@ -1,4 +1,4 @@
-//! How long a socket may stay, by its credentials. Pure: every function is told the time.
+//! How long a socket or a stream may stay, by its credentials. Pure: every function is told the time.
 
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ const UNTIL_VERIFIED_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// The longest that a socket stays after its token expired and the leeway passed. Each draws its own time within it, so
 /// that clients whose tokens expire together do not come back together.
 pub(crate) const JITTER: Duration = Duration::from_secs(5);
+
+/// How often the clock is read while a socket stays: it may jump.
+pub(crate) const CLOCK: Duration = Duration::from_secs(60);
 
 /// The stay of one socket.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,11 @@
-//! realtime: bridges the feed to the Socket.IO rooms of the tenants.
+//! realtime: bridges the feed to the rooms of the tenants, over Socket.IO and as Server-Sent Events.
 //!
-//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each socket. Each socket has a
-//! [`session`] that replays the entries its client missed, then empties the mailbox. Invariants:
+//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each client. Each client has a
+//! [`session`] that replays the entries it missed, then empties the mailbox. There are two transports, [`sockets`] and
+//! [`sse`]; all else is the same for both. Invariants:
 //!
 //! * a client gets each entry of its tenant once and in order, however often it reconnects;
-//! * an entry that a socket does not take ends its connection: nothing is skipped, the client resumes from its offset;
+//! * an entry that a client does not take ends its connection: nothing is skipped, the client resumes from its offset;
 //! * a client that the [`door`] does not let in is refused for good; for any other the transport closes, also when its
 //!   [`lease`] ends, and the client reconnects by itself.
 
@@ -20,8 +21,10 @@ mod lease;
 mod members;
 mod metric_definitions;
 mod origin;
+mod refusal;
 mod session;
 mod sockets;
+mod sse;
 
 use std::{future::ready, sync::Arc, time::Duration};
 
@@ -31,14 +34,26 @@ use orders_bus::{Bus, Error as BusError};
 use orders_contracts::Role;
 use orders_http::Front;
 use orders_service::{BoxError, Daemon, retry, shutdown};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 pub use crate::config::Config;
-use crate::{archive::StoredFeed, door::Door, feed::Reading, hub::Hub, sockets::Sockets};
+use crate::{archive::StoredFeed, door::Door, feed::Reading, hub::Hub};
 
-/// How long the sockets may take to close on a shutdown.
+/// How long the sockets and streams may take to close on a shutdown.
 const CLOSING_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The rooms of the tenants and the door to them: what both transports serve.
+#[derive(Clone)]
+struct Rooms {
+    hub: Arc<Hub>,
+    archive: StoredFeed,
+    door: Door,
+    /// Ends all sessions.
+    shutdown: CancellationToken,
+    /// The sessions that have not ended.
+    sessions: TaskTracker,
+}
 
 /// Runs realtime until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
@@ -69,7 +84,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         return Ok(());
     };
     let sessions = TaskTracker::new();
-    let sockets = Sockets {
+    let rooms = Rooms {
         hub: Arc::clone(&hub),
         archive: StoredFeed::new(bus.clone()),
         door: door?,
@@ -77,7 +92,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         sessions: sessions.clone(),
     };
     let front = Front::new(&config.access, daemon.port);
-    let router = sockets.router(config.access.cors_origin);
+    let sockets = rooms.clone().sockets(config.access.cors_origin);
+    let router = rooms.streams().merge(sockets);
     // Until now every request got 503, after which Socket.IO clients retry; a refusal would be final.
     daemon.mount(router.layer(from_fn_with_state(front, Front::receive)));
     daemon.health.ready();

@@ -1,4 +1,5 @@
-//! The sockets that are in a room: how many there may be, and which of them a revocation cuts.
+//! The sockets and streams that are in a room: how many there may be, and which of them a revocation cuts. Here both are
+//! called sockets.
 
 use std::{
     collections::HashMap,

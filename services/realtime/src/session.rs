@@ -1,10 +1,13 @@
-//! The life of one socket: greet it, replay the entries that it missed, then pass on new ones.
+//! The life of one socket or stream: greet it, replay the entries that it missed, then pass on new ones.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use metrics::counter;
 use orders_bus::{Error, FeedBounds, FeedMessage, FeedPage};
-use orders_contracts::{Offset, TenantId, Unparsable, socket::ResetReason};
+use orders_contracts::{
+    Channel, Offset, TenantId, Unparsable,
+    socket::{self, ResetReason},
+};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -36,6 +39,20 @@ pub(crate) enum SocketEvent {
     Changed(Arc<FeedMessage>, Offset),
     /// The feed cannot honour the client's offset: the client has to reload its list.
     Reset(ResetReason, Offset),
+}
+
+impl SocketEvent {
+    /// Its name, as clients know it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Connected(..) => socket::CONNECTED,
+            Self::Changed(message, _) => match message.channel {
+                Channel::FeedCreated => socket::ORDER_CREATED,
+                _ => socket::ORDER_UPDATED,
+            },
+            Self::Reset(..) => socket::FEED_RESET,
+        }
+    }
 }
 
 /// Why a socket did not take an event.

@@ -15,14 +15,13 @@ use axum::{
 };
 use metrics::{counter, gauge};
 use orders_contracts::{
-    Channel, Offset, Timestamp,
+    Offset, Timestamp,
     socket::{
         self, AuthExpiring, AuthRefresh, Connected, FeedReset, OrderChange, Position,
         RefreshRefusal, Refreshed,
     },
 };
 use orders_http::Origins;
-use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
     ParserConfig, SendError, SocketError, SocketIo, SocketIoBuilder,
@@ -31,17 +30,15 @@ use socketioxide::{
     socket::DisconnectReason,
 };
 use tokio::{sync::mpsc, time::sleep};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use tracing::debug;
 
 use crate::{
-    archive::StoredFeed,
-    door::{Door, Guest, Pass},
+    Rooms,
+    door::{Guest, Pass},
     engine::{Engine, PATH},
     handshake::ConnectError,
-    hub::Hub,
-    lease::Due,
+    lease::{CLOCK, Due},
     members::Member,
     metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS, REFRESHES},
     origin::Guard,
@@ -63,8 +60,6 @@ const MAX_BUFFERED: usize = 128;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same where clients need tokens: until then nobody knows who they are.
 const CONNECT_TIMEOUT_WITH_TOKEN: Duration = Duration::from_secs(5);
-/// How often the clock is read while a socket stays: it may jump.
-const CLOCK: Duration = Duration::from_secs(60);
 /// When a client that had no room for it is asked for another token again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -73,21 +68,9 @@ type Waiting = Arc<Mutex<Option<Guest>>>;
 /// Another token of a client, and how to answer.
 type Refresh = (String, AckSender);
 
-/// Everything that serves sockets.
-#[derive(Clone)]
-pub(crate) struct Sockets {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) archive: StoredFeed,
-    pub(crate) door: Door,
-    /// Ends all sessions.
-    pub(crate) shutdown: CancellationToken,
-    /// The sessions that have not ended.
-    pub(crate) sessions: TaskTracker,
-}
-
-impl Sockets {
+impl Rooms {
     /// The routes of the Socket.IO server.
-    pub(crate) fn router(self, origins: Origins) -> Router {
+    pub(crate) fn sockets(self, origins: Origins) -> Router {
         let (max_message, connect_timeout) = match self.door.asks_for_tokens() {
             false => (MAX_MESSAGE, CONNECT_TIMEOUT),
             true => (MAX_MESSAGE_WITH_TOKEN, CONNECT_TIMEOUT_WITH_TOKEN),
@@ -124,20 +107,20 @@ impl Sockets {
                 .insert(Waiting::new(Mutex::new(Some(guest))));
             Ok::<_, ConnectError>(())
         };
-        let serve = async move |socket: SocketRef, Extension(waiting): Extension<Waiting>| {
+        let attend = async move |socket: SocketRef, Extension(waiting): Extension<Waiting>| {
             let guest = waiting
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
             if let Some(guest) = guest {
-                let session = Box::pin(self.serve(&engine, socket, guest));
+                let session = Box::pin(self.serve_socket(&engine, socket, guest));
                 self.sessions.track_future(session).await;
             }
         };
-        io.ns("/", serve.with(admit));
+        io.ns("/", attend.with(admit));
     }
 
-    async fn serve(&self, engine: &Engine, socket: SocketRef, guest: Guest) {
+    async fn serve_socket(&self, engine: &Engine, socket: SocketRef, guest: Guest) {
         let Guest {
             handshake,
             member,
@@ -277,14 +260,15 @@ struct Outlet(SocketRef);
 impl Client for Outlet {
     fn emit(&self, event: &SocketEvent) -> Result<(), Refused> {
         let Self(socket) = self;
-        let (name, emitted) = match event {
+        let name = event.name();
+        let emitted = match event {
             SocketEvent::Connected(tenant_id, offset) => {
                 let connected = Connected {
                     ok: true,
                     tenant_id,
                 };
                 let arguments = (connected, position(*offset, None));
-                emit(socket, socket::CONNECTED, &arguments)
+                socket.emit(name, &arguments)
             }
             SocketEvent::Changed(message, offset) => {
                 let entry = &message.entry;
@@ -292,20 +276,12 @@ impl Client for Outlet {
                     order_id: &entry.order_id,
                     status: &entry.status,
                 };
-                let name = match message.channel {
-                    Channel::FeedCreated => socket::ORDER_CREATED,
-                    _ => socket::ORDER_UPDATED,
-                };
                 let arguments = (change, position(*offset, Some(entry.version)));
-                emit(socket, name, &arguments)
+                socket.emit(name, &arguments)
             }
             SocketEvent::Reset(reason, offset) => {
                 let reset = FeedReset { reason: *reason };
-                emit(
-                    socket,
-                    socket::FEED_RESET,
-                    &(reset, position(*offset, None)),
-                )
+                socket.emit(name, &(reset, position(*offset, None)))
             }
         };
         match emitted {
@@ -321,12 +297,4 @@ impl Client for Outlet {
 
 const fn position(offset: Offset, version: Option<u32>) -> Position {
     Position { offset, version }
-}
-
-fn emit<T: Serialize>(
-    socket: &SocketRef,
-    name: &'static str,
-    arguments: &T,
-) -> (&'static str, Result<(), SendError>) {
-    (name, socket.emit(name, arguments))
 }

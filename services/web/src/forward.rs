@@ -1,4 +1,4 @@
-//! Forwards `/api`, uploads and `/ws` to the edge.
+//! Forwards `/api`, its documentation, uploads and `/ws` to the edge.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::Web;
 /// The edge gives a body 10 s to arrive, and answers within about 6 s whatever is away behind it.
 const EDGE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Forwards a call of the API.
+/// Forwards a call of the API. A stream of events has the deadline for its beginning only.
 pub(crate) async fn api(
     web: State<Arc<Web>>,
     id: Extension<CorrelationId>,

@@ -4,6 +4,7 @@ mod limits;
 mod revoked;
 mod room;
 mod stay;
+mod streams;
 
 use std::{collections::BTreeSet, time::Duration};
 

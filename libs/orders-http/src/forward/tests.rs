@@ -1,6 +1,7 @@
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
-use axum::{Router, routing::any};
+use axum::{Router, body::BodyDataStream, routing::any};
+use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -171,4 +172,42 @@ async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
     shutdown.cancel();
     assert_eq!(client.read(&mut frame).await.unwrap(), 0);
     assert_eq!(server.read(&mut frame).await.unwrap(), 0);
+}
+
+/// A stream of events through a proxy that lets it last until `until`, after its first event.
+async fn stream(forward: &Forward, until: Option<Until>) -> BodyDataStream {
+    let endless = any(async || {
+        let events = stream::iter([Ok::<_, Infallible>("data: 1\n\n")]).chain(stream::pending());
+        ([(header::CONTENT_TYPE, EVENT_STREAM)], Body::from_stream(events))
+    });
+    let server = listen(Router::new().route("/events", endless)).await;
+    let mut request = Request::get("/events").body(Body::empty()).unwrap();
+    if let Some(until) = until {
+        request.extensions_mut().insert(until);
+    }
+    let response = forward.send(&format!("http://{server}"), request).await;
+    let mut body = response.unwrap().into_body().into_data_stream();
+    let first = body.next().await.unwrap().unwrap();
+    assert_eq!(first, "data: 1\n\n");
+    body
+}
+
+#[tokio::test]
+async fn a_stream_lasts_as_long_as_it_may() {
+    let forward = Forward::new(CancellationToken::new());
+    let until = |wait: u64| Until {
+        cut: Arc::default(),
+        end: Instant::now() + Duration::from_secs(wait),
+    };
+    let mut due = stream(&forward, Some(until(1))).await;
+    let later = until(60 * 60);
+    let cut = Arc::clone(&later.cut);
+    let mut ended = stream(&forward, Some(later)).await;
+    let mut other = stream(&forward, None).await;
+    assert!(due.next().await.is_none());
+    cut.cancel();
+    assert!(ended.next().await.is_none());
+    assert!(timeout_at(Instant::now(), other.next()).await.is_err());
+    forward.shutdown.cancel();
+    assert!(other.next().await.is_none());
 }

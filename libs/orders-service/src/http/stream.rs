@@ -4,13 +4,13 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::{Response, StatusCode},
+    http::{Response, StatusCode, header},
 };
 use hyper::body::{Frame, SizeHint};
 use tokio::{
@@ -31,6 +31,9 @@ pub(super) struct Awaiting(Arc<Mutex<Awaited>>);
 enum Awaited {
     /// Nothing: a request is in hand, and its handler limits how long its body may take.
     Nothing,
+    /// That the client leaves: the answer has no other end. hyper does not look, because a client may close its side and
+    /// wait for the answer; for this one that makes no sense.
+    Departure,
     /// The next request. The beginning of a head that came in one piece with the request before counts as nothing yet.
     Request,
     /// The rest of a head, until then.
@@ -51,6 +54,10 @@ impl Awaiting {
     /// The next request is awaited when the response is sent; after that of a WebSocket, none is.
     pub(super) fn until_sent(self, response: Response<Body>) -> Response<Sending> {
         let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let media_type = response.headers().get(header::CONTENT_TYPE);
+        if media_type.is_some_and(|media_type| media_type == "text/event-stream") {
+            self.set(Awaited::Departure);
+        }
         response.map(|body| Sending {
             body,
             awaiting: (!is_upgrade).then_some(self),
@@ -101,7 +108,7 @@ impl HttpBody for Sending {
 }
 
 /// A client's stream. Reading fails when the client idles for too long, or 10 s after it began a head that is still not
-/// complete; writing fails when the client takes nothing for 10 s.
+/// complete; writing fails when the client takes nothing for 10 s, or has left while an answer without an end is written.
 pub(super) struct ClientStream {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
     awaiting: Awaiting,
@@ -126,7 +133,7 @@ impl ClientStream {
 
     fn wait_for(&mut self, awaited: Awaited) {
         let limit = match awaited {
-            Awaited::Nothing => None,
+            Awaited::Nothing | Awaited::Departure => None,
             Awaited::Request => Some(self.idle),
             Awaited::Head(end) => Some(end.saturating_duration_since(Instant::now())),
         };
@@ -149,7 +156,7 @@ impl AsyncRead for ClientStream {
         let read = self.stream.as_mut().poll_read(context, buffer);
         if buffer.filled().len() > before {
             match awaited {
-                Awaited::Nothing => {}
+                Awaited::Nothing | Awaited::Departure => {}
                 Awaited::Request => {
                     let head = Awaited::Head(Instant::now() + CLIENT_DEADLINE);
                     self.awaiting.set(head);
@@ -173,7 +180,21 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(context)
+        ready!(self.stream.as_mut().poll_flush(context))?;
+        if self.awaiting.get() != Awaited::Departure {
+            return Poll::Ready(Ok(()));
+        }
+        let mut byte = [0];
+        let peeked = self
+            .stream
+            .get_ref()
+            .poll_peek(context, &mut ReadBuf::new(&mut byte));
+        match peeked {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // It stays, and may have sent its next request.
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use orders_contracts::sse;
 use orders_http::{CorrelationId, Until};
 use tokio::time::Instant;
 
@@ -104,7 +105,8 @@ pub(crate) async fn api(
     let Some(login) = &web.login else {
         return next.run(request).await;
     };
-    let is_live = request.uri().path().starts_with("/ws");
+    let path = request.uri().path();
+    let is_live = path.starts_with("/ws") || path == sse::PATH;
     let visit = login.visit(request.headers(), !is_live).await;
     let refuse = |status, detail| problem(&id, status, detail);
     let Visit {
@@ -165,8 +167,9 @@ async fn live(
     cut.run_until_cancelled(next.run(request)).await
 }
 
-/// Uploads go to a URL that is a secret itself; nothing else of the visitor goes there.
-pub(crate) async fn uploads(
+/// The edge tells everybody its documentation, and uploads go to a URL that is a secret itself; nothing of the visitor goes
+/// there.
+pub(crate) async fn public(
     State(web): State<Arc<Web>>,
     mut request: Request,
     next: Next,

@@ -458,6 +458,7 @@ async fn a_visit_is_noted_and_what_a_page_does_on_its_own_is_not() {
     assert!(noted("/api/orders?tenantId=t-1", &[]).await);
     assert!(!noted("/orders?tenantId=t-1", &[("x-refresh", "true")]).await);
     assert!(!noted("/ws/?EIO=4&transport=polling", &[]).await);
+    assert!(!noted("/api/orders/events?tenantId=t-1", &[]).await);
 }
 
 #[tokio::test]

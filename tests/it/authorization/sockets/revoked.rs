@@ -28,7 +28,7 @@ impl Secured {
     }
 
     /// Revokes by one claim, as an operator does.
-    async fn revoke(&self, claim: &str, value: &str) -> String {
+    pub(super) async fn revoke(&self, claim: &str, value: &str) -> String {
         let args = [
             "revoke",
             "--yes",
