@@ -26,12 +26,24 @@ await run(async (visitors) => {
   await page.getByLabel('Quantity').fill('two');
   // Could be either, so it is neither.
   await page.getByLabel('Price').fill('1.234,50');
+  await page.getByLabel('Currency').fill('euros');
   await visitors.provoke([answered(400)], () => page.getByLabel('Quantity').press('Enter'));
   await expect(page.getByRole('alert')).toContainText('Enter an e-mail address');
   await expect(page.locator('[id="items/0/qty-error"]')).toHaveText('Enter a whole number');
   await expect(page.getByLabel('Quantity')).toHaveValue('two');
   await expect(page.locator('[id="items/0/price-error"]')).toHaveText('Enter a price, such as 1234.50 or 1234,50');
   await expect(page.getByLabel('Price')).toHaveValue('1.234,50');
+  await expect(page.locator('#currency-error')).toHaveText('Enter the code of a currency, such as EUR');
+  await expect(page.getByText('Total –', { exact: true })).toBeVisible();
+  // Totals are told with the next page.
+  await page.getByLabel('Currency').fill('eur');
+  await page.getByLabel('Quantity').fill('3');
+  await page.getByLabel('Price').fill('0,1');
+  await page.getByRole('button', { name: 'Add a line' }).click();
+  await expect(page.locator('.line .amount')).toHaveText(['0.30', '–']);
+  await page.getByRole('button', { name: 'Remove line 2' }).click();
+  await expect(page.getByText('Total 0.30 EUR', { exact: true })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Remove line 1' })).toBeHidden();
   assert.deepEqual(await listed('t-1'), []);
 
   // The same form sent twice is one order. Its price has a comma, as a phone may have no point.
@@ -57,18 +69,27 @@ await run(async (visitors) => {
   assert((await other.text()).includes(`has already created order ${order.orderId}`));
 
   // One order, cancelled; and one that can no longer be.
+  await expect(page.locator(`[id="${order.orderId}"] .total`)).toHaveText('99.98 EUR');
   await page.getByRole('link', { name: order.orderId }).last().click();
-  await page.getByRole('button', { name: 'Cancel the order' }).click();
+  await expect(page.locator('.lines tbody tr')).toHaveText(/SKU-1\s*2\s*49\.99\s*99\.98/);
+  await expect(page.getByRole('button', { name: 'Print' })).toBeHidden();
+  // It asks first.
+  const cancel = page.locator('summary').filter({ hasText: 'Cancel the order' });
+  const confirm = page.getByRole('button', { name: 'Yes, cancel it' });
+  await expect(confirm).toBeHidden();
+  await cancel.click();
+  await confirm.click();
   await expect(page.locator('.status')).toHaveText('CANCELLED');
-  assert.equal(await page.getByRole('button', { name: 'Cancel the order' }).count(), 0);
+  await expect(page.locator('.history li')).toHaveText([/^Placed \d{4}-.* UTC$/, /^Cancelled \d{4}-.* UTC$/]);
+  assert.equal(await cancel.count(), 0);
   const paid = await create('t-1', 'r1');
   await page.goto(`/orders/${paid}?tenantId=t-1`);
   await stack('pay after 100ms');
   await expect(async () => {
     assert.equal((await listed('t-1'))[0].status, 'PAID');
   }).toPass({ timeout: 60_000 });
-  const cancel = page.getByRole('button', { name: 'Cancel the order' });
-  await visitors.provoke([answered(409)], () => cancel.click());
+  await cancel.click();
+  await visitors.provoke([answered(409)], () => confirm.click());
   await expect(page.getByRole('alert')).toContainText('is PAID and cannot be cancelled');
   await expect(page.locator('.status')).toHaveText('PAID');
   // The address of that answer, loaded again, is the order's page.
@@ -79,4 +100,7 @@ await run(async (visitors) => {
   await expect(page.locator('.status')).toHaveText('PAID');
   await visitors.provoke([answered(404)], () => page.goto(`/orders/${paid}?tenantId=t-2`));
   await expect(page.getByText('t-2 has no such order')).toBeVisible();
+  await visitors.provoke([answered(404)], () => page.goto('/orders/x?tenantId=t-2'));
+  await page.getByRole('link', { name: 'All orders' }).click();
+  await page.waitForURL('**/orders?tenantId=t-2');
 });

@@ -6,7 +6,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { WEB, accessible, answered, api, create, expect, listed, live, run, stack, status } from './support.mjs';
+import { WEB, accessible, answered, api, expect, listed, live, run, stack, status } from './support.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 const LIMIT_BYTES = 60 * 1024;
@@ -14,32 +14,35 @@ const PIECE_BYTES = 100;
 const PIECE_MS = 30;
 
 await run(async (visitors) => {
-  const emails = ['alice@example.com', 'bob@example.net', 'carol@bücher.example'];
-  const orders = [];
-  for (let n = 0; n < 12; n += 1) {
-    orders.push(await create('t-123', `r${n}`, { email: emails[n % 3], price: (1250 + n * 731) / 100 }));
-  }
-  await api(`/api/orders/${orders[4]}/cancel`, { tenantId: 't-123' });
-  await stack('pay after 100ms');
-  await expect(async () => {
-    const states = (await listed('t-123')).map((order) => order.status);
-    assert(!states.includes('PENDING'));
-  }).toPass({ timeout: 60_000 });
-  await stack('pay after 1h');
+  // `seed-data` was here.
+  const settle = async () => {
+    await stack('pay after 100ms');
+    await expect(async () => {
+      const states = (await listed('t-123')).map((order) => order.status);
+      assert(states.length > 20 && !states.includes('PENDING'));
+    }).toPass({ timeout: 60_000 });
+    await stack('pay after 1h');
+  };
+  await settle();
   // A name from right to left, which would move what stands beside it.
   const filename = 'חשבונית 2025 (עותק).pdf';
   const upload = await api('/api/uploads/presign', { tenantId: 't-123', filename, contentType: 'application/pdf', size: 6 });
   const { orderId: attached } = await api('/api/orders', {
     requestId: 'attached',
     tenantId: 't-123',
-    buyer: { email: 'alice@example.com', name: 'Alice' },
-    items: [{ sku: 'SKU-1', qty: 2, price: 49.99 }],
+    buyer: { email: 'alice@example.com', name: 'Alice Alder' },
+    items: [{ sku: 'TEA-ASSAM-250', qty: 2, price: 8.9 }, { sku: 'POT-GLASS-1200', qty: 1, price: 39.9 }],
+    currency: 'EUR',
+    metadata: { channel: 'web', note: 'Please ring twice' },
     attachment: { filename, contentType: 'application/pdf', size: 6, storageKey: upload.storageKey },
   });
+  const settled = (await listed('t-123')).find((order) => order.status === 'PAID');
   const pages = {
     orders: '/orders?tenantId=t-123',
     'new-order': '/orders/new?tenantId=t-123',
     order: `/orders/${attached}?tenantId=t-123`,
+    settled: `/orders/${settled.orderId}?tenantId=t-123`,
+    filtered: '/orders?tenantId=t-123&status=PAID&q=a&limit=25',
     'wrong-filter': '/orders?tenantId=t-123&buyerEmail=x&from=y',
     empty: '/orders?tenantId=nobody',
     'beyond-the-end': '/orders?tenantId=t-123&page=9',
@@ -67,6 +70,25 @@ await run(async (visitors) => {
       assert(overflow <= 0, `${name} on ${look} is ${overflow} px too wide`);
       await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${look}.png` });
       await accessible(page, `${name} on ${look}`);
+    }
+    await page.goto(pages.order);
+    await page.locator('summary').click();
+    await expect(page.getByRole('button', { name: 'Yes, cancel it' })).toBeVisible();
+    await accessible(page, `a question on ${look}`);
+    if (look.startsWith('phone')) {
+      // Filters are out of the way, but not forgotten.
+      await page.goto(pages.filtered);
+      await expect(page.getByLabel('Status')).toBeHidden();
+      await page.locator('summary').filter({ hasText: 'Filters (1)' }).click();
+      await expect(page.getByLabel('Status')).toHaveValue('PAID');
+      await page.screenshot({ path: `${process.env.SCREENSHOTS}/filters-${look}.png` });
+      await accessible(page, `filters on ${look}`);
+      const lines = await page.locator('.email').evaluateAll((emails) => emails.map((it) => {
+        const text = document.createRange();
+        text.selectNodeContents(it);
+        return text.getClientRects().length;
+      }));
+      assert.deepEqual([...new Set(lines)], [1], 'no address breaks');
     }
     await page.goto('/orders/new?tenantId=t-123');
     await visitors.provoke([answered(400)], () => page.locator('#create').click());
@@ -111,6 +133,36 @@ await run(async (visitors) => {
     );
   }
 
+  // An order is copied by its id, and printed on one page, without what cannot be pressed there.
+  await flips.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await flips.goto(pages.order);
+  await flips.getByRole('button', { name: 'Copy the id' }).click();
+  await expect(flips.getByRole('button', { name: 'Copied' })).toBeVisible();
+  assert.equal(await flips.evaluate(() => navigator.clipboard.readText()), attached);
+  await flips.evaluate(() => { window.print = () => { window.printed = true; }; });
+  await flips.getByRole('button', { name: 'Print' }).click();
+  assert(await flips.evaluate(() => window.printed));
+  await flips.emulateMedia({ media: 'print', colorScheme: 'dark' });
+  for (const shown of ['.lines', '.history', '.printed', '.status']) await expect(flips.locator(shown)).toBeVisible();
+  for (const hidden of ['header', 'footer', '.back', '.order > .actions']) await expect(flips.locator(hidden)).toBeHidden();
+  const background = await flips.locator('.order').evaluate((it) => getComputedStyle(it).backgroundColor);
+  assert.equal(background, 'rgb(255, 255, 255)');
+  const pdf = (await flips.pdf({ format: 'A4' })).toString('latin1');
+  assert.equal(pdf.match(/\/Type\s*\/Page\b/g).length, 1);
+
+  // The documentation of the API is here too, and dark where all else is.
+  const docs = await visitors.page('/docs', { colorScheme: 'dark' });
+  await expect(docs.locator('#operations-orders-listOrders')).toBeVisible();
+  assert.match(await docs.evaluate(() => getComputedStyle(document.documentElement).backgroundColor), /^rgb\(28, 32, 34\)/);
+
+  await flips.emulateMedia({ media: 'screen' });
+
+  // A file that is not there is told in words: this upload was a mock.
+  await visitors.provoke([answered(404)], () => flips.getByRole('link', { name: filename }).click());
+  await expect(flips.getByText('Uploads are a mock, which stores no files')).toBeVisible();
+  await flips.getByRole('link', { name: 'Back to the order' }).click();
+  await expect(flips.locator('.lines')).toBeVisible();
+
   // The first visit, and the second.
   const context = await visitors.visitor();
   const page = await context.newPage();
@@ -128,7 +180,8 @@ await run(async (visitors) => {
 
   // Every order by keyboard alone.
   await page.getByLabel('E-mail').focus();
-  for (const text of ['alice@example.com', 'Alice', 'SKU-1', '2', '49.99']) {
+  const before = (await listed('t-123')).length;
+  for (const text of ['alice@example.com', 'Alice', 'EUR', 'SKU-1', '2', '49.99']) {
     await page.keyboard.type(text);
     await page.keyboard.press('Tab');
   }
@@ -138,7 +191,7 @@ await run(async (visitors) => {
   }
   await page.keyboard.press('Enter');
   await page.waitForURL(/\/orders\?/);
-  assert.equal((await listed('t-123')).length, 14);
+  assert.equal((await listed('t-123')).length, before + 1);
 
   // What every page is sent with.
   const response = await page.request.get(WEB + pages.orders);

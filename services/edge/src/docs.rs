@@ -12,9 +12,12 @@ use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
 use crate::guard::Resource;
 
 const PAGE: &str = include_str!("docs/index.html");
-const SCRIPT: &str = include_str!("docs/start.js");
+const SCRIPT: &str = concat!(include_str!("docs/dark.js"), include_str!("docs/start.js"));
 /// With a login, whose window comes back to this origin.
-const SCRIPT_WITH_LOGIN: &str = include_str!("docs/start-with-login.js");
+const SCRIPT_WITH_LOGIN: &str = concat!(
+    include_str!("docs/dark.js"),
+    include_str!("docs/start-with-login.js")
+);
 
 /// Swagger UI styles its elements in place; scripts come from here only. Requests go here and to the provider, which
 /// exchanges the code of a login for a token.

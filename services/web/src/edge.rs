@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, header};
 use orders_contracts::{
-    OrderId, OrderList, OrderRef, OrderRow, ProblemDetails, TenantId, TraceContext,
+    OrderDetails, OrderId, OrderList, OrderRef, ProblemDetails, TenantId, TraceContext,
     header::TRACEPARENT, http_header,
 };
 use orders_service::{Seldom, chain};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde::Serialize;
 use tracing::warn;
 
@@ -66,6 +66,8 @@ impl Edge {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE)
             .no_proxy()
+            // A visitor follows, not this daemon.
+            .redirect(Policy::none())
             .build()?;
         Ok(Self {
             http,
@@ -73,9 +75,9 @@ impl Edge {
         })
     }
 
-    /// Reads one page of orders; `query` is in the API's form.
+    /// Reads one page of orders, with what people know them by; `query` is in the API's form.
     pub(crate) async fn list(&self, query: &str, trace: TraceContext) -> Result<Listed, Failure> {
-        let url = format!("{}/api/orders?{query}", self.url);
+        let url = format!("{}/api/orders?{query}&expand=summary", self.url);
         let response = send(self.http.get(url), trace).await?;
         let links = response.headers().get(header::LINK).cloned();
         Ok(Listed {
@@ -84,19 +86,48 @@ impl Edge {
         })
     }
 
-    /// Reads one order, if the tenant has it.
+    /// Whether the list has an order, on whichever page.
+    pub(crate) async fn lists(
+        &self,
+        tenant: &TenantId,
+        order: &OrderId,
+        trace: TraceContext,
+    ) -> Result<bool, Failure> {
+        let query = format!("tenantId={tenant}&q={order}&limit=1");
+        let url = format!("{}/api/orders?{query}", self.url);
+        let list: OrderList = read(send(self.http.get(url), trace).await?).await?;
+        Ok(list.items.iter().any(|row| row.order_id == *order))
+    }
+
+    /// Reads one order, if the tenant has it. The list may be a moment behind.
     pub(crate) async fn show(
         &self,
         tenant: &TenantId,
         order: &OrderId,
         trace: TraceContext,
-    ) -> Result<Option<OrderRow>, Failure> {
+    ) -> Result<Option<OrderDetails>, Failure> {
         let url = format!("{}/api/orders/{order}?tenantId={tenant}", self.url);
         match send(self.http.get(url), trace).await {
             Ok(response) => read(response).await.map(Some),
             Err(Failure::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Where the file of an order can be downloaded, for a minute.
+    pub(crate) async fn attachment(
+        &self,
+        tenant: &TenantId,
+        order: &OrderId,
+        trace: TraceContext,
+    ) -> Result<HeaderValue, Failure> {
+        let url = format!(
+            "{}/api/orders/{order}/attachment?tenantId={tenant}",
+            self.url
+        );
+        let response = send(self.http.get(url), trace).await?;
+        let place = response.headers().get(header::LOCATION);
+        place.cloned().ok_or(Failure::Unavailable)
     }
 
     /// Creates an order.
@@ -131,7 +162,7 @@ impl Edge {
 /// What goes wrong with every request alike.
 static LINES: Seldom = Seldom::new();
 
-/// Sends a request of the current visitor; every status but success is a failure.
+/// Sends a request of the current visitor; every status but success and a way on is a failure.
 async fn send(mut request: RequestBuilder, trace: TraceContext) -> Result<Response, Failure> {
     let Visitor { who, address } = Visitor::current();
     if let Some(person) = who.person() {
@@ -143,7 +174,7 @@ async fn send(mut request: RequestBuilder, trace: TraceContext) -> Result<Respon
     let request = request.header(TRACEPARENT, trace.child().to_string());
     let response = request.send().await.map_err(unavailable)?;
     let status = response.status();
-    if status.is_success() {
+    if status.is_success() || status.is_redirection() {
         return Ok(response);
     }
     if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {

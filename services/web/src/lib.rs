@@ -101,6 +101,7 @@ fn router(web: Arc<Web>, port: u16) -> Router {
             get(pages::new::form).post(pages::new::create),
         )
         .route("/orders/{orderId}", get(pages::order::show))
+        .route("/orders/{orderId}/attachment", get(pages::attachment::lead))
         .route(
             "/orders/{orderId}/cancel",
             post(pages::order::cancel).get(pages::order::after_cancel),
@@ -127,12 +128,16 @@ fn router(web: Arc<Web>, port: u16) -> Router {
         // Here, too, the cookie is what counts.
         edge = edge.layer(csrf(&web.access, |_| forward::cross_site()));
     }
-    let uploads = Router::new()
+    let public = Router::new()
         .route("/mock-upload/{*key}", put(forward::to_edge))
-        .layer(from_fn_with_state(Arc::clone(&web), session::uploads));
+        .route("/docs", get(forward::api))
+        .route("/docs/", get(forward::api))
+        .route("/docs/{*rest}", get(forward::api))
+        .route("/openapi.json", get(forward::api))
+        .layer(from_fn_with_state(Arc::clone(&web), session::public));
     pages
         .merge(edge)
-        .merge(uploads)
+        .merge(public)
         .layer((
             from_fn_with_state(front, Front::receive),
             from_fn_with_state(Arc::clone(&web), session::introduce),

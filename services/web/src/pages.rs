@@ -1,8 +1,10 @@
 //! The pages, and the headers that all of them have.
 
+pub(crate) mod attachment;
 pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod order;
+mod row;
 mod text;
 
 use std::{any::Any, sync::Arc};
@@ -14,7 +16,7 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
-use orders_contracts::{OrderRow, TenantId};
+use orders_contracts::TenantId;
 use orders_http::{Firsts, Misdirected, Unread};
 use tracing::{error, warn};
 
@@ -165,10 +167,25 @@ fn denied(tenant: &str, denied: &Denied) -> Response {
     (denied.status, html(&page)).into_response()
 }
 
+/// The answer for what does not exist, which leads to what does.
+fn missing(frame: Frame, text: &str) -> Response {
+    let link = match frame.tenant.as_str() {
+        "" => "/orders".to_owned(),
+        // Checked, so it needs no encoding.
+        tenant => format!("/orders?tenantId={tenant}"),
+    };
+    let page = MessagePage {
+        frame,
+        title: "Not found",
+        text,
+        link: Some(Link::here("All orders", link)),
+    };
+    (StatusCode::NOT_FOUND, html(&page)).into_response()
+}
+
 /// The answer for an unknown path.
 pub(crate) async fn not_found() -> Response {
-    let text = "There is no such page.";
-    message(StatusCode::NOT_FOUND, Frame::of(""), "Not found", text)
+    missing(Frame::of(""), "There is no such page.")
 }
 
 /// The value of a URL parameter.
@@ -319,48 +336,6 @@ pub(crate) async fn secure(State(web): State<Arc<Web>>, request: Request, next: 
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// An order as a page shows it.
-struct Row {
-    id: String,
-    status: &'static str,
-    created_at: String,
-    shown_time: String,
-    buyer: String,
-    total: String,
-    filename: String,
-}
-
-impl From<OrderRow> for Row {
-    fn from(row: OrderRow) -> Self {
-        Self {
-            id: row.order_id.to_string(),
-            status: row.status.as_str(),
-            created_at: row.created_at.to_string(),
-            shown_time: text::minutes(row.created_at),
-            buyer: text::email(&row.buyer_email),
-            total: text::amount(row.total),
-            filename: row
-                .attachment
-                .map_or_else(String::new, |file| text::plain(&file.filename)),
-        }
-    }
-}
-
-impl Row {
-    /// An empty row for the script to fill.
-    fn blank() -> Self {
-        Self {
-            id: String::new(),
-            status: "PENDING",
-            created_at: String::new(),
-            shown_time: String::new(),
-            buyer: String::new(),
-            total: String::new(),
-            filename: String::new(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ use self::{
     seal::Ring,
 };
 pub(crate) use self::{
-    gate::{api, introduce, pages, uploads},
+    gate::{api, introduce, pages, public},
     settings::LoginSettings,
     start::{login_path, routes},
     visitor::{Person, Visitor, Who},

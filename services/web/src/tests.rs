@@ -2,8 +2,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     body::Body,
-    extract::ConnectInfo,
+    extract::{ConnectInfo, RawQuery},
     http::{Request, Response, StatusCode, header},
+    response::IntoResponse,
 };
 use http_body_util::BodyExt;
 use orders_service::Settings;
@@ -145,19 +146,13 @@ fn sent_orders(number: usize) -> String {
 async fn orders_are_looked_up_beside_each_other() {
     // An edge that answers once all of them are asked for.
     let all = Arc::new(Barrier::new(21));
-    let look_up = async move || {
-        all.wait().await;
-        let problem = serde_json::json!({
-            "statusCode": 404, "message": ["no such order"], "error": "Not Found", "type": "about:blank",
-            "title": "Not Found", "status": 404, "detail": "no such order", "errors": [],
-        });
-        (StatusCode::NOT_FOUND, axum::Json(problem))
+    let list = async move |RawQuery(query): RawQuery| {
+        if query.is_some_and(|query| query.contains("&q=ord_")) {
+            all.wait().await;
+        }
+        axum::Json(serde_json::json!({ "items": [], "page": 1, "limit": 10, "total": 0 }))
     };
-    let list =
-        async || axum::Json(serde_json::json!({ "items": [], "page": 1, "limit": 10, "total": 0 }));
-    let edge = Router::new()
-        .route("/api/orders/{orderId}", axum::routing::get(look_up))
-        .route("/api/orders", axum::routing::get(list));
+    let edge = Router::new().route("/api/orders", axum::routing::get(list));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let site = site_of(format!("http://{}", listener.local_addr().unwrap()));
     tokio::spawn(axum::serve(listener, edge).into_future());
@@ -167,6 +162,47 @@ async fn orders_are_looked_up_beside_each_other() {
     let response = site.oneshot(request.body(Body::empty()).unwrap());
     let response = response.await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_attachment_is_led_to_or_its_absence_is_told_in_words() {
+    let lead = async |Path(id): Path<String>| {
+        if id.ends_with('q') {
+            let place = [(header::LOCATION, "https://files.example/a.pdf?signature=1")];
+            return (StatusCode::SEE_OTHER, place).into_response();
+        }
+        let problem = serde_json::json!({
+            "statusCode": 410, "message": ["it was removed"], "error": "Gone", "type": "about:blank",
+            "title": "Gone", "status": 410, "detail": "it was <removed>", "errors": [],
+        });
+        (StatusCode::GONE, axum::Json(problem)).into_response()
+    };
+    let edge = Router::new().route("/api/orders/{orderId}/attachment", axum::routing::get(lead));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = site_of(format!("http://{}", listener.local_addr().unwrap()));
+    tokio::spawn(axum::serve(listener, edge).into_future());
+    let follow = async |id: &str, query: &str| {
+        let path = format!("/orders/ord_qz74bke6iblutmfkqfvmtezzk{id}/attachment?{query}");
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        site.clone().oneshot(request).await.unwrap()
+    };
+    let led = follow("q", "tenantId=t-1").await;
+    assert_eq!(led.status(), StatusCode::SEE_OTHER);
+    assert_eq!(
+        led.headers()[header::LOCATION],
+        "https://files.example/a.pdf?signature=1"
+    );
+
+    let gone = follow("a", "tenantId=t-1&list=page%3D2").await;
+    assert_eq!(gone.status(), StatusCode::GONE);
+    let page = gone.into_body().collect().await.unwrap().to_bytes();
+    let page = String::from_utf8_lossy(&page).into_owned();
+    let back = "href=\"/orders/ord_qz74bke6iblutmfkqfvmtezzka?tenantId=t-1&#38;list=page%3D2\"";
+    assert!(
+        page.contains("it was &#60;removed&#62;") && page.contains(back),
+        "{page}"
+    );
+    assert_eq!(follow("q", "").await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

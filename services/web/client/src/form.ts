@@ -7,8 +7,10 @@ import { remember } from './optimistic';
 import { type Attachment, NotUploaded, upload } from './upload';
 
 const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+const WHOLE_NUMBER = /^\s*\d+\s*$/;
 /** One comma before the last one or two digits. Any other could separate thousands, so the API refuses that price. */
 const DECIMAL_COMMA = /^(\d+),(\d{1,2})$/;
+const CURRENCY = /^[A-Z]{3}$/;
 /** What the API's faults of an attachment are about. */
 const ABOUT_FILE: Record<string, string> = { filename: 'name', contentType: 'type', size: 'size' };
 
@@ -95,7 +97,7 @@ class OrderForm {
         if (element instanceof HTMLButtonElement) {
           element.value = String(index);
           element.ariaLabel = `Remove line ${index + 1}`;
-          element.disabled = this.#lines.children.length === 1;
+          element.hidden = this.#lines.children.length === 1;
         }
         if (element instanceof HTMLLegendElement) element.textContent = `Line ${index + 1}`;
       }
@@ -109,20 +111,27 @@ class OrderForm {
       qty: this.#text(`items/${index}/qty`),
       price: this.#text(`items/${index}/price`).trim().replace(DECIMAL_COMMA, '$1.$2'),
     }));
+    const currency = this.#text('currency').trim().toUpperCase();
     return {
       requestId: this.#text('requestId'),
       tenantId: this.#text('tenantId'),
       email: this.#text('buyer/email'),
       name: this.#text('buyer/name'),
+      currency,
       lines,
-      total: total(lines),
+      total: amount(lines, currency),
       file: this.#file.files?.[0],
     };
   }
 
   #showTotal(): void {
+    const { lines, currency, total } = this.#values();
+    for (const [index, line] of lines.entries()) {
+      const shown = this.#lines.children[index]?.querySelector('.amount');
+      if (shown) shown.textContent = digits([line], currency);
+    }
     const output = this.#form.querySelector('output');
-    if (output !== null) output.textContent = this.#values().total;
+    if (output !== null && output.textContent !== total) output.textContent = total;
   }
 
   async #send(): Promise<void> {
@@ -146,7 +155,9 @@ class OrderForm {
         tenantId: values.tenantId,
         orderId,
         createdAt: new Date().toISOString(),
+        buyerName: values.name,
         buyerEmail: values.email,
+        items: values.lines.length === 1 ? '1 item' : `${values.lines.length} items`,
         total: values.total,
         filename: attachment?.filename ?? '',
       });
@@ -271,16 +282,31 @@ function sentence(field: HTMLElement, rule: string): string {
 
 type Line = Record<'sku' | 'qty' | 'price', string>;
 
-function total(lines: Line[]): string {
-  const amounts = lines.map(({ qty, price }) => (JSON_NUMBER.test(price) ? Number(qty) * Number(price) : NaN));
+/** The sum of some lines as the server shows amounts, with the decimals that the currency has or more. */
+function digits(lines: Line[], currency: string): string {
+  const isKnown = ({ qty, price }: Line) => WHOLE_NUMBER.test(qty) && JSON_NUMBER.test(price);
+  const amounts = lines.map((line) => (isKnown(line) ? Number(line.qty) * Number(line.price) : NaN));
   const sum = amounts.reduce((sum, amount) => sum + amount, 0);
   if (!Number.isFinite(sum)) return '–';
-  return sum.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 6, useGrouping: false });
+  const minimumFractionDigits = decimals(currency);
+  return sum.toLocaleString('en', { minimumFractionDigits, maximumFractionDigits: 6, useGrouping: false });
+}
+
+/** The same with the currency. */
+function amount(lines: Line[], currency: string): string {
+  const shown = digits(lines, currency);
+  return shown !== '–' && CURRENCY.test(currency) ? `${shown} ${currency}` : shown;
+}
+
+function decimals(currency: string): number {
+  if (!CURRENCY.test(currency)) return 2;
+  const format = new Intl.NumberFormat('en', { style: 'currency', currency });
+  return format.resolvedOptions().minimumFractionDigits ?? 2;
 }
 
 /** The body of `POST /api/orders`; the API checks it. */
 function body(
-  order: { requestId: string; tenantId: string; email: string; name: string; lines: Line[] },
+  order: { requestId: string; tenantId: string; email: string; name: string; currency: string; lines: Line[] },
   attachment: Attachment | undefined,
 ): string {
   const items = order.lines.map(({ sku, qty, price }) => (
@@ -292,6 +318,7 @@ function body(
     buyer: JSON.stringify({ email: order.email, name: order.name }),
     items: `[${items}]`,
     attachment: attachment && JSON.stringify(attachment),
+    currency: order.currency === '' ? undefined : JSON.stringify(order.currency),
   });
 }
 

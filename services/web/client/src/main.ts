@@ -1,9 +1,14 @@
 // Keeps the pages live. Without this script they are complete, but static.
 
+import { startControls } from './controls';
 import { startForm } from './form';
 import { follow } from './live';
 import { Optimistic } from './optimistic';
 import { Region } from './region';
+import { localise } from './times';
+
+startControls();
+localise(document);
 
 const tenantId = document.body.dataset['tenant'];
 const region = document.getElementById('region');

@@ -6,7 +6,9 @@ export interface Sent {
   tenantId: string;
   orderId: string;
   createdAt: string;
+  buyerName: string;
   buyerEmail: string;
+  items: string;
   total: string;
   filename: string;
 }
@@ -85,11 +87,14 @@ function row(template: HTMLTemplateElement, order: Sent): HTMLElement {
   const link = fill('orderId', order.orderId) as HTMLAnchorElement | null;
   if (link !== null) {
     const query = new URLSearchParams({ tenantId: order.tenantId });
+    link.title = order.orderId;
     link.href = `${BASE}/orders/${encodeURIComponent(order.orderId)}?${query}`;
   }
   const time = fill('createdAt', order.createdAt.slice(0, 16).replace('T', ' ')) as HTMLTimeElement | null;
   if (time !== null) time.dateTime = order.createdAt;
+  fill('buyerName', order.buyerName);
   fill('buyerEmail', order.buyerEmail);
+  fill('items', order.items);
   fill('total', order.total);
   fill('filename', order.filename);
   return row;

@@ -5,6 +5,7 @@ import { Idiomorph } from 'idiomorph';
 import { NoAnswer, isLoggedOut, leave } from './api';
 import { announce, type Change, show, type Status } from './live';
 import type { Optimistic } from './optimistic';
+import { localise } from './times';
 
 /** The shortest time between two loads, so that a burst of events causes one load. */
 const SHORTEST_PAUSE_MS = 200;
@@ -26,6 +27,7 @@ export class Region {
     this.#element = element;
     this.#optimistic = optimistic;
     optimistic.update(element);
+    localise(element);
     // The server was told only of the last one; ask it whether the others are listed by now.
     if (optimistic.ids().length > 0) this.refresh();
   }
@@ -107,10 +109,11 @@ export class Region {
 
   #show(fresh: HTMLElement, created: Set<string>): void {
     this.#optimistic.update(fresh);
+    localise(fresh);
     // PAID and CANCELLED are final: an answer that was already on its way must not undo them.
     this.#applyStatuses(fresh);
     const before = statuses(this.#element);
-    Idiomorph.morph(this.#element, fresh, { morphStyle: 'outerHTML' });
+    Idiomorph.morph(this.#element, fresh, { morphStyle: 'outerHTML', callbacks: { beforeAttributeUpdated: isOurs } });
     this.#announce(before, created);
   }
 
@@ -136,6 +139,9 @@ export class Region {
     else if (news.length > 0) announce(news.join('. '));
   }
 }
+
+/** Whether the server decides on an attribute: what a visitor has opened stays open. */
+const isOurs = (attribute: string) => attribute !== 'open';
 
 const pass = (ms: number) => new Promise((resume) => setTimeout(resume, ms));
 

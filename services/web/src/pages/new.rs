@@ -17,7 +17,7 @@ use orders_contracts::{ProblemDetails, TraceContext};
 
 pub(crate) use self::values::MAX_LINES;
 use self::values::{Line, NewOrder};
-use super::{Fields, Frame, html, no_tenant, parameter};
+use super::{Fields, Frame, html, no_tenant, parameter, text};
 use crate::{Web, edge::Failure, tenant};
 
 /// `GET /orders/new`
@@ -124,6 +124,7 @@ impl NewOrderPage {
         match name {
             "buyer/email" => Some("E-mail".to_owned()),
             "buyer/name" => Some("Name".to_owned()),
+            "currency" => Some("Currency".to_owned()),
             name => {
                 let (index, field) = name.strip_prefix("items/")?.split_once('/')?;
                 let index: usize = index.parse().ok()?;
@@ -154,8 +155,38 @@ impl NewOrderPage {
             Some("sku") => "an article",
             Some("qty") => "a whole number",
             Some("price") => "a price, such as 1234.50 or 1234,50",
+            Some("currency") => "the code of a currency, such as EUR",
             _ => "a value",
         }
+    }
+
+    /// What helps to fill in a field; empty if its label says enough.
+    fn hint(name: &str) -> &'static str {
+        match name.rsplit('/').next() {
+            Some("qty") => "A whole number",
+            Some("price") => "Of one, such as 49.99",
+            Some("currency") => "Three letters, such as EUR",
+            _ => "",
+        }
+    }
+
+    /// The codes that are suggested; every other one can be typed.
+    fn currencies() -> [&'static str; 12] {
+        [
+            "EUR", "USD", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD", "SEK", "DKK", "PLN",
+        ]
+    }
+
+    /// The total of a line as it is typed so far.
+    fn line_total(&self, line: &Line) -> String {
+        let digits = |total| text::digits(total, self.order.currency());
+        line.total().map_or_else(unknown, digits)
+    }
+
+    /// The total of the order as it is typed so far.
+    fn total(&self) -> String {
+        let amount = |total| text::amount(total, self.order.currency());
+        self.order.total().map_or_else(unknown, amount)
     }
 
     /// The fault of a field as its own text; empty if it has none.
@@ -184,6 +215,11 @@ impl NewOrderPage {
     fn has_errors(&self) -> bool {
         !self.errors.is_empty() || !self.other_errors.is_empty()
     }
+}
+
+/// What is shown for a total that cannot be said.
+fn unknown() -> String {
+    "\u{2013}".to_owned()
 }
 
 /// Whether a rule asks for another kind of value, or for any at all.
@@ -217,6 +253,7 @@ mod tests {
     fn faults_say_what_to_enter() {
         let mut page = blank_page();
         let email = "Enter an e-mail address";
+        let currency = "Enter the code of a currency, such as EUR";
         let sku = ("Enter an article", "Line 1: enter an article");
         let rule = "must not be less than 1";
         let qty = (rule, "Line 1: Quantity must not be less than 1");
@@ -227,6 +264,11 @@ mod tests {
             ("items/0/sku", "should not be empty", sku),
             ("items/0/qty", rule, qty),
             ("items/0/price", "must be a number", (&prices.0, &prices.1)),
+            (
+                "currency",
+                "must be an ISO 4217 currency code",
+                (currency, currency),
+            ),
         ] {
             page.errors = BTreeMap::from([(name.to_owned(), rule.to_owned())]);
             assert_eq!(page.error(name), field);

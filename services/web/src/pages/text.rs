@@ -1,7 +1,7 @@
 //! How pages show what an order has.
 
 use idna::uts46::{AsciiDenyList, Hyphens, Uts46};
-use orders_contracts::{Money, Timestamp};
+use orders_contracts::{Currency, Money, Timestamp};
 
 /// A client's text without the characters by which it would be shown in another order than it is written.
 ///
@@ -40,19 +40,67 @@ fn mixes_latin(label: &[char]) -> bool {
 
 /// `2025-08-26 09:00`, in UTC.
 pub(super) fn minutes(moment: Timestamp) -> String {
-    moment
-        .to_string()
-        .chars()
-        .take(16)
+    up_to(moment, "2025-08-26T09:00".len())
+}
+
+/// `2025-08-26 09:00:59 UTC`.
+pub(super) fn seconds(moment: Timestamp) -> String {
+    let text = up_to(moment, "2025-08-26T09:00:59".len());
+    format!("{text} UTC")
+}
+
+fn up_to(moment: Timestamp, length: usize) -> String {
+    let text = moment.to_string();
+    text.chars()
+        .take(length)
         .collect::<String>()
         .replace('T', " ")
 }
 
-/// With at least two decimals: `99.80`.
-pub(super) fn amount(money: Money) -> String {
+/// An amount with its currency: `99.80 EUR`, `1200 JPY`, `99.80`.
+pub(super) fn amount(money: Money, currency: Option<Currency>) -> String {
+    let digits = digits(money, currency);
+    match currency {
+        Some(currency) => format!("{digits} {currency}"),
+        None => digits,
+    }
+}
+
+/// All digits of an amount, with the decimals that its currency has or more; two without a currency.
+pub(super) fn digits(money: Money, currency: Option<Currency>) -> String {
     let text = money.to_string();
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
-    format!("{whole}.{decimals:0<2}")
+    let width = usize::from(decimals_of(currency));
+    match (decimals, width) {
+        ("", 0) => whole.to_owned(),
+        _ => format!("{whole}.{decimals:0<width$}"),
+    }
+}
+
+/// How many decimals amounts of a currency usually have, by ISO 4217.
+fn decimals_of(currency: Option<Currency>) -> u16 {
+    let listed = currency.and_then(|currency| iso_currency::Currency::from_code(currency.as_str()));
+    listed
+        .and_then(iso_currency::Currency::exponent)
+        .unwrap_or(2)
+}
+
+/// `1 item`, `3 items`.
+pub(super) fn items(number: u32) -> String {
+    match number {
+        1 => "1 item".to_owned(),
+        number => format!("{number} items"),
+    }
+}
+
+/// The size of a file: `6 bytes`, `12.3 kB`.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None if bytes == 1 => "1 byte".to_owned(),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 #[cfg(test)]
@@ -95,20 +143,42 @@ mod tests {
     }
 
     #[test]
-    fn amounts_have_two_decimals_or_more() {
-        for (number, shown) in [
-            ("0", "0.00"),
-            ("99.8", "99.80"),
-            ("99.98", "99.98"),
-            ("0.125", "0.125"),
+    fn amounts_have_the_decimals_of_their_currency_or_more() {
+        for (number, currency, shown) in [
+            ("0", None, "0.00"),
+            ("99.8", None, "99.80"),
+            ("0.125", None, "0.125"),
+            ("99.98", Some("EUR"), "99.98 EUR"),
+            ("1200", Some("JPY"), "1200 JPY"),
+            ("1200.5", Some("JPY"), "1200.5 JPY"),
+            ("1.5", Some("KWD"), "1.500 KWD"),
+            // Gold has no smallest unit, and who knows what that is.
+            ("1", Some("XAU"), "1.00 XAU"),
+            ("1", Some("ZZZ"), "1.00 ZZZ"),
         ] {
-            assert_eq!(amount(number.parse().unwrap()), shown);
+            let currency = currency.map(|code: &str| code.parse().unwrap());
+            assert_eq!(amount(number.parse().unwrap(), currency), shown);
         }
     }
 
     #[test]
-    fn moments_are_shown_to_the_minute() {
+    fn moments_are_shown_to_the_minute_or_second() {
         let moment = "2025-08-26T09:01:59.999Z".parse().unwrap();
         assert_eq!(minutes(moment), "2025-08-26 09:01");
+        assert_eq!(seconds(moment), "2025-08-26 09:01:59 UTC");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, shown) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1_000, "1.0 kB"),
+            (12_399, "12.3 kB"),
+            (5 << 30, "5.3 GB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
     }
 }

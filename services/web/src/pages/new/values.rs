@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orders_contracts::{Currency, Money};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -16,6 +17,7 @@ pub(super) struct NewOrder {
     pub(super) tenant_id: String,
     pub(super) email: String,
     pub(super) name: String,
+    pub(super) currency: String,
     pub(super) lines: Vec<Line>,
 }
 
@@ -33,6 +35,7 @@ impl NewOrder {
             tenant_id,
             email: String::new(),
             name: String::new(),
+            currency: String::new(),
             lines: vec![Line::default()],
         }
     }
@@ -47,6 +50,7 @@ impl NewOrder {
                 "tenantId" => order.tenant_id = value,
                 "buyer/email" => order.email = value,
                 "buyer/name" => order.name = value,
+                "currency" => order.currency = value,
                 name => fill(&mut lines, name, value),
             }
         }
@@ -77,6 +81,22 @@ impl NewOrder {
         true
     }
 
+    /// The code of the currency as it is sent, empty if there is none.
+    fn code(&self) -> String {
+        self.currency.trim().to_ascii_uppercase()
+    }
+
+    /// The currency, if its code can be one.
+    pub(super) fn currency(&self) -> Option<Currency> {
+        self.code().parse().ok()
+    }
+
+    /// The sum of all lines, once each has one.
+    pub(super) fn total(&self) -> Option<Money> {
+        let add = |sum: Money, line: &Line| sum.plus(line.total()?);
+        self.lines.iter().try_fold(Money::ZERO, add)
+    }
+
     pub(super) fn body<'a>(&'a self) -> Body<'a> {
         let item = |line: &'a Line| Item {
             sku: &line.sku,
@@ -91,7 +111,16 @@ impl NewOrder {
                 name: &self.name,
             },
             items: self.lines.iter().map(item).collect(),
+            currency: Some(self.code()).filter(|code| !code.is_empty()),
         }
+    }
+}
+
+impl Line {
+    /// The price of all of them, once quantity and price are numbers.
+    pub(super) fn total(&self) -> Option<Money> {
+        let price = Money::parse_price(price(&self.price)?.get()).ok()?;
+        price.times(self.qty.trim().parse().ok()?)
     }
 }
 
@@ -103,6 +132,8 @@ pub(super) struct Body<'a> {
     tenant_id: &'a str,
     buyer: Buyer<'a>,
     items: Vec<Item<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -189,11 +220,32 @@ mod tests {
             ("items/999/sku", "S3"),
             ("items/999/price", "49,9"),
             ("items/-1/sku", "x"),
+            ("currency", " eur"),
             ("other", "x"),
         ]));
         let body = serde_json::to_string(&order.body()).unwrap();
-        let expected = r#"{"requestId":"r","tenantId":"t-1","buyer":{"email":"a@b.de","name":"A"},"items":[{"sku":"S1","qty":2,"price":49.990},{"sku":"S2","qty":"two"},{"sku":"S3","price":49.9}]}"#;
+        let expected = r#"{"requestId":"r","tenantId":"t-1","buyer":{"email":"a@b.de","name":"A"},"items":[{"sku":"S1","qty":2,"price":49.990},{"sku":"S2","qty":"two"},{"sku":"S3","price":49.9}],"currency":"EUR"}"#;
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn totals_are_known_once_the_numbers_are() {
+        let mut sent = fields(&[
+            ("items/0/qty", " 2"),
+            ("items/0/price", "49,99"),
+            ("items/1/qty", "3"),
+            ("items/1/price", "0.10"),
+        ]);
+        let total = |sent: &[(String, String)]| {
+            let total = NewOrder::of(sent).total();
+            total.map(|total| total.to_string())
+        };
+        assert_eq!(total(&sent).as_deref(), Some("100.28"));
+        for wrong in ["", "x", "-1", "1.234,50"] {
+            sent[3].1 = wrong.to_owned();
+            assert_eq!(total(&sent), None, "{wrong}");
+            assert!(NewOrder::of(&sent).lines[0].total().is_some());
+        }
     }
 
     #[test]
