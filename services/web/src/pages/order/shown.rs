@@ -13,7 +13,6 @@ pub(super) struct Order {
     pub(super) email: String,
     pub(super) lines: Vec<Line>,
     pub(super) total: String,
-    pub(super) currency: Option<Currency>,
     pub(super) file: Option<File>,
     pub(super) request_id: String,
     pub(super) metadata: Vec<(String, String)>,
@@ -56,7 +55,6 @@ impl From<OrderDetails> for Order {
                 .map(|line| Line::new(line, order.currency))
                 .collect(),
             total: text::amount(order.total, order.currency),
-            currency: order.currency,
             file: order.attachment.map(File::from),
             request_id: text::plain(order.request_id.as_str()),
             metadata: order.metadata.into_iter().map(pair).collect(),
