@@ -27,7 +27,7 @@ pub enum OrderCommand {
     /// Create an order.
     Create {
         /// The order to create.
-        order: CreateOrder,
+        order: Box<CreateOrder>,
         /// The attempt, from `ce-id`: the edge makes a fresh one for each HTTP request.
         command_id: CommandId,
     },
@@ -49,6 +49,7 @@ impl Body for OrderCommand {
                 let Ok(command_id) = envelope.metadata.id.parse() else {
                     return fault("header ce-id must match /^[A-Za-z0-9_-]{1,64}$/");
                 };
+                let order = Box::new(order);
                 Ok(Self::Create { order, command_id })
             }
             Channel::CancelOrder => {

@@ -26,7 +26,7 @@ impl Currency {
 impl FromStr for Currency {
     type Err = Unparsable;
     fn from_str(text: &str) -> Result<Self, Unparsable> {
-        match text.as_bytes().try_into() {
+        match <[u8; 3]>::try_from(text.as_bytes()) {
             Ok(code @ [b'A'..=b'Z', b'A'..=b'Z', b'A'..=b'Z']) => Ok(Self(code)),
             _ => Err(Unparsable(Self::RULE)),
         }

@@ -80,9 +80,8 @@ pub(crate) fn document(list: &ListFilter, after: Option<&ListPlace>) -> Document
     if let Some(email) = &list.buyer_email {
         filter.insert("buyerEmail", doc! { "$eq": email });
     }
-    let id = list.order_id.as_ref().map(|id| doc! { "$eq": id.as_str() });
-    if let Some(id) = id {
-        filter.insert("_id", id);
+    if let Some(id) = &list.order_id {
+        filter.insert("_id", doc! { "$eq": id.as_str() });
     }
     if let Some(begins) = &list.begins {
         let field = match begins {

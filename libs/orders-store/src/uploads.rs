@@ -1,14 +1,18 @@
-//! The files that orders name. Read without a decoder, because a document that cannot be read has its file all the same.
+//! The files that orders name. Operators read them without a decoder, because a document that cannot be read has its file all
+//! the same.
 
+use futures_util::FutureExt;
 use mongodb::{
     bson::{RawDocumentBuf, doc},
     options::Hint,
 };
-use orders_contracts::{OrderId, TenantId};
+use orders_contracts::{Attachment, OrderId, TenantId};
+use orders_domain::Order;
 
 use crate::{
     Error, WriteModel,
-    operation::{DEADLINE, SCAN_DEADLINE, read, texts, within},
+    document::OrderDocument,
+    operation::{DEADLINE, SCAN_DEADLINE, decode, read, texts, within},
 };
 
 /// Files that some orders name, and where the search goes on.
@@ -23,6 +27,20 @@ pub struct FilesOfOrders {
 }
 
 impl WriteModel {
+    /// The file of an order of `tenant`; `None` if there is no such order.
+    pub async fn file_of(
+        &self,
+        tenant: &TenantId,
+        id: &OrderId,
+    ) -> Result<Option<Option<Attachment>>, Error> {
+        let orders = self.orders().clone_with_type::<RawDocumentBuf>();
+        let wanted = doc! { "_id": id.as_str(), "tenantId": tenant.as_str() };
+        let find = async move { read(DEADLINE, orders.find(wanted), 1).await };
+        let found = self.reads.run(find.boxed()).await?;
+        let order = found.first().map(|raw| decode::<OrderDocument>(raw));
+        Ok(order.transpose()?.map(|order| Order::from(order).attachment))
+    }
+
     /// The files of the next `limit` orders behind the id `after` (`""` is before all), whosever they are.
     pub async fn files_after(&self, after: &str, limit: u64) -> Result<FilesOfOrders, Error> {
         let orders = self.orders().clone_with_type::<RawDocumentBuf>();

@@ -15,7 +15,8 @@ use std::collections::HashMap;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message, Reason};
 use orders_contracts::{
-    OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Role, Timestamp, streams,
+    CreateOrder, OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Role, Timestamp,
+    streams,
 };
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry, shutdown};
@@ -120,7 +121,8 @@ impl Handler<OrderCommand> for Writer {
         for delivery in batch {
             match &delivery.body {
                 OrderCommand::Create { order, command_id } => {
-                    let order = Order::create(order.clone(), command_id.clone(), now);
+                    let order = CreateOrder::clone(order);
+                    let order = Order::create(order, command_id.clone(), now);
                     creates.push((delivery, order));
                 }
                 OrderCommand::Cancel(cancel) => cancels.push((delivery, &cancel.order_id)),

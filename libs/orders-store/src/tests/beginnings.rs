@@ -37,7 +37,8 @@ async fn what_is_looked_for_is_read_off_an_index() {
                     ..list()
                 };
                 watched.read_model().list(&query).await.unwrap();
-                for command in std::mem::take(&mut *sent.lock().unwrap()) {
+                let commands = std::mem::take(&mut *sent.lock().unwrap());
+                for command in commands {
                     let is_page = command.contains_key("find");
                     let in_order = is_page && is_in_order && !has(2);
                     assert_read_off_an_index(&store, command, in_order).await;

@@ -71,7 +71,8 @@ async fn an_order_is_read_off_an_index_within_a_time() {
             .details(&tenant("t"), &all[7].order_id)
             .await;
         assert!(found.unwrap().is_some());
-        for command in std::mem::take(&mut *sent.lock().unwrap()) {
+        let commands = std::mem::take(&mut *sent.lock().unwrap());
+        for command in commands {
             assert_read_off_an_index(&store, command, false).await;
         }
     })
