@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask up | down | reset | test | lint | bench | chaos | fuzz | schemas`.
+//! The developer's commands: `cargo xtask up | down | reset | seed-data | test | lint | bench | chaos | fuzz | schemas`.
 #![expect(
     clippy::print_stdout,
     reason = "talking to the developer is what this program does"
@@ -18,11 +18,13 @@ mod procfile;
 mod progress;
 mod schemas;
 mod secure;
+mod seed_data;
 mod stack;
 mod supervisor;
 mod test;
 mod tools;
 mod up;
+mod uploads;
 mod workspace;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ enum Command {
     Down,
     /// Stop everything, then remove the local data (.orders/)
     Reset,
+    SeedData(seed_data::Options),
     Test(test::Options),
     /// Check formatting, clippy, types, dependencies and their licences, and that schemas/ is up to date
     Lint,
@@ -93,6 +96,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Chaos(options) => return chaos::run(&workspace, options).await,
         Command::Down => leftovers::down(&workspace).await.map(Some),
         Command::Reset => leftovers::reset(&workspace).await.map(Some),
+        Command::SeedData(options) => seed_data::run(&workspace, options).await,
         Command::Fuzz(options) => unless_interrupted(fuzz::run(&workspace, options)).await,
         Command::Lint => unless_interrupted(lint::run(&workspace)).await,
         Command::Schemas => unless_interrupted(schemas::write(&workspace)).await,

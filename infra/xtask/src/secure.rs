@@ -2,7 +2,7 @@
 //! .orders/secure: data, keys, and what the daemons read.
 
 mod bus;
-mod keys;
+pub(crate) mod keys;
 mod provider;
 mod tour;
 
@@ -101,7 +101,6 @@ impl Secure {
         let provider = self.provider.start(site).await?;
         layers[0].extend([nats, provider]);
         self.bus.migrate(&self.logins_of("migrator")).await?;
-        self.write_operator_file()?;
         Ok(layers)
     }
 
@@ -128,10 +127,12 @@ impl Secure {
         self.keys.file("operator.env")
     }
 
-    fn write_operator_file(&self) -> Result<()> {
+    /// Writes that file; the operator has also the settings of `uploads`.
+    pub(crate) fn write_operator_file(&self, uploads: Vec<(String, String)>) -> Result<()> {
         let line = |(name, value): (String, String)| format!("export {name}='{value}'\n");
         let pages = set("WEB_URL", format!("http://localhost:{}", self.ports.web));
-        let settings = self.logins_of("operator").into_iter().chain([pages]);
+        let logins = self.logins_of("operator").into_iter();
+        let settings = logins.chain(uploads).chain([pages]);
         let lines: String = settings.map(line).collect();
         self.keys.write("operator.env", &lines).map(drop)
     }

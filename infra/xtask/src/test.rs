@@ -52,6 +52,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_TOOLS", setup.tools);
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     tests.env("ORDERS_TEST_NGINX", setup.nginx);
+    tests.env("ORDERS_TEST_CLAMD", setup.clamd);
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // The tests wait more than they compute, but some of them measure how long others wait.
         tests.env("RUST_TEST_THREADS", "3");
@@ -69,6 +70,7 @@ struct Setup {
     tools: OsString,
     python: PathBuf,
     nginx: PathBuf,
+    clamd: PathBuf,
     mongo_url: String,
     /// The database below FerretDB, if it is FerretDB.
     postgres_url: Option<String>,
@@ -90,15 +92,17 @@ impl Setup {
                 tools::all_go(workspace).await?,
                 tools::python(workspace).await?,
                 tools::nginx().await?,
+                tools::clamd().await?,
             ))
         };
         // Side by side: one downloads while the other compiles.
-        let ((tools, python, nginx), ()) = tokio::try_join!(programs, up::built(&mut build))?;
+        let ((tools, python, nginx, clamd), ()) = tokio::try_join!(programs, up::built(&mut build))?;
         if let Some(mongo_url) = given {
             return Ok(Self {
                 tools,
                 python,
                 nginx,
+                clamd,
                 mongo_url,
                 postgres_url: None,
                 database: Vec::new(),
@@ -111,6 +115,7 @@ impl Setup {
             tools,
             python,
             nginx,
+            clamd,
             mongo_url: format!("mongodb://127.0.0.1:{port}"),
             postgres_url: database.postgres_url,
             database: database.layers,

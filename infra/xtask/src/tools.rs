@@ -152,25 +152,42 @@ pub(crate) async fn python(workspace: &Workspace) -> Result<PathBuf> {
     .await
 }
 
-/// nginx: the one on the PATH, else Debian's, unpacked rather than installed, because installing starts it.
+/// nginx: the one on the PATH, else Debian's.
 pub(crate) async fn nginx() -> Result<PathBuf> {
-    const FETCH: &str = "\
-        apt-get -q download nginx || { apt-get -q update && apt-get -q download nginx; }\n\
-        dpkg-deb -x nginx_*.deb .\n\
-        rm nginx_*.deb";
     if let Some(found) = on_path("nginx") {
         return Ok(found);
     }
-    if on_path("apt-get").is_none() {
-        bail!("the tests need nginx: install it");
-    }
-    let folder = ensure("nginx", env::consts::ARCH, async |folder| {
-        let mut fetch = Command::new("sh");
-        fetch.args(["-ec", FETCH]).current_dir(folder);
-        progress::run("fetching nginx (first time only)", &mut fetch).await
-    })
-    .await?;
+    let folder = debian("nginx", "echo nginx").await?;
     Ok(folder.join("usr/sbin/nginx"))
+}
+
+/// The folder with Debian's clamd, in `usr/sbin`, and its libraries, in `lib`.
+pub(crate) async fn clamd() -> Result<PathBuf> {
+    const PACKAGES: &str = "\
+        library=$(apt-cache depends clamav-daemon | grep -o 'libclamav[0-9a-z]*' | head -1)\n\
+        echo clamav-daemon $library $(apt-cache depends $library | grep -o 'libmspack[0-9a-z]*' | head -1)";
+    debian("clamd", PACKAGES).await
+}
+
+/// The folder with the packages of Debian whose names the script `packages` prints, unpacked rather than installed, because
+/// installing starts them. Their libraries are in `lib`, too.
+async fn debian(name: &str, packages: &str) -> Result<PathBuf> {
+    const FETCH: &str = "\
+        apt-get -q download $(names) || { apt-get -q update && apt-get -q download $(names); }\n\
+        for package in *.deb; do dpkg-deb -x \"$package\" .; done\n\
+        rm *.deb\n\
+        mkdir -p lib usr/lib\n\
+        find usr/lib -name '*.so.*' -exec ln -srt lib {} +";
+    if on_path("apt-get").is_none() {
+        bail!("the tests need {name}: install it");
+    }
+    let script = format!("names() {{\n{packages}\n}}\n{FETCH}");
+    ensure(name, &short_hash((&script, env::consts::ARCH)), async |folder| {
+        let mut fetch = Command::new("sh");
+        fetch.args(["-ec", &script]).current_dir(folder);
+        progress::run(&format!("fetching {name} (first time only)"), &mut fetch).await
+    })
+    .await
 }
 
 /// The folder with cargo-fuzz, in `bin`.

@@ -10,7 +10,7 @@ use clap::Args;
 use rustix::process::{Signal, getpid};
 use tokio::process::Command;
 
-pub(crate) use self::tour::line;
+pub(crate) use self::{plan::EDGE_PORT, tour::line};
 use crate::{
     console::Console,
     database::{self, Clients},
@@ -21,7 +21,9 @@ use crate::{
     secure::Secure,
     stack::{self, Site},
     supervisor::{Supervisor, stop_in_order},
+    tools,
     up::plan::{MONITOR_PORT, Plan},
+    uploads::Uploads,
     workspace::{Settings, Workspace},
 };
 
@@ -34,8 +36,10 @@ use crate::{
 /// Ports: the first daemon of the Procfile takes PORT (3001), the others follow in steps of 100, except web, which
 /// takes ORDERS_WEB_PORT (3000). ORDERS_BASE_PORT (3000) moves all of these together. NATS takes 4222 and 8222 (monitoring), MongoDB 27017.
 ///
+/// With --s3 uploads are stored, in the bucket of an S3 server that it starts; their files are in .orders/uploads.
+///
 /// With --secure everything asks for a login: pages and API take that of an OpenID provider, which it starts with users
-/// to try; NATS and the database have one for each daemon, over TLS. It has data and keys of its own, in .orders/secure.
+/// to try; NATS and the database have one for each daemon, over TLS; uploads are stored as with --s3. It has data and keys of its own, in .orders/secure.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Build and run the daemons optimised
@@ -44,6 +48,15 @@ pub(crate) struct Options {
     /// Ask for a login everywhere
     #[arg(long)]
     secure: bool,
+    /// Store uploads, in an S3 server
+    #[arg(long)]
+    s3: bool,
+}
+
+impl Options {
+    fn stores_uploads(&self) -> bool {
+        self.s3 || self.secure
+    }
 }
 
 pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
@@ -55,7 +68,11 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
         () = &mut stop => {}
         () = stack.announce(workspace) => stop.await,
     }
-    let again = if options.secure { "up --secure" } else { "up" };
+    let again = match (options.secure, options.s3) {
+        (true, _) => "up --secure",
+        (false, true) => "up --s3",
+        (false, false) => "up",
+    };
     eprintln!("stopping (Ctrl-C again to stop at once)");
     tokio::select! {
         () = stop_in_order(stack.layers) => eprintln!("stopped; `cargo xtask {again}` continues with the same data"),
@@ -67,6 +84,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
 struct Stack {
     plan: Plan,
     secure: Option<Secure>,
+    uploads: Option<Uploads>,
     console: Console,
     /// Stopped one after the other: the daemons, then the servers they use.
     layers: Vec<Vec<Supervisor>>,
@@ -87,7 +105,7 @@ impl Stack {
         let lock = lock.context(
             "another `cargo xtask up` runs in this checkout (cargo xtask down stops it)",
         )?;
-        plan.check(options.secure)?;
+        plan.check(options.secure, options.stores_uploads())?;
 
         let console = Console::new(
             plan.daemons
@@ -111,11 +129,26 @@ impl Stack {
             console,
         };
 
+        let uploads = match options.stores_uploads() {
+            true => Some(Uploads::new(
+                workspace,
+                profile,
+                &site.data,
+                plan.s3_port(),
+                plan.port("web"),
+            )?),
+            false => None,
+        };
+
         let servers = async {
             match &secure {
-                Some(secure) => secure.fetch(workspace).await,
-                None => plan.fetch(workspace).await,
+                Some(secure) => secure.fetch(workspace).await?,
+                None => plan.fetch(workspace).await?,
             }
+            if uploads.is_some() {
+                tools::s3_server(workspace).await?;
+            }
+            anyhow::Ok(())
         };
         // Side by side: one downloads while the other compiles.
         tokio::try_join!(servers, plan.build(workspace, options.release))?;
@@ -123,7 +156,14 @@ impl Stack {
             Some(secure) => secure.start(workspace, &site).await?,
             None => servers_for_all(workspace, &site, &plan).await?,
         };
-        plan.introduce(secure.as_ref(), settings.get("ORDERS_HOST").as_deref());
+        if let Some(uploads) = &uploads {
+            layers[0].push(uploads.start(workspace, &site).await?);
+        }
+        if let Some(secure) = &secure {
+            let uploads = uploads.as_ref().map(Uploads::settings_of_operator);
+            secure.write_operator_file(uploads.unwrap_or_default())?;
+        }
+        plan.introduce(secure.as_ref(), uploads.as_ref(), settings.get("ORDERS_HOST").as_deref());
 
         let daemons = procfile::start(
             workspace,
@@ -132,12 +172,13 @@ impl Stack {
             &plan.ports,
             profile,
             settings.get("ORDERS_PUBLIC_URL").as_deref(),
-            |daemon| env(&settings, &plan, secure.as_ref(), daemon),
+            |daemon| env(&settings, &plan, secure.as_ref(), uploads.as_ref(), daemon),
         )?;
         layers.insert(0, vec![daemons]);
         Ok(Self {
             plan,
             secure,
+            uploads,
             console,
             layers,
             _record: record,
@@ -173,6 +214,7 @@ fn env(
     settings: &Settings,
     plan: &Plan,
     secure: Option<&Secure>,
+    uploads: Option<&Uploads>,
     daemon: &str,
 ) -> Vec<(String, String)> {
     let mut env = settings.file_only();
@@ -185,6 +227,8 @@ fn env(
             .into_iter()
             .flat_map(|secure| secure.settings_of(daemon)),
     );
+    let uploads = uploads.into_iter();
+    env.extend(uploads.flat_map(|uploads| uploads.settings_of(daemon)));
     env
 }
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use chrono::DateTime;
 use data_encoding::BASE64;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt as _;
 use orders_contracts::Timestamp;
 use orders_service::Invalid;
@@ -32,6 +32,10 @@ const MAX_SIZE: u64 = 5 << 30;
 /// How long after its upload a file can be ordered. Later it may be swept away at any moment.
 const USABLE: Duration = Duration::from_secs(23 * 60 * 60);
 
+/// The most bytes of a version; of S3 it has as many.
+const MAX_VERSION: usize = 1024;
+/// The most bytes of an entity tag.
+const MAX_ETAG: usize = 255;
 const CHECKSUM: &str = "x-amz-checksum-sha256";
 const VERSION: &str = "x-amz-version-id";
 
@@ -203,14 +207,11 @@ impl Storage {
         };
         let mode = [("x-amz-checksum-mode", "ENABLED")];
         let answer = self.send(ask, &mode, DEADLINE).await?;
-        // An answer to HEAD says no more; 405 is that of a version that marks a deletion.
-        if matches!(
-            answer.status,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
-        ) {
-            return Ok(None);
+        match answer.accepted() {
+            Ok(answer) => read_head(&answer.headers).map(Some),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
         }
-        read_head(&answer.accepted()?.headers).map(Some)
     }
 
     /// What a scanner says of the file.
@@ -252,7 +253,7 @@ impl Storage {
             body: Bytes::new(),
         };
         match self.change(ask).await {
-            Err(Error::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
+            Err(error) if error.is_missing() => Ok(()),
             other => other,
         }
     }
@@ -341,7 +342,7 @@ impl Storage {
         valid: Duration,
     ) -> Url {
         let url = match object {
-            Some(object) => self.bucket.object_url(object).expect("a key is a path"),
+            Some(object) => self.bucket.object_url(object),
             None => self.bucket.base_url().clone(),
         };
         let credentials = self.key.get();
@@ -399,7 +400,9 @@ fn read_head(headers: &HeaderMap) -> Result<Stored, Error> {
     Ok(Stored {
         size,
         content_type: text("content-type").unwrap_or_default().to_owned(),
-        etag: etag.ok_or(Error::Unreadable("it has no ETag"))?,
+        etag: etag
+            .filter(|etag| (1..=MAX_ETAG).contains(&etag.len()))
+            .ok_or(Error::Unreadable("it has no ETag"))?,
         version: text(VERSION).and_then(known_version).map(str::to_owned),
         sha256: text(CHECKSUM).and_then(|sum| BASE64.decode(sum.as_bytes()).ok()),
         at: at.ok_or(Error::Unreadable("it has no Last-Modified"))?,
@@ -408,7 +411,9 @@ fn read_head(headers: &HeaderMap) -> Result<Stored, Error> {
 
 /// A version, unless it is that of a bucket without versions, which says `null`.
 pub(crate) fn known_version(version: &str) -> Option<&str> {
-    Some(version).filter(|version| !version.is_empty() && *version != "null")
+    Some(version).filter(|version| {
+        (1..=MAX_VERSION).contains(&version.len()) && *version != "null"
+    })
 }
 
 #[cfg(test)]

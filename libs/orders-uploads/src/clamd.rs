@@ -52,7 +52,10 @@ impl Clamd {
         // It may have answered and hung up already.
         let _ = within(self.0.write_all(&[0; 4])).await;
         let mut answer = Vec::new();
-        within((&mut self.0).take(LONGEST).read_to_end(&mut answer)).await?;
+        let ended = within((&mut self.0).take(LONGEST).read_to_end(&mut answer)).await;
+        if answer.is_empty() {
+            ended?;
+        }
         Ok(read(&String::from_utf8_lossy(&answer)))
     }
 }

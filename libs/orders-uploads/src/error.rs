@@ -29,13 +29,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it has no such file.
+    /// Whether it has no such file; 405 is its answer about a version that marks a deletion.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(
             self,
             Self::Refused {
-                status: StatusCode::NOT_FOUND,
+                status: StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED,
                 ..
             }
         )

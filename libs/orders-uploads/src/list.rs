@@ -27,7 +27,7 @@ pub struct Entry {
     pub is_file: bool,
 }
 
-/// All versions of all files below a prefix, in the order of their keys.
+/// All versions of all files below a prefix, in the order of their keys, and of one file the newest first.
 #[derive(Debug)]
 pub struct Listing<'a> {
     storage: &'a Storage,
@@ -114,7 +114,7 @@ fn read(body: &[u8], is_of_keys: bool) -> Result<(Vec<Entry>, Place), Error> {
             _ => return None,
         };
         let field = |name| xml::text(node, name);
-        let read = || {
+        let read = || -> Result<Entry, Error> {
             let at = field("LastModified").and_then(|at| at.parse().ok());
             let size = field("Size").and_then(|size| size.parse().ok());
             Ok(Entry {
@@ -127,10 +127,10 @@ fn read(body: &[u8], is_of_keys: bool) -> Result<(Vec<Entry>, Place), Error> {
         };
         Some(read())
     };
-    let entries = root
-        .children()
-        .filter_map(entry)
-        .collect::<Result<_, Error>>()?;
+    let entries = root.children().filter_map(entry);
+    let mut entries = entries.collect::<Result<Vec<_>, Error>>()?;
+    // Some list marks before files.
+    entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.at.cmp(&a.at)));
     if xml::text(root, "IsTruncated") != Some("true") {
         return Ok((entries, Place::End));
     }
@@ -165,8 +165,10 @@ mod tests {
             <ListVersionsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
               <Name>orders</Name><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>
               <NextKeyMarker>tenants%2Ft-1%2Fb</NextKeyMarker><NextVersionIdMarker>v9</NextVersionIdMarker>
-              <DeleteMarker><Key>tenants/t-1/a</Key><VersionId>v2</VersionId><IsLatest>true</IsLatest>
+              <DeleteMarker><Key>tenants/t-1/b</Key><VersionId>v9</VersionId><IsLatest>true</IsLatest>
                 <LastModified>2026-11-30T10:00:00.000Z</LastModified></DeleteMarker>
+              <Version><Key>tenants/t-1/b</Key><VersionId>v8</VersionId>
+                <LastModified>2026-11-30T09:00:00.577685386Z</LastModified><Size>5</Size></Version>
               <Version><Key>tenants%2Ft-1%2Fa%20+%C3%A4%2B</Key><VersionId>null</VersionId>
                 <LastModified>2026-11-30T09:00:00Z</LastModified><Size>7</Size></Version>
             </ListVersionsResult>"#;
@@ -178,11 +180,12 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("tenants/t-1/a", Some("v2"), 0, false),
                 ("tenants/t-1/a  ä+", Some("null"), 7, true),
+                ("tenants/t-1/b", Some("v9"), 0, false),
+                ("tenants/t-1/b", Some("v8"), 5, true),
             ]
         );
-        assert_eq!(entries[1].at.to_string(), "2026-11-30T09:00:00.000Z");
+        assert_eq!(entries[0].at.to_string(), "2026-11-30T09:00:00.000Z");
         assert!(
             matches!(next, Place::Versions(key, version) if key == "tenants/t-1/b" && version == "v9")
         );

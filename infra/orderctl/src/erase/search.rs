@@ -77,13 +77,16 @@ fn is_of_commands((stream, _): &(Stream, Vec<u64>)) -> bool {
 /// `2 orders, 2 rows, 1 file, 5 messages (4 ORDERS_EVENTS, 1 ORDERS_DLQ)`.
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [orders, rows, files, messages] = [
+        let [orders, rows, messages] = [
             counted(self.orders, "order"),
             counted(self.rows, "row"),
-            counted(self.files, "file"),
             counted(self.count(), "message"),
         ];
-        write!(f, "{orders}, {rows}, {files}, {messages}")?;
+        write!(f, "{orders}, {rows}, ")?;
+        if self.files > 0 {
+            write!(f, "{}, ", counted(self.files, "file"))?;
+        }
+        f.write_str(&messages)?;
         let streams = self
             .by_stream()
             .map(|(stream, count)| format!("{count} {}", stream.name));

@@ -2,6 +2,7 @@ use std::{
     collections::HashSet,
     fmt,
     hash::{BuildHasher as _, RandomState},
+    pin::pin,
     time::Duration,
 };
 
@@ -247,19 +248,20 @@ async fn remove(
         }
         Ok::<_, orders_uploads::Error>(file.bytes())
     });
-    let mut work = stream::iter(work)
-        .buffer_unordered(AT_ONCE)
-        .take_until(stop.cancelled());
-    let outcome = async {
-        while let Some(bytes) = work.try_next().await? {
-            removed.add(bytes);
-            bar.inc(1);
+    let work = stream::iter(work).buffer_unordered(AT_ONCE);
+    let mut work = pin!(work.take_until(stop.cancelled()));
+    let outcome = loop {
+        match work.try_next().await {
+            Ok(Some(bytes)) => {
+                removed.add(bytes);
+                bar.inc(1);
+            }
+            Ok(None) => break Ok(!stop.is_cancelled()),
+            Err(error) => break Err(error.into()),
         }
-        Ok(())
     };
-    let outcome = outcome.await;
     bar.finish_and_clear();
-    outcome.map(|()| !stop.is_cancelled())
+    outcome
 }
 
 #[cfg(test)]

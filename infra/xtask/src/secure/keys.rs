@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use data_encoding::{BASE64, HEXLOWER};
 
 /// 256 random bits in base64.
-pub(super) fn base64() -> Result<String> {
+pub(crate) fn base64() -> Result<String> {
     Ok(BASE64.encode(&random::<32>()?))
 }
 
 /// 128 random bits as hexadecimal digits, which need no escape anywhere.
-pub(super) fn password() -> Result<String> {
+pub(crate) fn password() -> Result<String> {
     Ok(HEXLOWER.encode(&random::<16>()?))
 }
 
@@ -28,26 +28,26 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// A folder for secrets: only its owner can look into it.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn make(path: PathBuf) -> Result<Self> {
+    pub(crate) fn make(path: PathBuf) -> Result<Self> {
         let mut builder = DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(&path);
         made.with_context(|| format!("making {}", path.display()))?;
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Writes a file that only its owner can read.
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.file(name);
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -59,7 +59,7 @@ impl Folder {
     }
 
     /// The text of a file, made by `make` the first time.
-    pub(super) fn read_or(
+    pub(crate) fn read_or(
         &self,
         name: &str,
         make: impl FnOnce() -> Result<String>,

@@ -14,12 +14,15 @@ use crate::{
     workspace::{Settings, Workspace},
 };
 
-const EDGE_PORT: u16 = 3001;
+/// The port of the edge, unless a setting names another.
+pub(crate) const EDGE_PORT: u16 = 3001;
 const NATS_PORT: u16 = 4222;
 pub(super) const MONITOR_PORT: u16 = 8222;
 const MONGO_PORT: u16 = 27017;
 /// How far the port of the OpenID provider is behind that of the edge.
 const PROVIDER: u16 = 899;
+/// How far the port of the S3 server is.
+const S3: u16 = 900;
 
 pub(super) struct Plan {
     pub(super) daemons: Vec<Daemon>,
@@ -76,6 +79,11 @@ impl Plan {
         }
     }
 
+    /// The port of the S3 server.
+    pub(super) fn s3_port(&self) -> u16 {
+        self.port("edge").saturating_add(S3)
+    }
+
     pub(super) fn nats_url(&self) -> String {
         self.nats.as_ref().map_or_else(
             || format!("nats://127.0.0.1:{NATS_PORT}"),
@@ -120,7 +128,7 @@ impl Plan {
     }
 
     /// Finds every obstacle before anything is started.
-    pub(super) fn check(&self, secure: bool) -> Result<()> {
+    pub(super) fn check(&self, secure: bool, stores_uploads: bool) -> Result<()> {
         match self.nats_port() {
             Some(port) => {
                 require_free("NATS", port, "stop it, or set NATS_URL to use it")?;
@@ -151,6 +159,10 @@ impl Plan {
                 port,
                 "stop it, or set ORDERS_BASE_PORT",
             )?;
+        }
+        if stores_uploads {
+            let remedy = "stop it, or set ORDERS_BASE_PORT";
+            require_free("the S3 server", self.s3_port(), remedy)?;
         }
         self.listeners().try_for_each(|(daemon, port)| {
             let remedy = format!("stop it, or set {}", daemon.port_variable());

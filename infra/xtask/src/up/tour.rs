@@ -7,6 +7,7 @@ use crate::{
     secure::Secure,
     stack::{all_ready, redacted},
     tools,
+    uploads::Uploads,
     workspace::Workspace,
 };
 
@@ -18,6 +19,10 @@ impl Stack {
         match &self.secure {
             Some(secure) => secure.print_examples(),
             None => self.print_examples(),
+        }
+        // With logins, the operator's file has it.
+        if let (Some(uploads), None) = (&self.uploads, &self.secure) {
+            uploads.print_example();
         }
         // Nothing waits for it, so it is built last.
         match tools::nats_cli(workspace).await {
@@ -53,7 +58,12 @@ impl Stack {
 
 impl Plan {
     /// Prints where everything listens.
-    pub(super) fn introduce(&self, secure: Option<&Secure>, host: Option<&str>) {
+    pub(super) fn introduce(
+        &self,
+        secure: Option<&Secure>,
+        uploads: Option<&Uploads>,
+        host: Option<&str>,
+    ) {
         println!();
         let is_reachable = host.is_some_and(|host| {
             host.parse()
@@ -79,6 +89,9 @@ impl Plan {
         match secure {
             Some(secure) => secure.introduce(),
             None => self.introduce_servers(),
+        }
+        if let Some(uploads) = uploads {
+            uploads.introduce();
         }
         println!();
     }
