@@ -37,10 +37,7 @@ async fn a_pending_order_can_be_cancelled_once_and_is_never_paid() {
         )
     );
     // The list shows it at once, and again is the same.
-    let row = pipeline
-        .get_json(&format!("/api/orders/{id}?tenantId=t-1"))
-        .await;
-    assert_eq!(row["status"], "CANCELLED");
+    assert_eq!(pipeline.row("t-1", &id).await["status"], "CANCELLED");
     let (status, body) = cancel(&pipeline, "t-1", &id).await;
     assert_eq!(
         (status, body),
@@ -64,10 +61,7 @@ async fn a_pending_order_can_be_cancelled_once_and_is_never_paid() {
         if counted { Ok(()) } else { Err(metrics) }
     })
     .await;
-    let row = pipeline
-        .get_json(&format!("/api/orders/{id}?tenantId=t-1"))
-        .await;
-    assert_eq!(row["status"], "CANCELLED");
+    assert_eq!(pipeline.row("t-1", &id).await["status"], "CANCELLED");
     pipeline.stack.clean_up().await;
 }
 

@@ -72,10 +72,7 @@ async fn a_crash_between_settling_and_publish_still_reaches_the_list() {
             .await,
         1
     );
-    let row = pipeline
-        .get_json(&format!("/api/orders/{id}?tenantId=t-1"))
-        .await;
-    assert_eq!(row["status"], "PENDING");
+    assert_eq!(pipeline.row("t-1", &id).await["status"], "PENDING");
 
     stop_at(&mut pipeline.writer, "").await;
     pipeline.until_status("t-1", &id, "PAID").await;

@@ -92,6 +92,12 @@ impl Pipeline {
         self.http.get(url).send().await.expect("the edge answers")
     }
 
+    /// The row of an order in the list of its tenant; null if there is none.
+    pub(crate) async fn row(&self, tenant: &str, id: &str) -> Value {
+        let path = format!("/api/orders?tenantId={tenant}&q={id}");
+        self.get_json(&path).await["items"][0].take()
+    }
+
     /// Gets the edge's `path` and reads the 200's body.
     pub(crate) async fn get_json(&self, path: &str) -> Value {
         let response = self.get(path).await;
@@ -108,14 +114,14 @@ impl Pipeline {
 
     /// Waits until the list shows the order with `status`.
     pub(crate) async fn until_status(&self, tenant: &str, id: &str, status: &str) {
-        let path = format!("/api/orders/{id}?tenantId={tenant}");
+        let path = format!("/api/orders?tenantId={tenant}&q={id}");
         eventually(&format!("{id} is {status}"), async || {
             let response = self.get(&path).await;
-            let row: Value = response.json().await.unwrap_or_default();
-            if row["status"] == status {
+            let list: Value = response.json().await.unwrap_or_default();
+            if list["items"][0]["status"] == status {
                 Ok(())
             } else {
-                Err(row)
+                Err(list)
             }
         })
         .await;

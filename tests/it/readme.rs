@@ -12,7 +12,7 @@ use tokio::{
 use crate::pipeline::Pipeline;
 
 /// The first block of `language` in README.md that contains `part`.
-fn example(language: &str, part: &str) -> String {
+pub(crate) fn example(language: &str, part: &str) -> String {
     let readme = std::fs::read_to_string(checkout().join("README.md")).unwrap();
     let mut blocks = readme.split("```").skip(1).step_by(2);
     let block = blocks.find(|block| block.starts_with(language) && block.contains(part));
@@ -21,7 +21,7 @@ fn example(language: &str, part: &str) -> String {
 }
 
 /// What a shell prints that runs `script` against `edge`.
-async fn shell(script: &str, edge: &str) -> String {
+pub(crate) async fn shell(script: &str, edge: &str) -> String {
     let script = script.replace("http://localhost:3001", edge);
     let run = Command::new("bash").args(["-c", &script]).output();
     let output = run.await.unwrap();
@@ -41,8 +41,57 @@ async fn the_commands_work() {
     assert!(second.contains("x-idempotent-replayed: true"), "{second}");
     let list = shell(&example("sh", "/api/orders?"), &edge).await;
     assert!(list.contains(r#""total": 1"#), "{list}");
+    let read = shell(&example("sh", "requestId=r1"), &edge).await;
+    assert!(read.contains(r#""buyerName": "Alice""#), "{read}");
+    assert!(read.contains(r#""requestId":"r1""#), "{read}");
+    // Unless it was paid by then.
+    let is_known = read.contains("HTTP/1.1 304");
+    assert!(is_known || read.contains(r#"etag: "2""#), "{read}");
+    let exported = shell(&example("sh", "format=ndjson"), &edge).await;
+    assert_eq!(exported, "{\"exported\":1,\"complete\":true}\n");
     let upload = shell(&example("sh", "presign"), &edge).await;
     assert!(upload.contains(r#""ok":true"#), "{upload}");
+    pipeline.stack.clean_up().await;
+}
+
+/// It says of each order what lists show.
+#[tokio::test]
+async fn the_command_that_follows_goes_on() {
+    let pipeline = Pipeline::start("100ms").await;
+    let follow = example("sh", "/api/orders/events");
+    let mut curl = Command::new("bash")
+        .arg("-c")
+        .arg(
+            format!("exec {}", follow.trim())
+                .replace("http://localhost:3001", &pipeline.edge.url()),
+        )
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+    let mut block = async || {
+        let mut block = Vec::new();
+        while let Some(line) = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap() {
+            if line.is_empty() {
+                return block.join("\n");
+            }
+            block.push(line);
+        }
+        panic!("curl ended after {block:?}");
+    };
+    assert!(block().await.contains("retry: "));
+    for request in ["r1", "r2"] {
+        let id = pipeline.create("t-123", request).await;
+        for (event, status) in [("created", "PENDING"), ("updated", "PAID")] {
+            let told = block().await;
+            assert!(told.contains(&format!("event: order.{event}\n")), "{told}");
+            assert!(
+                told.contains(&format!(r#""orderId":"{id}","status":"{status}""#)),
+                "{told}"
+            );
+        }
+    }
     pipeline.stack.clean_up().await;
 }
 

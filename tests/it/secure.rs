@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// How far the last port of the pipeline is from the first.
-const PORTS: [u16; 9] = [0, 1, 101, 201, 301, 401, 900, NATS, MONGO];
+const PORTS: [u16; 10] = [0, 1, 101, 201, 301, 401, 900, 901, NATS, MONGO];
 const NATS: u16 = 902;
 const MONGO: u16 = 903;
 /// The first build of a tool or a folder of the database may fall into it.
@@ -234,6 +234,7 @@ async fn every_printed_example_works_and_nothing_is_open() {
         );
     }
 
+    uploads_are_stored(&edge, first_line).await;
     no_request_without_a_token(&edge).await;
     no_database_without_a_login(&up).await;
     no_bus_without_creds(&up).await;
@@ -251,6 +252,25 @@ async fn every_printed_example_works_and_nothing_is_open() {
         "{output}"
     );
     again.stop().await;
+}
+
+/// A file goes to the bucket and comes back; `token` are the commands that get a token.
+async fn uploads_are_stored(edge: &str, token: &str) {
+    let token = token.replace("orders:cancel'", "orders:cancel uploads:create'");
+    let script = format!(
+        r#"{token}
+        call() {{ curl -s -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' "$@"; }}
+        PRES=$(call {edge}/api/uploads/presign \
+          -d '{{"tenantId":"t-123","filename":"a.txt","contentType":"text/plain","size":6}}')
+        FILE=$(mktemp)
+        echo hello > "$FILE"
+        curl -sf -T "$FILE" "$(echo "$PRES" | jq -r .url)" -H 'content-type: text/plain'
+        rm "$FILE"
+        KEY=$(echo "$PRES" | jq -r .storageKey)
+        ID=$(call {edge}/api/orders -d '{{"requestId":"file","tenantId":"t-123","buyer":{{"email":"alice@example.com","name":"Alice"}},"items":[{{"sku":"S","qty":1,"price":1}}],"attachment":{{"filename":"a.txt","contentType":"text/plain","size":6,"storageKey":"'"$KEY"'"}}}}' | jq -r .orderId)
+        call -fL "{edge}/api/orders/$ID/attachment?tenantId=t-123""#
+    );
+    assert_eq!(shell(&script).await, "hello\n");
 }
 
 async fn no_request_without_a_token(edge: &str) {
@@ -295,7 +315,7 @@ async fn no_database_without_a_login(up: &Up) {
         assert!(error.contains(why), "{url}: {error}");
     }
     let url = fs::read_to_string(up.file("mongo-edge.uri")).unwrap();
-    assert_eq!(find(&url).await, Ok(1));
+    assert_eq!(find(&url).await, Ok(2));
 }
 
 async fn no_bus_without_creds(up: &Up) {

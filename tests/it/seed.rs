@@ -101,10 +101,7 @@ async fn an_open_client_sees_the_payment_after_five_seconds() {
     );
 
     // Nobody is told before the list shows it.
-    let row = pipeline
-        .get_json(&format!("/api/orders/{id}?tenantId=t-123"))
-        .await;
-    assert_eq!(row["status"], "PAID");
+    assert_eq!(pipeline.row("t-123", &id).await["status"], "PAID");
     pipeline.stack.clean_up().await;
 }
 

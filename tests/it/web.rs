@@ -8,7 +8,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::pipeline::Pipeline;
+use crate::{pipeline::Pipeline, seed_data::seed_data};
 
 /// A payment delay that no test waits for: what is PENDING stays so until a script has it paid.
 const NEVER: &str = "1h";
@@ -20,7 +20,7 @@ pub(crate) struct Site {
 }
 
 /// As browsers and the seed name it.
-fn localhost(url: &str) -> String {
+pub(crate) fn localhost(url: &str) -> String {
     url.replace("127.0.0.1", "localhost")
 }
 
@@ -157,6 +157,13 @@ async fn pages_are_for_everybody() {
     let screenshots = screenshots();
     let folder = screenshots.to_str().expect("a path in UTF-8");
     let site = Site::start(NEVER).await;
+    let mut seed = seed_data(&site.pipeline.edge.url());
+    let output = seed
+        .args(["--orders", "60"])
+        .output()
+        .await
+        .expect("it runs");
+    assert!(output.status.success(), "{output:?}");
     site.browse("quality.mjs", &[("SCREENSHOTS", folder)]).await;
 }
 

@@ -10,3 +10,5 @@ pub const MISMATCH: &str = "x-idempotency-mismatch";
 pub const PROJECTED: &str = "x-projected";
 /// On both: the id by which people find the request again in logs; the client's, or else one that the server makes.
 pub const REQUEST_ID: &str = "x-request-id";
+/// In the trailer of a complete export: how many orders it has.
+pub const EXPORT_ROWS: &str = "x-export-rows";

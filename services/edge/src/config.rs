@@ -4,6 +4,7 @@ use orders_service::{
     Invalid, Settings,
     config::{Auth, BASE_PORT, Common, Mongo, Nats},
 };
+use orders_uploads::UploadSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub limits: LimitSettings,
     /// The answers to repeated requests.
     pub idempotency: Idempotency,
+    /// Where files are uploaded to.
+    pub uploads: UploadSettings,
 }
 
 /// The settings for how much one tenant may ask for. Each edge counts for itself.
@@ -138,6 +141,7 @@ impl Settings for Config {
             idempotency: Idempotency {
                 on_mismatch: OnMismatch::Replay,
             },
+            uploads: UploadSettings::default(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Settings for Config {
 
     fn validate(&self) -> Result<(), Invalid> {
         self.auth.validate()?;
+        self.uploads.validate()?;
         self.resource()?;
         let mut urls = self.realtime_urls.iter();
         if urls.any(|url| !url.as_str().starts_with("http://")) {

@@ -1,16 +1,20 @@
 //! The edge: the HTTP API of the pipeline.
 //!
 //! It checks requests, publishes commands, waits until the writer decides and lists show the decision, and reads
-//! `orders_read`; of `orders_write` only whether an order is there. It stores nothing. It forwards `/ws` to the realtime daemons unchanged.
+//! lists from `orders_read` and single orders from `orders_write`. It stores nothing. It forwards `/ws` to the realtime daemons unchanged, and opens streams of
+//! events there.
 //!
 //! `problem` makes the body of every error; no request waits without a bound.
 
+mod attachments;
 mod body;
 mod breaker;
 mod commands;
+mod conditional;
 mod config;
 mod deadlines;
 mod docs;
+mod export;
 mod guard;
 mod idempotency;
 mod in_flight;
@@ -47,7 +51,7 @@ use tower_http::{
 };
 
 use crate::{
-    commands::Commands, guard::Guard, listed::Unlisted, realtimes::Realtimes, state::AppState,
+    attachments::Attachments, commands::Commands, export::Exports, guard::Guard, listed::Unlisted, realtimes::Realtimes, state::AppState,
 };
 pub use crate::{
     config::{Config, Idempotency, LimitSettings, OnMismatch},
@@ -59,6 +63,7 @@ const STREAMS: [streams::Stream; 1] = [streams::ORDERS_COMMANDS];
 
 /// Runs the edge until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+    let attachments = Attachments::open(&config.uploads)?;
     let bus = Bus::connect(&config.nats, Role::Edge)
         .await?
         .deployed(&config.nats.deployment);
@@ -85,15 +90,22 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let edge = Arc::new(AppState {
         commands: Commands::new(bus.clone(), rows.clone(), config.in_flight(), shutdown),
         rows,
+        orders: store.write_model(),
+        exports: Exports::default(),
         limits,
         intake: Intake::new(),
         uploads: Semaphore::new(routes::uploads::AT_ONCE),
+        attachments,
         unlisted: Unlisted {
             bus: bus.clone(),
             orders: store.write_model(),
         },
         place: config.place(daemon.port),
         guard,
+        realtimes: Arc::new(Realtimes::new(
+            &config.realtime_urls,
+            daemon.shutdown.clone(),
+        )),
         on_mismatch: config.idempotency.on_mismatch,
     });
     let replies = edge.commands.replies().await?;
@@ -109,9 +121,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
             }
         }
     });
-    let realtimes = Realtimes::new(&config.realtime_urls, daemon.shutdown.clone());
-    let router = router(edge, Arc::new(realtimes), &config.access, daemon.port);
-    daemon.mount(router);
+    daemon.mount(router(edge, &config.access, daemon.port));
 
     let declare = retry("declare streams", BusError::may_pass, async || {
         bus.declare(&STREAMS).await
@@ -192,8 +202,9 @@ async fn compare(bus: Bus, store: Store, namespace: Namespace) -> Result<(), Box
     }
 }
 
-fn router(edge: Arc<AppState>, realtimes: Arc<Realtimes>, access: &Access, port: u16) -> Router {
+fn router(edge: Arc<AppState>, access: &Access, port: u16) -> Router {
     let front = Front::new(access, port);
+    let realtimes = Arc::clone(&edge.realtimes);
     let guard = edge.guard.clone();
     let api = routes::table(&guard)
         .into_iter()
@@ -237,6 +248,8 @@ fn cors(origins: &Origins, guard: &Guard) -> CorsLayer {
         HeaderName::from_static(http_header::MISMATCH),
         HeaderName::from_static(http_header::PROJECTED),
         HeaderName::from_static(http_header::REQUEST_ID),
+        header::CONTENT_DISPOSITION,
+        header::ETAG,
         header::LINK,
         header::LOCATION,
         header::RETRY_AFTER,

@@ -6,10 +6,12 @@
 
 mod components;
 mod paths;
+mod reads;
 mod security;
+mod uploads;
 
 use orders_contracts::{
-    CreateOrder, OrderList, OrderRef, OrderRow, OrderState, PresignUpload, PresignedUpload,
+    CreateOrder, OrderDetails, OrderList, OrderRef, OrderRow, OrderState, PresignUpload, PresignedUpload,
     ProblemDetails, ReceivedUpload, Status, TenantId, schema_settings,
 };
 use serde_json::{Map, Value, json};
@@ -40,12 +42,12 @@ fn open() -> Value {
             "title": "Orders API",
             "version": "1",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
-            "description": "Orders that are stored exactly once, listed as soon as they are answered, and paid a few seconds later. Changes come by Socket.IO at `/ws`. Every answer has an `x-request-id`, by which its lines in the logs are found: the one that the client sent, or a new one.",
+            "description": "Orders that are stored exactly once, listed as soon as they are answered, and paid a few seconds later. Changes come by Socket.IO at `/ws`, or as Server-Sent Events. Every answer has an `x-request-id`, by which its lines in the logs are found: the one that the client sent, or a new one.",
         },
         "servers": [{ "url": "/" }],
         "tags": [
             { "name": "orders", "description": "Create, cancel and list orders" },
-            { "name": "uploads", "description": "A mock of an object store with presigned URLs" },
+            { "name": "uploads", "description": "Files: to a bucket by presigned URLs, or to a mock of one" },
             { "name": "realtime", "description": "Changes as they happen" },
             { "name": "operations", "description": "Health, metrics and this document" },
         ],
@@ -70,6 +72,7 @@ fn schemas() -> Map<String, Value> {
         PresignUpload,
         OrderRow,
         OrderList,
+        OrderDetails,
         OrderRef,
         OrderState,
     )>();
@@ -81,6 +84,10 @@ fn schemas() -> Map<String, Value> {
         ProblemDetails,
     )>();
     let mut schemas = generator.take_definitions(true);
+    // What the edge finds is in commands only.
+    if let Some(file) = schemas["Attachment"]["properties"].as_object_mut() {
+        file.retain(|name, _| !["etag", "version"].contains(&name.as_str()));
+    }
     // The header Idempotency-Key may stand in for it, and null counts as absent.
     let create = &mut schemas["CreateOrder"];
     if let Some(required) = create["required"].as_array_mut() {

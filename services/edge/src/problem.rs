@@ -70,7 +70,8 @@ impl Problem {
         }
     }
 
-    fn retry(self, after: u64) -> Self {
+    /// It, with the seconds after which another try may help.
+    pub(crate) fn retry(self, after: u64) -> Self {
         Self {
             retry_after: Some(after),
             ..self
@@ -110,11 +111,26 @@ impl Problem {
         Self::of_kind(StatusCode::UNPROCESSABLE_ENTITY, FOREIGN_ATTACHMENT, detail)
     }
 
-    fn of_kind(status: StatusCode, kind: (&'static str, &'static str), detail: &str) -> Self {
+    pub(crate) fn of_kind(
+        status: StatusCode,
+        kind: (&'static str, &'static str),
+        detail: &str,
+    ) -> Self {
         Self {
             kind: Some(kind),
             ..Self::new(status, detail)
         }
+    }
+
+    /// It, with the fields that are at fault.
+    pub(crate) fn about(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// The last word of its type, for metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        let (kind, _) = self.type_and_title();
+        kind.rsplit([':', '#']).next().unwrap_or(kind)
     }
 
     /// The answer to any request about an order that is damaged.

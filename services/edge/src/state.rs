@@ -2,25 +2,32 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use orders_http::{Intake, PublicUrl, is_local, reached};
-use orders_store::ReadModel;
+use orders_store::{ReadModel, WriteModel};
 use tokio::sync::Semaphore;
 
 use crate::{
-    commands::Commands, config::OnMismatch, guard::Guard, limits::Limits, listed::Unlisted,
+    attachments::Attachments, commands::Commands, config::OnMismatch, export::Exports, guard::Guard, limits::Limits, listed::Unlisted,
+    realtimes::Realtimes,
 };
 
 /// Everything that the handlers work with.
 pub(crate) struct AppState {
     pub(crate) commands: Commands,
     pub(crate) rows: ReadModel,
+    pub(crate) orders: WriteModel,
+    /// The exports under way.
+    pub(crate) exports: Exports,
     pub(crate) limits: Arc<Limits>,
     /// Reads the bodies of requests.
     pub(crate) intake: Intake,
     /// A permit for each upload under way.
     pub(crate) uploads: Semaphore,
+    /// The bucket of uploads, unless they are a mock.
+    pub(crate) attachments: Option<Attachments>,
     pub(crate) unlisted: Unlisted,
     pub(crate) place: Place,
     pub(crate) guard: Guard,
+    pub(crate) realtimes: Arc<Realtimes>,
     pub(crate) on_mismatch: OnMismatch,
 }
 

@@ -37,6 +37,7 @@ async fn edge_with(config: Config) -> Router {
     let store = Store::open(&mongo, "edge").await.unwrap();
     let rows = store.read_model();
     let limits = Arc::new(config.limits());
+    let realtime = Origins::try_from(format!("http://{NOWHERE}")).unwrap();
     let edge = Arc::new(AppState {
         commands: Commands::new(
             bus.clone(),
@@ -45,20 +46,22 @@ async fn edge_with(config: Config) -> Router {
             shutdown.clone(),
         ),
         rows,
+        orders: store.write_model(),
+        exports: Exports::default(),
         limits: Arc::clone(&limits),
         intake: Intake::new(),
         uploads: Semaphore::new(routes::uploads::AT_ONCE),
+        attachments: Attachments::open(&config.uploads).unwrap(),
         unlisted: Unlisted {
             bus,
             orders: store.write_model(),
         },
         place: config.place(3001),
         guard: Guard::new(&config, 3001, limits).unwrap(),
+        realtimes: Arc::new(Realtimes::new(&realtime, shutdown)),
         on_mismatch: config.idempotency.on_mismatch,
     });
-    let realtime = Origins::try_from(format!("http://{NOWHERE}")).unwrap();
-    let realtimes = Arc::new(Realtimes::new(&realtime, shutdown));
-    router(edge, realtimes, &config.access, 3001)
+    router(edge, &config.access, 3001)
 }
 
 struct Answer {
@@ -268,6 +271,7 @@ async fn beyond_its_rate_a_tenant_gets_429_for_all_it_asks() {
     let file = json!({ "tenantId": "t-123", "filename": "a", "contentType": "a/b", "size": 6 });
     for (method, path, body) in [
         ("GET", "/api/orders?tenantId=t-123".to_owned(), None),
+        ("GET", "/api/orders/export?tenantId=t-123".to_owned(), None),
         ("GET", format!("/api/orders/{id}?tenantId=t-123"), None),
         ("POST", "/api/orders".to_owned(), Some(order())),
         (
@@ -312,6 +316,7 @@ async fn beyond_its_rate_a_tenant_gets_429_for_all_it_asks() {
 async fn without_a_database_reads_are_503() {
     for path in [
         "/api/orders?tenantId=t",
+        "/api/orders/export?tenantId=t",
         "/api/orders/ord_qz74bke6iblutmfkqfvmtezzkq?tenantId=t",
     ] {
         let answer = get(path).await;

@@ -84,7 +84,7 @@ pub fn event(message: &[u8]) {
     written_and_read::<Vec<Answer>>(body);
 }
 
-/// The queries of `GET /api/orders` and of `GET /api/orders/{orderId}`.
+/// The queries of `GET /api/orders`, of its export, and of `GET /api/orders/{orderId}`.
 pub fn list_query(query: &[u8]) {
     let Ok(query) = str::from_utf8(query) else {
         return;
@@ -106,6 +106,10 @@ pub fn list_query(query: &[u8]) {
                 assert_eq!((next.filter, next.after), (list.filter, list.after));
             }
         }
+        Err(invalid) => faults(&invalid),
+    }
+    match query::export(query, None) {
+        Ok(export) => tenant(&export.filter.tenant),
         Err(invalid) => faults(&invalid),
     }
     if let Ok(tenant_id) = query::tenant(query, None) {

@@ -120,6 +120,16 @@ impl Side {
                 let buyer = format!("{}@example.com", other.canary);
                 return (Call::get(format!("/api/orders?buyerEmail={buyer}")), &[200]);
             }
+            4 => return (Call::get(format!("/api/orders?q={order}")), &[200]),
+            5 => {
+                let request = format!("{}-0", other.canary);
+                let query = format!("requestId={request}&expand=summary");
+                return (Call::get(format!("/api/orders?{query}")), &[200]);
+            }
+            6 => {
+                let query = format!("tenantId={theirs}&format=ndjson");
+                return (Call::get(format!("/api/orders/export?{query}")), &[403]);
+            }
             _ => {}
         }
         let list = |query: String| Call::get(format!("/api/orders?{query}"));

@@ -23,14 +23,22 @@ enum Who {
 use Who::{Elsewhere, Everyone, With};
 
 /// The operations of the API, as `openapi.json` names them, and what it does not describe.
-const OPERATIONS: [(&str, &str, Who); 21] = [
+const OPERATIONS: [(&str, &str, Who); 24] = [
     ("GET", "/api/orders", With("orders:read", 200)),
     ("POST", "/api/orders", With("orders:create", 201)),
+    ("GET", "/api/orders/events", With("orders:read", 200)),
+    ("GET", "/api/orders/export", With("orders:read", 200)),
     ("GET", "/api/orders/{orderId}", With("orders:read", 200)),
     (
         "POST",
         "/api/orders/{orderId}/cancel",
         With("orders:cancel", 200),
+    ),
+    // Uploads are a mock here, which stores nothing.
+    (
+        "GET",
+        "/api/orders/{orderId}/attachment",
+        With("orders:read", 404),
     ),
     ("POST", "/api/uploads/presign", With("uploads:create", 201)),
     ("PUT", "/mock-upload/{key}", Everyone(200)),
@@ -126,7 +134,7 @@ async fn every_operation_with_every_kind_of_credentials() {
             ));
         }
     }
-    let here: BTreeSet<_> = OPERATIONS[..13]
+    let here: BTreeSet<_> = OPERATIONS[..16]
         .iter()
         .map(|(method, path, who)| {
             let scope = match who {

@@ -152,7 +152,15 @@ async fn a_buyer_is_erased_for_good_and_the_orders_stay() {
     }
     assert!(documents(stack).await.contains("Buyer9c1"));
 
+    let path = format!("/api/orders/{paid}?tenantId=t-1");
+    let before = pipeline.get(&path).await.headers()["etag"].clone();
     let said = erase(stack, &BUYER, &["--yes", "--json"]).await.expect(0);
+    // Whoever has what was there must not hear that it still is.
+    let url = format!("{}{path}", pipeline.edge.url());
+    let again = pipeline.http.get(url).header("if-none-match", &before);
+    let again = again.send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_ne!(again.headers()["etag"], before);
     assert_eq!(said.last()["erased"], expected);
     assert_eq!(said.last()["left"], json!([]));
     is_nowhere(stack, &NEEDLES).await;

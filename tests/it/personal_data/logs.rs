@@ -151,6 +151,9 @@ async fn requests(pipeline: &Pipeline) {
     for path in [
         format!("/api/orders?tenantId=t-1&buyerEmail={EMAIL}"),
         format!("/api/orders?tenantId=t-1&buyerEmail={EMAIL}&access_token={TOKEN}"),
+        format!("/api/orders?tenantId=t-1&q={EMAIL}&requestId={EMAIL}&expand={EMAIL}"),
+        format!("/api/orders/export?tenantId=t-1&buyerEmail={EMAIL}"),
+        format!("/api/orders/export?tenantId=t-1&format={EMAIL}"),
         format!("/api/orders/{id}?tenantId=t-1"),
         format!("/api/orders/{EMAIL}?tenantId={EMAIL}"),
         format!("/{EMAIL}/{TOKEN}"),

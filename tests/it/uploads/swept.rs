@@ -113,7 +113,7 @@ async fn every_version_of_many_files_is_removed() {
     let bucket = Bucket::start().await;
     let uploads: Vec<Value> = {
         use futures_util::{StreamExt as _, stream};
-        let upload = async |_| {
+        let upload = async |_: usize| {
             let presigned = bucket.presign("t-1", 2).await;
             for content in [b"1\n", b"2\n"] {
                 let put = bucket.put(&presigned, content).await;

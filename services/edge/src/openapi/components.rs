@@ -56,6 +56,14 @@ pub(super) fn headers() -> Value {
             "description": "The same list with a `cursor` behind this page (`rel=\"next\"`, absent from the last page), the page before this one by number (`rel=\"prev\"`, absent from page 1), and from its beginning (`rel=\"first\"`); RFC 8288. Absolute URLs where the service knows its public URL, otherwise paths.",
             "schema": { "type": "string" },
         },
+        "etag": {
+            "description": "The version of the order, in quotes, for `If-None-Match`",
+            "schema": { "type": "string" }, "example": "\"1\"",
+        },
+        "content-disposition": {
+            "description": "The name of the file",
+            "schema": { "type": "string" }, "example": "attachment; filename=\"orders-t-123-2025-08-26.csv\"",
+        },
         "accept-encoding": {
             "description": "The content encodings that a request may have, when it had another",
             "schema": { "type": "string" },
@@ -90,18 +98,20 @@ pub(super) fn responses() -> Value {
         "400": problem(StatusCode::BAD_REQUEST, "The request is malformed or breaks a rule; nothing is stored"),
         "404": problem(StatusCode::NOT_FOUND, "The tenant has no such order; with `Retry-After` and the type `urn:orders:problem:not-yet`, it may still be on its way, such as after a 202"),
         "408": problem(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
-        "409": problem(StatusCode::CONFLICT, "The order is paid and cannot be cancelled"),
+        "409": problem(StatusCode::CONFLICT, "The order is paid and cannot be cancelled; or, of the type `urn:orders:problem:attachment-not-scanned` and with `Retry-After`, its file has not been scanned yet"),
+        "410": problem(StatusCode::GONE, "The file that the order was accepted with was removed or overwritten"),
         "413": problem(StatusCode::PAYLOAD_TOO_LARGE, "The body exceeds 512 KiB"),
         "415": problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not application/json in UTF-8, or compressed with another method than gzip or deflate"),
-        "422": problem(StatusCode::UNPROCESSABLE_ENTITY, "The request id was used for another body, and the service is set to reject that"),
+        "422": problem(StatusCode::UNPROCESSABLE_ENTITY, "The request id was used for another body, and the service is set to reject that; or the attachment is no upload of the tenant, or was not uploaded as it says, or is not clean"),
         "429": problem(StatusCode::TOO_MANY_REQUESTS, "Whoever asks has asked for too much; `violated-policies` names the limit. Nothing is stored; the same request again is safe"),
         "500": problem(StatusCode::INTERNAL_SERVER_ERROR, "A fault of the service; of the type `urn:orders:problem:unreadable`, the stored order cannot be read"),
         "502": problem(StatusCode::BAD_GATEWAY, "No realtime daemon answers"),
         "503": problem(StatusCode::SERVICE_UNAVAILABLE, "Nothing is known to be stored; the same request again is safe"),
+        "505": problem(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "CSV takes HTTP/1.1, which tells the end of a file from a broken connection"),
     });
     responses["415"]["headers"] =
         json!({ "accept-encoding": reference("headers/accept-encoding") });
-    for status in ["404", "429", "503"] {
+    for status in ["404", "409", "429", "503"] {
         responses[status]["headers"] = json!({ "retry-after": reference("headers/retry-after") });
     }
     for name in ["ratelimit", "ratelimit-policy"] {

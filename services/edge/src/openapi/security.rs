@@ -11,11 +11,14 @@ use super::{
 use crate::guard::WELL_KNOWN;
 
 /// The scope that each operation requires; the others are for everyone.
-const SCOPES: [(&str, Scope); 5] = [
+const SCOPES: [(&str, Scope); 8] = [
     ("listOrders", Scope::OrdersRead),
+    ("exportOrders", Scope::OrdersRead),
     ("showOrder", Scope::OrdersRead),
+    ("followOrders", Scope::OrdersRead),
     ("createOrder", Scope::OrdersCreate),
     ("cancelOrder", Scope::OrdersCancel),
+    ("downloadAttachment", Scope::OrdersRead),
     ("presignUpload", Scope::UploadsCreate),
 ];
 
@@ -62,10 +65,6 @@ pub(super) fn require(document: &mut Value, issuer: &str) {
         response["headers"] = json!({ "www-authenticate": challenge });
         components["responses"][status.as_str()] = response;
     }
-    let file = "The request id was used for another body, and the service is set to reject that; or the attachment is no \
-                upload of the same tenant";
-    components["responses"]["422"]["description"] = json!(file);
-
     let tenant = &mut components["parameters"]["tenantId"];
     tenant["required"] = json!(false);
     tenant["description"] = json!("Whose orders; a token for a single tenant says it already");

@@ -8,18 +8,20 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use metrics::counter;
+use headers::ETag;
 use orders_contracts::{
-    CancelOrder, Channel, CreateOrder, OrderId, OrderList, OrderRef, OrderRow, OrderState, Refusal,
+    CancelOrder, Channel, CreateOrder, OrderDetails, OrderId, OrderList, OrderRef, OrderState, Refusal,
     Reply, TenantId, TotalRelation, TraceContext, http_header, query,
 };
 use orders_service::{Seldom, chain};
-use orders_store::{Error as StoreError, Total};
+use orders_store::{ERASED, Error as StoreError, Total};
 use tracing::{debug, error, warn};
 
 use crate::{
+    attachments::check_uploader,
     body::JsonBody,
     commands::{Command, Outcome},
+    conditional::unless_known,
     config::OnMismatch,
     guard::Caller,
     idempotency,
@@ -39,12 +41,22 @@ pub(crate) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotency::key(&headers)?;
-    let order =
+    let mut order =
         body.parse(|bytes| CreateOrder::parse(bytes, key.as_ref(), caller.only_tenant()))?;
     caller.act_for(&order.tenant_id)?;
     cost.charge(&edge, &order.tenant_id).await?;
-    check_attachment(&order, &caller)?;
     let order_id = order.order_id();
+    match &edge.attachments {
+        None => check_uploader(&order, caller.is_known())?,
+        Some(attachments) => {
+            // A repeated request changes nothing, and is answered as ever, whatever has become of its file.
+            if let Err(problem) = attachments.verify(&mut order).await
+                && !is_there(&edge, &order.tenant_id, &order_id).await
+            {
+                return Err(problem);
+            }
+        }
+    }
     let command = Command {
         channel: Channel::CreateOrder,
         tenant: &order.tenant_id,
@@ -147,22 +159,30 @@ pub(crate) async fn show(
     caller: Caller,
     Segment(order_id): Segment,
     cost: Cost,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Result<Json<OrderRow>, Problem> {
+) -> Result<Response, Problem> {
     let tenant = query::tenant(&query.unwrap_or_default(), caller.only_tenant())?;
     caller.act_for(&tenant)?;
     cost.charge(&edge, &tenant).await?;
     let order_id = parse_order_id(&order_id)?;
-    match edge
-        .rows
-        .get(&tenant, &order_id)
-        .await
-        .map_err(unreadable)?
-    {
-        Some((_, row)) => Ok(Json(row)),
+    let order = edge.orders.details(&tenant, &order_id).await;
+    match order.map_err(unreadable)? {
+        Some(order) => Ok(unless_known(&headers, tag(&order), Json(order))),
         None if edge.unlisted.may_have(&tenant, &order_id).await => Err(Problem::not_yet()),
         None => Err(no_such_order()),
     }
+}
+
+/// The version of an order says all that it has, unless personal data was erased, which makes no version: whoever has that
+/// data must not hear that it still holds.
+fn tag(order: &OrderDetails) -> ETag {
+    let erased = match order.buyer.email.as_str() {
+        ERASED => "-erased",
+        _ => "",
+    };
+    let tag = format!("\"{}{erased}\"", order.version);
+    tag.parse().expect("it has no quotes inside")
 }
 
 fn accepted(order_id: OrderId) -> impl IntoResponse {
@@ -175,27 +195,9 @@ fn location(edge: &AppState, tenant: &TenantId, order_id: &OrderId) -> [(HeaderN
     [(header::LOCATION, url)]
 }
 
-/// Refuses an order with a file that its tenant has not uploaded. Of anybody it is only noted, because the mock of uploads
-/// stores nothing and takes any key.
-fn check_attachment(order: &CreateOrder, caller: &Caller) -> Result<(), Problem> {
-    let Some(attachment) = &order.attachment else {
-        return Ok(());
-    };
-    let uploader = attachment.uploader();
-    let is_foreign = match caller.is_known() {
-        true => uploader != Some(order.tenant_id.as_str()),
-        false => uploader.is_some_and(|uploader| uploader != order.tenant_id.as_str()),
-    };
-    if !is_foreign {
-        return Ok(());
-    }
-    counter!("orders_foreign_attachments_total").increment(1);
-    if caller.is_known() {
-        return Err(Problem::foreign_attachment());
-    }
-    let (tenant, order_id) = (&order.tenant_id, order.order_id());
-    warn!("the attachment of {order_id} of tenant {tenant} is another tenant's upload");
-    Ok(())
+/// Whether the order is stored already.
+async fn is_there(edge: &AppState, tenant: &TenantId, order_id: &OrderId) -> bool {
+    matches!(edge.orders.has(tenant, order_id).await, Ok(true))
 }
 
 fn projected(is_listed: bool) -> [(HeaderName, HeaderValue); 1] {
@@ -208,11 +210,11 @@ fn flag(name: &'static str, value: bool) -> (HeaderName, HeaderValue) {
 }
 
 /// A malformed id is the id of no order.
-fn parse_order_id(text: &str) -> Result<OrderId, Problem> {
+pub(super) fn parse_order_id(text: &str) -> Result<OrderId, Problem> {
     text.parse().map_err(|_| no_such_order())
 }
 
-fn no_such_order() -> Problem {
+pub(super) fn no_such_order() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "Order not found")
 }
 
@@ -235,7 +237,7 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
     }
 }
 
-fn unreadable(error: StoreError) -> Problem {
+pub(super) fn unreadable(error: StoreError) -> Problem {
     static LINES: Seldom = Seldom::new();
     let text = chain(&error);
     if matches!(error, StoreError::Busy) {

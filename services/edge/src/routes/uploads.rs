@@ -1,4 +1,4 @@
-//! Uploads: a mock of an object store's presigned URLs, and a sink for them.
+//! Uploads: presigned URLs of a bucket, or a mock of them, and a sink for the mock.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
 };
 use futures_util::StreamExt;
 use orders_contracts::{PresignUpload, PresignedUpload, ReceivedUpload};
@@ -16,10 +16,15 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::{
-    body::JsonBody, guard::Caller, limits::Cost, problem::Problem, segment::Segment,
+    body::JsonBody,
+    guard::Caller,
+    limits::Cost,
+    problem::{self, Problem},
+    segment::Segment,
     state::AppState,
 };
 
+/// How long the mock says that its URLs are valid; they always are.
 const EXPIRES_IN_SECONDS: u32 = 120;
 /// How many uploads there may be at once.
 pub(crate) const AT_ONCE: usize = 256;
@@ -52,6 +57,10 @@ pub(crate) async fn presign(
     let upload = body.parse(|bytes| PresignUpload::parse(bytes, caller.only_tenant()))?;
     caller.act_for(&upload.tenant_id)?;
     cost.charge(&edge, &upload.tenant_id).await?;
+    if let Some(attachments) = &edge.attachments {
+        let presigned = attachments.presign(&upload)?;
+        return Ok((StatusCode::CREATED, Json(presigned)));
+    }
     let unique = &Uuid::new_v4().simple().to_string()[..8];
     let storage_key = format!(
         "tenants/{}/orders/{unique}/{}",
@@ -70,13 +79,18 @@ pub(crate) async fn presign(
     Ok((StatusCode::CREATED, Json(presigned)))
 }
 
-/// `PUT /mock-upload/{key}`: counts the bytes and discards them.
+/// `PUT /mock-upload/{key}`: counts the bytes and discards them. Where there is a bucket there is no mock.
 pub(crate) async fn receive(
     State(edge): State<Arc<AppState>>,
     Segment(storage_key): Segment,
     headers: HeaderMap,
+    method: Method,
+    uri: Uri,
     body: Body,
 ) -> Result<Json<ReceivedUpload>, Problem> {
+    if edge.attachments.is_some() {
+        return Err(problem::not_found(method, uri).await);
+    }
     let Ok(_permit) = edge.uploads.try_acquire() else {
         return Err(Problem::overloaded("Too many uploads at once, try again"));
     };

@@ -33,7 +33,7 @@ async fn nothing_of_a_request_is_read_before_its_credentials() {
     let edge = guarded().await;
     let document = ask_of(edge.clone(), "GET", "/openapi.json", &[], Body::empty()).await;
     let operations = operations(&document.body);
-    assert_eq!(operations.len(), 5, "{operations:?}");
+    assert_eq!(operations.len(), 8, "{operations:?}");
     for (method, path) in operations {
         for (credentials, status) in [
             (&[][..], StatusCode::UNAUTHORIZED),

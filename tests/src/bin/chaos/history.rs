@@ -46,7 +46,7 @@ pub(crate) enum What {
     List {
         tenant: String,
     },
-    /// One order that an edge said is listed, asked of another edge.
+    /// One order that an edge said is listed, looked up in the list of another edge.
     Read {
         tenant: String,
         order: String,
@@ -75,7 +75,7 @@ pub(crate) struct Answer {
     pub(crate) edge: usize,
     /// 0 without an answer.
     pub(crate) status: u16,
-    /// The order it named.
+    /// The order it named, first of all.
     pub(crate) order: Option<String>,
     /// Whether the list shows it, by its own word.
     pub(crate) listed: bool,

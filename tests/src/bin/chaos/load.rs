@@ -126,7 +126,10 @@ impl Clients {
                     status if status.is_client_error() => Outcome::Fail,
                     _ => Outcome::Unknown,
                 };
-                let order = body.and_then(|body| Some(body["orderId"].as_str()?.to_owned()));
+                let order = body.and_then(|body| {
+                    let order = body.get("orderId").or_else(|| body["items"][0].get("orderId"));
+                    Some(order?.as_str()?.to_owned())
+                });
                 let answer = Answer {
                     edge,
                     status: status.as_u16(),
@@ -208,7 +211,7 @@ impl Clients {
 
     async fn read(&self, edge: usize, tenant: &str, order: Option<&str>) {
         let Some(order) = order else { return };
-        let url = format!("{}/api/orders/{order}?tenantId={tenant}", self.edges[edge]);
+        let url = format!("{}/api/orders?tenantId={tenant}&q={order}", self.edges[edge]);
         let what = What::Read {
             tenant: tenant.to_owned(),
             order: order.to_owned(),

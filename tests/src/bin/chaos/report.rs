@@ -318,12 +318,14 @@ fn listed_means_listed(evidence: &Evidence) -> Promise {
         });
     let (mut answered, mut broken) = (0, Vec::new());
     for (order, operation) in reads {
-        match operation.answer.status {
-            200 => answered += 1,
-            404 => broken.push(format!(
+        if operation.answer.status != 200 {
+            continue;
+        }
+        answered += 1;
+        if operation.answer.order.as_ref() != Some(order) {
+            broken.push(format!(
                 "{order} was listed by one edge's word and not on the other"
-            )),
-            _ => {}
+            ));
         }
     }
     Promise {
