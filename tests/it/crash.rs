@@ -169,8 +169,9 @@ async fn without_a_writer_202_and_the_order_appears_when_it_is_back() {
     let first = std::time::Instant::now();
     let response = pipeline.post("/api/orders", &order("t-1", "r1")).await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let first = first.elapsed();
     assert!(
-        first.elapsed() >= Duration::from_secs(3),
+        first >= Duration::from_secs(3),
         "the first one waits for the deadline"
     );
     let body: Value = response.json().await.unwrap();
@@ -179,11 +180,8 @@ async fn without_a_writer_202_and_the_order_appears_when_it_is_back() {
     let second = std::time::Instant::now();
     let response = pipeline.post("/api/orders", &order("t-1", "r2")).await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
-    assert!(
-        second.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        second.elapsed()
-    );
+    let second = second.elapsed();
+    assert!(second < first / 2, "{second:?} after {first:?}");
 
     pipeline.writer.restart(|writer| writer).await;
     for request in ["r1", "r2"] {

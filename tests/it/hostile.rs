@@ -469,7 +469,7 @@ async fn a_thousand_idle_clients_are_cut_within_seconds_and_nobody_waits() {
 /// What is compared is a flood of events with and without clients that read none of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_is_cut_and_nobody_waits() {
-    const CLIENTS: usize = 10;
+    const CLIENTS: usize = 20;
     let stage = Stage::start().await;
     let flood = async {
         loop {
@@ -480,14 +480,14 @@ async fn a_client_that_never_reads_is_cut_and_nobody_waits() {
         }
     };
     let attack = async {
-        let mut stalled = Vec::new();
-        for port in [stage.realtime.port(), stage.edge.port()] {
-            for _ in 0..CLIENTS {
-                let mut client = open(port, Some(4096)).await;
-                enter(&mut client, "t-busy").await;
-                stalled.push(client);
-            }
-        }
+        // All at once: the first must not be cut before the last is there.
+        let stall = async |n: usize| {
+            let ports = [stage.realtime.port(), stage.edge.port()];
+            let mut client = open(ports[n % 2], Some(4096)).await;
+            enter(&mut client, "t-busy").await;
+            client
+        };
+        let stalled = join_all((0..CLIENTS).map(stall)).await;
         assert!(stage.sockets().await >= stalled.len() as u64);
         let began = Instant::now();
         eventually("all of them are cut", async || {

@@ -1,4 +1,8 @@
-//! Logins: the pages in a real browser, with a real OpenID provider.
+//! Logins: the pages, in a real browser or without one, with a real OpenID provider.
+
+mod instances;
+mod lasting;
+pub(crate) mod visitor;
 
 use std::time::Duration;
 

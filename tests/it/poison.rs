@@ -101,14 +101,46 @@ impl Flow {
         }
     }
 
-    /// Waits until all but `but` of what was published has its event.
+    /// Creates an order every 10 ms, until `is_enough` of so many.
+    async fn steadily(&self, name: &str, mut is_enough: impl AsyncFnMut(usize) -> bool) {
+        for n in 1.. {
+            self.create(&format!("{name}{n}")).await;
+            sleep(Duration::from_millis(10)).await;
+            if n % 20 == 0 && is_enough(n).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether one of `orders` has no event yet.
+    fn is_one_open(&self, orders: &[String]) -> bool {
+        let published = self.published.lock().unwrap();
+        orders.iter().any(|order| published.contains_key(order))
+    }
+
+    /// Does `work` while the writers are started again whenever they die, which it counts into `deaths`.
+    async fn beside<T>(
+        &self,
+        work: impl Future<Output = T>,
+        [one, other]: &mut [Daemon; 2],
+        deaths: &Mutex<u32>,
+    ) -> T {
+        tokio::select! {
+            done = work => done,
+            () = self.listen() => unreachable!("it listens for ever"),
+            () = supervise(one, deaths) => unreachable!("it goes on for ever"),
+            () = supervise(other, deaths) => unreachable!("it goes on for ever"),
+        }
+    }
+
+    /// Waits until all but `but` of what was published since the last time has its event.
     async fn until_all(&self, but: usize) -> Delays {
         eventually("all good commands have their events", async || {
             let left = self.published.lock().unwrap().len();
             if left == but { Ok(()) } else { Err(left) }
         })
         .await;
-        let mut taken = self.taken.lock().unwrap().clone();
+        let mut taken = std::mem::take(&mut *self.taken.lock().unwrap());
         taken.sort();
         Delays {
             orders: taken.len(),
@@ -230,63 +262,63 @@ async fn a_message_that_panics_is_given_up_and_costs_the_others_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_kills_its_daemon_is_isolated() {
     const MATES: usize = 400;
+    // Each stands for a death, which takes an ack wait.
+    const GIVEN_BACK: usize = 20;
     let stack = Stack::start().await;
     let start = async || mortal_writer(&stack).start().await;
-    let (mut one, mut other) = (start().await, start().await);
+    let mut writers = [start().await, start().await];
     let flow = Flow::start(&stack).await;
     let deaths = Mutex::default();
-    let work = async {
-        let mut began = None;
-        let mut given_up = None;
-        for n in 0.. {
-            if n == 100 {
-                for mate in 0..MATES {
-                    if mate == MATES / 2 {
-                        flow.create("bad").await;
-                    }
-                    flow.create(&format!("mate{mate}")).await;
-                }
-                began = Some(Instant::now());
+
+    let with_mates = async {
+        flow.steadily("calm", async |n| n == 500).await;
+        let calm = flow.until_all(0).await;
+        let mut mates = Vec::new();
+        for mate in 0..MATES {
+            if mate == MATES / 2 {
+                flow.create("bad").await;
             }
-            flow.create(&format!("r{n}")).await;
-            sleep(Duration::from_millis(10)).await;
-            if n > 100 && n % 20 == 0 {
-                let commands = flow.jetstream.get_stream("ORDERS_COMMANDS").await.unwrap();
-                let letters = flow.letters().await;
-                let first = commands.cached_info().state.first_sequence;
-                // The work queue has moved on past it.
-                if first > 100 + MATES as u64 && letters.len() == 1 && given_up.is_none() {
-                    given_up = began.map(|began| began.elapsed());
-                }
-                if given_up.is_some()
-                    || began.is_some_and(|began| began.elapsed() > Duration::from_secs(240))
-                {
-                    break;
-                }
-            }
+            mates.push(flow.create(&format!("mate{mate}")).await);
         }
-        let delays = flow.until_all(1).await;
+        let began = Instant::now();
+        flow.steadily("beside", async |_| !flow.is_one_open(&mates)).await;
+        let (took, delays) = (began.elapsed(), flow.until_all(1).await);
+        eprintln!("calm: {calm:?}; with mates: {delays:?} in {took:.1?}");
+        // What is beside it dies with it three times at most.
+        assert!(delays.max < Duration::from_secs(30), "{delays:?}");
+        calm
+    };
+    let calm = flow.beside(with_mates, &mut writers, &deaths).await;
+
+    for writer in &mut writers {
+        writer.terminate().await;
+    }
+    for _ in 0..GIVEN_BACK {
+        flow.give_back(1).await;
+    }
+    for writer in &mut writers {
+        writer.respawn(|setup| setup);
+    }
+    let before = *deaths.lock().unwrap();
+
+    let alone = async {
+        let began = Instant::now();
+        let is_over = async |_| {
+            !flow.letters().await.is_empty() || began.elapsed() > Duration::from_secs(120)
+        };
+        flow.steadily("after", is_over).await;
+        let (took, delays) = (began.elapsed(), flow.until_all(1).await);
         let letter = flow.only_letter().await;
-        eprintln!(
-            "an abort: {delays:?}; given up after {given_up:?} and {} deaths",
-            deaths.lock().unwrap()
-        );
+        let deaths = *deaths.lock().unwrap() - before;
+        eprintln!("alone: {delays:?} in {took:.1?} and {deaths} deaths");
         assert_eq!(header(&letter, "Orders-Reason"), "crash_loop");
         assert_eq!(
             serde_json::from_slice::<Value>(&letter.payload).unwrap(),
             order(TENANT, "bad")
         );
-        assert!(given_up.is_some());
-        // What is beside it dies with it three times at most, and little else waits.
-        assert!(delays.late <= MATES + 200, "{delays:?}");
-        assert!(delays.max < Duration::from_secs(30), "{delays:?}");
     };
-    tokio::select! {
-        () = work => {}
-        () = flow.listen() => {}
-        () = supervise(&mut one, &deaths) => {}
-        () = supervise(&mut other, &deaths) => {}
-    }
+    flow.beside(alone, &mut writers, &deaths).await;
+    let _ = calm;
     stack.clean_up().await;
 }
 

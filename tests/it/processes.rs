@@ -53,13 +53,9 @@ async fn help_and_dump_config_tell_every_setting() {
     for daemon in DAEMONS {
         let (code, help, _) = ask(daemon, &["--help"], &[]).await;
         assert_eq!(code, Some(0));
-        let its_own = match daemon {
-            "web" => "ORDERS_EDGE_URL",
-            _ => "NATS_URL",
-        };
         for part in [
             "PORT",
-            its_own,
+            "NATS_URL",
             "ORDERS_LOG__FORMAT",
             "--config",
             "--dump-config",
@@ -80,10 +76,7 @@ async fn help_and_dump_config_tell_every_setting() {
         ];
         let (code, dump, _) = ask(daemon, &["--dump-config"], &secret).await;
         assert_eq!(code, Some(0));
-        assert!(
-            dump.contains(&its_own.to_lowercase().replace("orders_", "")),
-            "{dump}"
-        );
+        assert!(dump.contains("nats_url"), "{dump}");
         assert!(!dump.contains("secret"), "{dump}");
     }
 }
@@ -213,7 +206,8 @@ fn free_base(offsets: &[u16]) -> u16 {
     }
 }
 
-/// A folder with the project's Procfile and an `.env` for `stack` and `ports`, in which a runner can start.
+/// A folder with the project's Procfile and an `.env` for `stack` and `ports`, in which a runner can start. All daemons
+/// share the `.env`, so anybody must be allowed to use the servers.
 fn runner_folder(stack: &Stack, ports: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(checkout().join("Procfile"), folder.path().join("Procfile")).unwrap();
@@ -346,7 +340,7 @@ async fn see_an_order_through(
 
 #[tokio::test]
 async fn foreman_runs_the_procfile() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     let (base, web) = (free_base(&[0, 100, 200, 201, 300, 400]), free_port());
     let ports = format!(
         "PORT={base}\nORDERS_WEB_PORT={web}\nORDERS_EDGE_URL=http://localhost:{base}\nORDERS_REALTIME_URLS=http://localhost:{}",
@@ -361,7 +355,7 @@ async fn foreman_runs_the_procfile() {
 
 #[tokio::test]
 async fn overmind_runs_the_procfile() {
-    let stack = Stack::start().await;
+    let stack = Stack::open().await;
     // One variable moves everything away from the ports of `.env.example`.
     let web = loop {
         let web = free_base(&[0, 101, 201, 211, 301, 401]);

@@ -11,6 +11,7 @@ use std::{
 
 use mongodb::bson::{Document, doc};
 use orders_testkit::{checkout, eventually, free_port};
+use reqwest::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
@@ -19,6 +20,8 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
+
+use crate::login::visitor::Visitor;
 
 /// How far the last port of the pipeline is from the first.
 const PORTS: [u16; 10] = [0, 1, 101, 201, 301, 401, 900, 901, NATS, MONGO];
@@ -236,6 +239,7 @@ async fn every_printed_example_works_and_nothing_is_open() {
 
     uploads_are_stored(&edge, first_line).await;
     no_request_without_a_token(&edge).await;
+    an_operator_is_one_on_the_pages_and_nobody_else_is(&up).await;
     no_database_without_a_login(&up).await;
     no_bus_without_creds(&up).await;
     secrets_are_their_owners(&up.file(""));
@@ -282,6 +286,31 @@ async fn no_request_without_a_token(edge: &str) {
         assert_eq!(answer.status(), 401, "{path}");
         let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
         assert!(challenge.starts_with("Bearer "), "{challenge}");
+    }
+}
+
+async fn an_operator_is_one_on_the_pages_and_nobody_else_is(up: &Up) {
+    let pages = format!("http://localhost:{}", up.base);
+    let ready = reqwest::get(format!("{pages}/readyz?verbose")).await;
+    let ready = ready.unwrap().text().await.unwrap();
+    assert!(ready.contains("[+]revocations ok"), "{ready}");
+    for (name, rights, foreign) in [
+        ("olga", "an operator", StatusCode::OK),
+        ("alice", "t-123", StatusCode::FORBIDDEN),
+    ] {
+        let line = up.line(&[name, rights]);
+        let password = line.split_whitespace().nth(1).expect("a password");
+        let mut visitor = Visitor::of(&pages);
+        visitor.log_in(name, password).await;
+        for (tenant, expected) in [("t-123", StatusCode::OK), ("t-456", foreign)] {
+            let list = format!("{pages}/orders?tenantId={tenant}");
+            let answer = visitor.get(&list, &[]).await;
+            assert_eq!(
+                answer.status, expected,
+                "{name} at {tenant}: {}",
+                answer.body
+            );
+        }
     }
 }
 

@@ -65,14 +65,23 @@ impl Site {
         let provider = OidcProvider::start(stack.folder(), &home, lifetimes).await;
         let pipeline =
             Pipeline::start_on(stack, delay, |edge| edge.env("CORS_ORIGIN", &home)).await;
-        let edge = localhost(&pipeline.edge.url());
-        let web = web.env("ORDERS_EDGE_URL", &edge);
-        let login = provider.login(&home);
-        let web = login
-            .iter()
-            .fold(web, |web, (name, value)| web.env(name, value));
+        let web = Self::with_login(web, &pipeline, &provider, &home);
         let web = web.start().await;
         (Self { web, pipeline }, provider)
+    }
+
+    /// The setup of pages at `home` before `pipeline`, with logins at `provider`.
+    pub(crate) fn with_login(
+        web: Setup,
+        pipeline: &Pipeline,
+        provider: &OidcProvider,
+        home: &str,
+    ) -> Setup {
+        let edge = localhost(&pipeline.edge.url());
+        let login = provider.login(home).into_iter();
+        login.fold(web.env("ORDERS_EDGE_URL", &edge), |web, (name, value)| {
+            web.env(name, &value)
+        })
     }
 
     /// Runs a script to its end, doing what it asks for.

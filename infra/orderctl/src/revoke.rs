@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use orders_contracts::{AuditAction, Claim, Revocable, streams::REVOCATIONS};
+use orders_contracts::{
+    AuditAction, Claim, Revocable, Revocation, Timestamp, streams::REVOCATIONS,
+};
 use serde_json::json;
 
 use crate::{Context, Verdict, confirm::Confirm, output::shown, record::Record};
@@ -63,19 +65,20 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
         return Ok(verdict);
     }
     // The audit keeps nothing personal, and a subject may be an e-mail address.
-    let hash = Revocable::new(issuer, claim, value).value;
-    let target = format!("{} {hash} of {issuer}", claim.as_str());
+    let name = Revocable::new(issuer, claim, value);
+    let target = format!("{} {} of {issuer}", claim.as_str(), name.value);
     let record = Record::begin(context, Some(&bus), AuditAction::Revoked, &target, None).await?;
-    let revoked = bus.revoke(issuer, claim, value).await;
+    let revocation = Revocation::at(Timestamp::now(), claim);
+    let revoked = bus.revoke(name, revocation).await;
     let (verdict, detail) = match &revoked {
-        Ok(revocation) => (
+        Ok(()) => (
             Some(Verdict::Fine),
             format!("tokens issued until {} are refused", revocation.before),
         ),
         Err(_) => (None, "not stored".to_owned()),
     };
     record.end(verdict, detail).await?;
-    let revocation = revoked?;
+    revoked?;
     let refused = match claim {
         Claim::Subject => format!(
             "tokens issued until {} UTC are refused",

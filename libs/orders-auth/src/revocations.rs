@@ -76,14 +76,27 @@ impl Revocations {
     /// Whether the credentials of `identity` are revoked: by their id, their login or their subject.
     #[must_use]
     pub fn revokes(&self, identity: &Identity) -> bool {
+        self.any(identity.revocable(), |revocation| {
+            identity.is_covered_by(revocation)
+        })
+    }
+
+    /// Whether what was issued at `issued_at` is revoked by one of `names`.
+    pub fn cover(&self, names: impl Iterator<Item = Revocable>, issued_at: Timestamp) -> bool {
+        self.any(names, |revocation| revocation.covers(issued_at))
+    }
+
+    fn any(
+        &self,
+        names: impl Iterator<Item = Revocable>,
+        is_covered_by: impl Fn(&Revocation) -> bool,
+    ) -> bool {
         let state = self.read();
         if state.revoked.is_empty() {
             return false;
         }
-        let mut known = identity
-            .revocable()
-            .filter_map(|what| state.revoked.get(&what));
-        known.any(|revocation| identity.is_covered_by(revocation))
+        let mut known = names.filter_map(|what| state.revoked.get(&what));
+        known.any(is_covered_by)
     }
 
     /// Whether a revocation is missing because there was no room.
@@ -153,6 +166,10 @@ mod tests {
             assert!(revocations.revokes(&identity(before)));
             assert!(revocations.revokes(&identity(before.earlier(HOUR).unwrap())));
             assert!(!revocations.revokes(&identity(before.later(Duration::from_secs(1)))));
+            let names = || [of(Claim::Token, "other"), of(claim, value)].into_iter();
+            assert!(revocations.cover(names(), before));
+            assert!(!revocations.cover(names(), before.later(Duration::from_secs(1))));
+            assert!(!revocations.cover(names().take(1), before));
             let other = Identity {
                 issuer: "https://other.example".to_owned(),
                 ..identity(before)

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::{datetime::DateTime, jetstream::message::StreamMessage};
 use futures_util::StreamExt;
-use orders_contracts::{Claim, Revocable, Revocation, Subject, Timestamp, streams::REVOCATIONS};
-use orders_service::{always, retry};
+use orders_contracts::{Revocable, Revocation, Subject, streams::REVOCATIONS};
+use orders_service::{Daemon, always, retry};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -36,25 +36,17 @@ struct Reading {
 }
 
 impl Bus {
-    /// Revokes the tokens of `issuer` that have `value` in `claim`, from now on, and waits until that is stored. Daemons
-    /// that check tokens know of it within moments; a list that is full takes no more.
-    pub async fn revoke(
-        &self,
-        issuer: &str,
-        claim: Claim,
-        value: &str,
-    ) -> Result<Revocation, Error> {
-        let what = Revocable::new(issuer, claim, value);
-        let revocation = Revocation::at(Timestamp::now(), claim);
+    /// Revokes what has this name, and waits until that is stored. Daemons that check tokens know of it within moments; a
+    /// list that is full takes no more.
+    pub async fn revoke(&self, what: Revocable, revocation: Revocation) -> Result<(), Error> {
         let body = serde_json::to_vec(&revocation).expect("a revocation is plain data");
-        // Repeating it later is another message.
+        // The same at another moment is another message.
         let headers = headers(&format!("{what}:{}", revocation.before.millis()), vec![]);
         let subject = Subject::revocation(&what).to_string();
-        acknowledged(self.send_raw(subject, headers, body.into()).await).await?;
-        Ok(revocation)
+        acknowledged(self.send_raw(subject, headers, body.into()).await).await
     }
 
-    /// All revocations. Nothing is read until they are [followed](Revocations::follow).
+    /// All revocations. Nothing is read until somebody [learns](Revocations::teach) them.
     pub fn revocations(&self) -> Revocations {
         Revocations {
             bus: self.clone(),
@@ -64,9 +56,25 @@ impl Bus {
 }
 
 impl Revocations {
-    /// Reads those that are stored and then each new one, and hands them to `learn`, for ever. Whenever the stream has to
-    /// be opened again, `learn` gets all of them again.
-    pub async fn follow(&self, learn: impl Fn(Revocable, Revocation)) {
+    /// Hands those that are stored and then each new one to `learn`, until `daemon` shuts down. It is not ready while they
+    /// cannot be read; `learn` gets all of them again after that.
+    pub fn teach(
+        &self,
+        daemon: &Daemon,
+        learn: impl Fn(Revocable, Revocation) + Send + Sync + 'static,
+    ) {
+        daemon.health.probe("revocations", {
+            let revocations = self.clone();
+            move || revocations.clone().probe()
+        });
+        let (revocations, shutdown) = (self.clone(), daemon.shutdown.clone());
+        daemon.spawn("revocations", async move {
+            let follow = Box::pin(revocations.follow(learn));
+            shutdown.run_until_cancelled(follow).await;
+        });
+    }
+
+    async fn follow(&self, learn: impl Fn(Revocable, Revocation)) {
         let learn = |message: &StreamMessage| match read(message) {
             Some((what, revocation)) => learn(what, revocation),
             None => warn!("skipped malformed revocation {}", message.sequence),
@@ -82,8 +90,7 @@ impl Revocations {
         }
     }
 
-    /// The probe of whether they are known.
-    pub async fn probe(self) -> Result<(), &'static str> {
+    async fn probe(self) -> Result<(), &'static str> {
         if *self.are_known.borrow() {
             Ok(())
         } else {

@@ -48,6 +48,11 @@ pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema + Send +
     /// Whether callers have to prove who they are.
     fn auth(&self) -> Auth;
 
+    /// Whether the daemon connects to NATS, if it has the settings for that at all.
+    fn uses_nats(&self) -> bool {
+        true
+    }
+
     /// Refuses what the types allow and the daemon does not, naming the key.
     fn validate(&self) -> Result<(), Invalid> {
         Ok(())

@@ -164,21 +164,9 @@ fn keep_keys(verifier: &Verifier, daemon: &Daemon) {
 
 /// Learns what is revoked. Until all of it is known, the edge is not ready.
 fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) {
-    let revocations = bus.revocations();
-    daemon.health.probe("revocations", {
-        let revocations = revocations.clone();
-        move || revocations.clone().probe()
-    });
-    daemon.spawn("revocations", {
-        let (verifier, shutdown) = (verifier.clone(), daemon.shutdown.clone());
-        async move {
-            let learn = |what, revocation| {
-                verifier.revocations().apply(what, revocation);
-            };
-            shutdown
-                .run_until_cancelled(Box::pin(revocations.follow(learn)))
-                .await;
-        }
+    let verifier = verifier.clone();
+    bus.revocations().teach(daemon, move |what, revocation| {
+        verifier.revocations().apply(what, revocation);
     });
 }
 

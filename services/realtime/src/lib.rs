@@ -120,31 +120,20 @@ async fn door(config: &Config, daemon: &Daemon, bus: &Bus) -> Result<Door, BoxEr
         move || ready(verifier.ready())
     });
     let door = Door::guarded(verifier.clone(), config.auth.leeway, per_tenant);
-    let revocations = bus.revocations();
-    daemon.health.probe("revocations", {
-        let revocations = revocations.clone();
-        move || revocations.clone().probe()
-    });
     let fetch = daemon
         .shutdown
         .clone()
         .run_until_cancelled_owned(async move { verifier.run().await });
     daemon.spawn("auth", async { fetch.await.unwrap_or(()) });
-    let follow = {
-        let (revocations, door) = (revocations.clone(), door.clone());
-        async move {
-            let learn = |what, revocation| {
-                let cut = door.revoke(what, revocation);
-                if cut > 0 {
-                    info!(cut, "a revocation cuts {cut} sockets");
-                }
-            };
-            revocations.follow(learn).await;
+    let revocations = bus.revocations();
+    revocations.teach(daemon, {
+        let door = door.clone();
+        move |what, revocation| {
+            let cut = door.revoke(what, revocation);
+            if cut > 0 {
+                info!(cut, "a revocation cuts {cut} sockets");
+            }
         }
-    };
-    let follow = daemon.shutdown.clone().run_until_cancelled_owned(follow);
-    daemon.spawn("revocations", async {
-        Box::pin(follow).await.unwrap_or(())
     });
     revocations.known().await;
     Ok(door)

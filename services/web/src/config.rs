@@ -3,7 +3,7 @@ use orders_auth::{AuthSettings, Mode};
 use orders_http::{Access, PublicUrl};
 use orders_service::{
     Invalid, Settings,
-    config::{Auth, BASE_PORT, Common},
+    config::{Auth, BASE_PORT, Common, Nats},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ pub struct Config {
     /// What every daemon has.
     #[serde(flatten)]
     pub common: Common,
+    /// The bus, which tells in mode jwt which sessions have ended.
+    #[serde(flatten)]
+    pub nats: Nats,
     /// Those who visit.
     #[serde(flatten)]
     pub access: Access,
@@ -58,6 +61,7 @@ impl Settings for Config {
         let edge = base.saturating_add(1);
         Self {
             common: Common::new(base, 0),
+            nats: Nats::default(),
             access: Access::of_pages_on(base),
             edge_url: format!("http://localhost:{edge}"),
             upload_origin: None,
@@ -73,6 +77,10 @@ impl Settings for Config {
 
     fn auth(&self) -> Auth {
         (&self.auth).into()
+    }
+
+    fn uses_nats(&self) -> bool {
+        self.auth.mode == Mode::Jwt
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -106,7 +114,24 @@ fn is_origin(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use orders_service::config::load;
+
     use super::*;
+
+    #[test]
+    fn the_settings_of_nats_count_in_mode_jwt_alone() {
+        let with = |mode: &str| {
+            let set = [
+                ("ORDERS_AUTH__MODE", mode),
+                ("ORDERS_NATS__CREDS", "/no/such/file"),
+            ];
+            let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            load::<Config>(None, set).map_err(|error| error.to_string())
+        };
+        assert!(with("off").is_ok());
+        let wrong = with("jwt").unwrap_err();
+        assert!(wrong.starts_with("ORDERS_NATS__CREDS: "), "{wrong}");
+    }
 
     #[test]
     fn files_go_to_the_edge_unless_told_otherwise() {

@@ -3,6 +3,9 @@
 //! Every page is complete without JavaScript. Its script (`client/`) keeps it up to date and uploads files. The
 //! script talks only to the page's own origin, which forwards `/api` and `/ws` to the edge, and to the origin of
 //! presigned URLs.
+//!
+//! In mode jwt pages have a login, and the bus says which sessions have ended; in mode off web connects to nothing but
+//! the edge.
 
 mod assets;
 mod config;
@@ -23,8 +26,10 @@ use axum::{
     response::{Redirect, Response},
     routing::{any, get, post, put},
 };
+use orders_bus::Bus;
+use orders_contracts::Role;
 use orders_http::{Access, Forward, Front, Intake, Origin, below, discard_unread, observe};
-use orders_service::{BoxError, Daemon};
+use orders_service::{BoxError, Daemon, Settings, shutdown};
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -48,13 +53,24 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     if ASSETS.client.is_none() {
         warn!("built without Node: the pages have no live updates and no uploads");
     }
-    let web = Web::new(config, daemon.shutdown.clone())?;
+    let bus = match config.uses_nats() {
+        true => Some(
+            Bus::connect(&config.nats, Role::Web)
+                .await?
+                .deployed(&config.nats.deployment),
+        ),
+        false => None,
+    };
+    let web = Web::new(config, bus.clone(), daemon.shutdown.clone())?;
     if let Some(login) = &web.login {
         login.start(&daemon);
     }
     daemon.mount(router(Arc::new(web), daemon.port));
     daemon.health.ready();
     daemon.drained.cancelled().await;
+    if let Some(bus) = bus {
+        bus.close(shutdown::FLUSH).await;
+    }
     Ok(())
 }
 
@@ -72,11 +88,15 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    fn new(config: Config, shutdown: CancellationToken) -> Result<Self, BoxError> {
+    fn new(
+        config: Config,
+        bus: Option<Bus>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, BoxError> {
         let upload_origin = config.upload_origin();
         let login = LoginSettings::new(&config.oidc, &config.session)?;
         let login = login
-            .map(|settings| Login::new(settings, config.auth))
+            .map(|settings| Login::new(settings, config.auth, bus))
             .transpose()?;
         Ok(Self {
             login: login.map(Arc::new),

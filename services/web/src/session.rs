@@ -1,7 +1,8 @@
 //! Logins at an OpenID provider, and the sessions of those who have logged in: a backend for the frontend (BCP 212).
 //!
 //! The page has no token. A session is one sealed cookie, so no store is needed, and any instance with the same keys can
-//! read it. Invariants:
+//! read it. What has ended before its time is in the stream of revocations, which each instance holds in memory.
+//! Invariants:
 //!
 //! * nothing of a token is in a page, a log line or an answer to the script;
 //! * the edge is the only one who gets the access token, and never gets the cookie;
@@ -11,6 +12,7 @@
 mod callback;
 mod clock;
 mod cookies;
+mod ending;
 mod gate;
 mod lines;
 mod logout;
@@ -28,10 +30,9 @@ use std::{
 };
 
 use axum::http::{HeaderMap, HeaderValue};
-use chrono::{DateTime, Utc};
 use data_encoding::BASE64URL_NOPAD;
-use orders_auth::{AuthSettings, Identity, Mode, Refusal, Verifier};
-use orders_contracts::{Claim, Revocable, Revocation, Timestamp};
+use orders_auth::{AuthSettings, Identity, Mode, Reason, Refusal, Verifier};
+use orders_bus::Bus;
 use orders_service::{BoxError, Daemon};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
@@ -41,7 +42,7 @@ pub use self::settings::{OidcSettings, SessionSettings};
 use self::{
     clock::{Due, Times},
     cookies::SameSite,
-    lines::{Ended, Lines},
+    ending::Endings,
     provider::{NoTokens, Provider, Tokens},
     renewal::Renewals,
     seal::Ring,
@@ -63,7 +64,7 @@ pub(crate) struct Login {
     verifier: Verifier,
     ring: RwLock<Arc<Ring>>,
     renewals: Renewals,
-    lines: Lines,
+    endings: Arc<Endings>,
 }
 
 /// The session of somebody who has logged in, as the cookie has it. It has no `Debug`: nothing of it belongs in a log.
@@ -72,6 +73,8 @@ pub(crate) struct Session {
     /// Its own name, which no other login has.
     id: String,
     access_token: String,
+    /// `jti` of the access token.
+    token_id: Option<String>,
     refresh_token: Option<String>,
     /// For the logout at the provider.
     id_token: String,
@@ -102,7 +105,12 @@ pub(crate) enum Nobody {
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Login {
-    pub(crate) fn new(settings: LoginSettings, auth: AuthSettings) -> Result<Self, BoxError> {
+    /// With a `bus`, sessions end at all instances at once.
+    pub(crate) fn new(
+        settings: LoginSettings,
+        auth: AuthSettings,
+        bus: Option<Bus>,
+    ) -> Result<Self, BoxError> {
         let auth = AuthSettings {
             mode: Mode::Jwt,
             issuer: Some(settings.issuer.clone()),
@@ -111,12 +119,13 @@ impl Login {
             ..auth
         };
         let verifier = Verifier::new(&auth)?;
+        let endings = Endings::new(settings.issuer.clone(), verifier.clone(), bus);
         Ok(Self {
             ring: RwLock::new(Arc::new(settings::read_keys(&settings.keys)?)),
             provider: Provider::new(settings.clone(), auth.resource),
             verifier,
             renewals: Renewals::default(),
-            lines: Lines::default(),
+            endings: Arc::new(endings),
             settings,
         })
     }
@@ -129,6 +138,7 @@ impl Login {
             let ready = login.ready();
             async move { ready }
         });
+        self.endings.start(daemon);
         let (login, shutdown) = (Arc::clone(self), daemon.shutdown.clone());
         daemon.spawn("login", async move {
             let work = async {
@@ -192,7 +202,7 @@ impl Login {
     /// The session in the cookie of a request, unless it was ended.
     fn session(&self, headers: &HeaderMap) -> Option<Session> {
         let session: Session = self.open(headers, cookies::SESSION)?;
-        (!self.is_revoked(&session)).then_some(session)
+        (!self.endings.has_ended(&session)).then_some(session)
     }
 
     async fn introduce(
@@ -229,7 +239,7 @@ impl Login {
             };
             let renewed = login.renewals.renew(session, refresh_token, renew).await;
             renewed.map_err(|failed| match failed {
-                NoTokens::Refused => Nobody::LoggedOut,
+                NoTokens::Refused | NoTokens::Revoked => Nobody::LoggedOut,
                 NoTokens::Away => Nobody::Unknown(RETRY_AFTER),
             })
         });
@@ -242,6 +252,7 @@ impl Login {
             .await?;
         session.times.expires = end(&identity);
         session.access_token = tokens.access_token;
+        session.token_id.clone_from(&identity.token_id);
         // Without a new one, the old one goes on.
         session.refresh_token = tokens.refresh_token.or(session.refresh_token);
         Ok(session)
@@ -257,41 +268,9 @@ impl Login {
             Ok(identity) if identity.subject == subject => Ok(identity),
             Ok(_) => Err(refused("another subject".to_owned())),
             Err(Refusal::NoKeys { .. }) => Err(NoTokens::Away),
+            Err(Refusal::Invalid(Reason::Revoked)) => Err(NoTokens::Revoked),
             Err(refusal) => Err(refused(refusal.to_string())),
         }
-    }
-
-    /// Whether a session was ended: itself, its login at the provider, or all of its subject.
-    fn is_revoked(&self, session: &Session) -> bool {
-        self.verifier.revocations().revokes(&Identity {
-            issuer: self.settings.issuer.clone(),
-            subject: session.subject.clone(),
-            client: None,
-            session: session.sid.clone(),
-            // To a session, its own name is what its id is to a token.
-            token_id: Some(session.id.clone()),
-            tenants: Vec::new(),
-            scopes: Vec::new(),
-            operator: false,
-            issued_at: moment(session.times.started),
-            expires_at: None,
-        })
-    }
-
-    /// Ends sessions: their cookies count no more, and their live updates are closed.
-    fn end(&self, ended: Ended<'_>) {
-        let (claim, name) = match ended {
-            Ended::Session(id) => (Claim::Token, id),
-            Ended::Sid(sid) => (Claim::Session, sid),
-            Ended::Subject(subject) => (Claim::Subject, subject),
-        };
-        let what = Revocable::new(&self.settings.issuer, claim, name);
-        let revocation = Revocation::at(Timestamp::now(), claim);
-        let revocations = self.verifier.revocations();
-        if !revocations.apply(what, revocation) {
-            warn!("a session cannot be ended on this side: there are too many that were");
-        }
-        self.lines.close(ended);
     }
 
     /// What the cookie `name` of a request has.
@@ -336,11 +315,6 @@ fn secret() -> String {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
-}
-
-fn moment(seconds: u64) -> DateTime<Utc> {
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// When an access token ends.

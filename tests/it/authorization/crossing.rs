@@ -13,12 +13,14 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{Call, Guarded, bearer};
 
-/// So many requests, of both tenants together: what CI has the time for beside the other tests.
+/// So many requests, of both tenants together: each connection asks for each thing in each way, most several times.
 ///
 /// `ORDERS_TEST_CROSSINGS=100000 cargo xtask test -- -p orders-tests --test it -- crossing:: --nocapture` makes more.
-const REQUESTS: usize = 10_000;
+const REQUESTS: usize = 4_000;
 /// The connections, half of each tenant.
 const CONNECTIONS: usize = 32;
+/// Among so many requests in a row is each kind.
+const KINDS: usize = 64;
 const ORDERS: usize = 10;
 
 /// A tenant, and words that only its own answers may have.
@@ -94,9 +96,9 @@ impl Side {
     /// The `n`th request for what `other` has, and the statuses that may answer it.
     fn crossing(&self, other: &Self, n: usize) -> (Call, &'static [u16]) {
         let (own, theirs) = (&self.tenant, &other.tenant);
-        let order = &other.orders[n / 64 % ORDERS];
+        let order = &other.orders[n / KINDS % ORDERS];
         // The writer and the database take longer than the edge alone, so they are asked less often.
-        match n % 64 {
+        match n % KINDS {
             0 => {
                 let body = json!({ "tenantId": own });
                 return (
@@ -279,6 +281,7 @@ async fn nothing_of_a_tenant_reaches_another() {
     let mut tasks = JoinSet::new();
     let port = guarded.pipeline.edge.port();
     let each = requests / CONNECTIONS;
+    assert!(each >= KINDS, "too few for every kind");
     for n in 0..CONNECTIONS {
         tasks.spawn(cross(Arc::clone(&sides), n % 2, port, n * each, each));
     }

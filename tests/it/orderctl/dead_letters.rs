@@ -318,7 +318,9 @@ async fn what_was_cut_to_fit_is_not_sent_again() {
 #[tokio::test]
 async fn a_redrive_that_was_cut_short_sends_nothing_twice() {
     const LETTERS: u64 = 3_000;
-    let stack = Stack::start().await;
+    const BATCH: u64 = 100;
+    // Where an operator may publish to the feed: no daemon settles it, so there is nothing to wait for.
+    let stack = Stack::open().await;
     let jetstream = stack.jetstream().await;
     run(&stack, &["migrate", "--yes"]).await.expect(0);
     stream::iter(0..LETTERS)
@@ -338,8 +340,9 @@ async fn a_redrive_that_was_cut_short_sends_nothing_twice() {
     let listed = run(&stack, &["dlq", "list", "--json"]).await.expect(1);
     assert_eq!(listed.lines().len() as u64, LETTERS);
 
+    let batch = BATCH.to_string();
     let slowly = [
-        "dlq", "redrive", "--yes", "--batch", "100", "--pause", "200ms", "--json",
+        "dlq", "redrive", "--yes", "--batch", &batch, "--pause", "200ms", "--json",
     ];
     let until_begun = async |left: u64| {
         eventually("it has begun", async || {
@@ -371,7 +374,11 @@ async fn a_redrive_that_was_cut_short_sends_nothing_twice() {
     for said in at_once {
         redriven += said.expect(0).last()["redriven"].as_u64().unwrap();
     }
-    assert_eq!(redriven, waiting, "each counts what it did");
+    // The server may still have removed what the killed one had asked for: less than a batch.
+    assert!(
+        (waiting.saturating_sub(BATCH)..=waiting).contains(&redriven),
+        "each counts what it did: {redriven} of {waiting}"
+    );
     assert_eq!(messages(&jetstream, "ORDERS_DLQ").await, 0);
     assert_eq!(messages(&jetstream, "ORDERS_FEED").await, LETTERS);
     // The migration is in it too.

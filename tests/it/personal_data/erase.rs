@@ -107,7 +107,8 @@ async fn dead_letters(stack: &Stack, count: u64) {
 
 #[tokio::test]
 async fn a_buyer_is_erased_for_good_and_the_orders_stay() {
-    let mut pipeline = Pipeline::start("200ms").await;
+    // Where the projector may make its consumer again.
+    let mut pipeline = Pipeline::open("200ms").await;
     let paid = create(&pipeline, &order_of_buyer("r1")).await;
     let other = create(
         &pipeline,

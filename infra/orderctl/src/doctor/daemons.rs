@@ -7,7 +7,7 @@ use orders_contracts::DaemonHealth;
 use super::report::{Diagnosis, Report};
 use crate::VERSION;
 
-/// Those that are connected to NATS.
+/// Those that are connected to NATS in every mode.
 const DAEMONS: [&str; 5] = [
     "edge",
     "writer",
@@ -60,7 +60,7 @@ fn versions(found: &[DaemonHealth]) -> Diagnosis {
     }
 }
 
-/// The front end, by its address: it is not connected to NATS.
+/// The front end, by its address: in mode off it is not connected to NATS.
 pub(super) async fn web(url: &str) -> Diagnosis {
     let ready = async {
         let client = reqwest::Client::builder().timeout(WEB_DEADLINE).build()?;

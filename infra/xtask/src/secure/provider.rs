@@ -132,6 +132,7 @@ impl Provider {
                     self.pages_secret.display(),
                 ),
                 set("ORDERS_OIDC__REDIRECT_URL", redirect),
+                set("ORDERS_OIDC__SCOPES", pages_scopes()),
                 set("ORDERS_SESSION__KEYS_FILE", self.session_keys.display()),
             ]);
         }
@@ -145,6 +146,14 @@ impl User {
             "name": self.name, "password": self.password, "tenants": self.tenants, "operator": self.is_operator,
         })
     }
+}
+
+/// What the pages ask the provider for. It grants the operators' scope to operators alone.
+fn pages_scopes() -> String {
+    format!(
+        "openid profile offline_access {} orders:operator",
+        SCOPES.join(" ")
+    )
 }
 
 fn pages_url(ports: &Ports) -> String {

@@ -83,7 +83,7 @@ pub fn load<C: Settings>(
     let mut layers = Layers::read::<C>(file, env)?;
     let moved = moved_ports::<C>(&layers.set)?;
     layers.set.splice(0..0, moved);
-    let config: C = layers.merge()?;
+    let config: C = layers.merge(C::uses_nats)?;
     EnvFilter::try_new(&config.common().log.filter)
         .map_err(|error| layers.wrong(Invalid::new("log.filter", error.to_string())))?;
     config
@@ -102,7 +102,7 @@ pub fn from_environment<C>(env: impl IntoIterator<Item = (String, String)>) -> R
 where
     C: Default + Serialize + DeserializeOwned + JsonSchema,
 {
-    Layers::read::<C>(None, env)?.merge()
+    Layers::read::<C>(None, env)?.merge(|_| true)
 }
 
 /// What was set, from the layer that loses to the one that wins.
@@ -131,7 +131,7 @@ impl Layers {
         Ok(Self { set, sources })
     }
 
-    fn merge<C>(&self) -> Result<C, Error>
+    fn merge<C>(&self, uses_nats: impl FnOnce(&C) -> bool) -> Result<C, Error>
     where
         C: Default + Serialize + DeserializeOwned + JsonSchema,
     {
@@ -157,7 +157,9 @@ impl Layers {
                 .map_err(|error| wrong(reason(&error.kind)))?;
         }
         // The groups of whoever uses these servers; the settings of others have no such keys.
-        if let Ok(nats) = figment.extract::<Nats>() {
+        if uses_nats(&config)
+            && let Ok(nats) = figment.extract::<Nats>()
+        {
             nats.connection().map_err(|invalid| self.wrong(invalid))?;
         }
         if let Ok(mongo) = figment.extract::<Mongo>() {

@@ -237,7 +237,7 @@ mod tests {
     use crate::{Config, pages::tests::has_script_or_says_so};
 
     fn blank_page() -> NewOrderPage {
-        let web = Web::new(Config::default(), CancellationToken::new()).unwrap();
+        let web = Web::new(Config::default(), None, CancellationToken::new()).unwrap();
         NewOrderPage::new(&web, NewOrder::blank("t-1".to_owned()))
     }
 

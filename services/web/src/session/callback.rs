@@ -25,7 +25,7 @@ use crate::{
 enum Failed {
     /// It did not begin in this browser, or too long ago.
     Unknown,
-    /// The visitor or the provider did not want it.
+    /// The visitor or the provider did not want it, or it was revoked.
     Denied,
     /// The provider gave something that proves nothing.
     Invalid,
@@ -37,6 +37,7 @@ impl From<NoTokens> for Failed {
     fn from(none: NoTokens) -> Self {
         match none {
             NoTokens::Refused => Self::Invalid,
+            NoTokens::Revoked => Self::Denied,
             NoTokens::Away => Self::Away,
         }
     }
@@ -109,9 +110,10 @@ async fn finish(
     })?;
     let identity = login.identity(&tokens.access_token, &who.subject).await?;
     let now = now();
-    Ok(Session {
+    let session = Session {
         id: secret(),
         access_token: tokens.access_token,
+        token_id: identity.token_id.clone(),
         refresh_token: tokens.refresh_token,
         id_token,
         sid: who.session,
@@ -122,7 +124,12 @@ async fn finish(
             seen: now,
             expires: end(&identity),
         },
-    })
+    };
+    // Led on, its visitor would be led to the next login at once, and so on.
+    match login.endings.has_ended(&session) {
+        true => Err(Failed::Denied),
+        false => Ok(session),
+    }
 }
 
 fn failed(why: &Failed, target: &str) -> Response {

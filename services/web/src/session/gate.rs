@@ -150,11 +150,7 @@ async fn live(
     mut request: Request,
     next: Next,
 ) -> Option<Response> {
-    let cut = login.lines.open(session);
-    // It may have ended just before.
-    if login.is_revoked(session) {
-        return None;
-    }
+    let cut = login.endings.line(session)?;
     let left = login
         .settings
         .limits
@@ -192,7 +188,7 @@ pub(super) fn away(pause: Duration) -> Response {
     retry_after(page, pause)
 }
 
-fn retry_after(mut response: Response, pause: Duration) -> Response {
+pub(super) fn retry_after(mut response: Response, pause: Duration) -> Response {
     let seconds = pause.as_secs().max(1);
     response
         .headers_mut()

@@ -1,20 +1,21 @@
 //! The end of a session, by its visitor or by the provider.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
 use orders_auth::{LogoutToken, Refusal};
+use orders_contracts::Claim;
 use serde_json::json;
 use tracing::{info, warn};
 
 use super::{
-    Ended, Login, Nobody, SameSite, Session, cookies,
-    gate::{away, with_cookies},
+    Login, Nobody, RETRY_AFTER, SameSite, Session, cookies,
+    gate::{away, retry_after, with_cookies},
     provider::with_query,
     start::login_path,
     target::target,
@@ -39,7 +40,7 @@ pub(super) async fn logout(State(web): State<Arc<Web>>, headers: HeaderMap) -> R
     let session: Option<Session> = login.open(&headers, cookies::SESSION);
     let page = match session {
         Some(session) => {
-            login.end(Ended::Session(&session.id));
+            login.endings.end(Claim::Token, &session.id);
             let id_token = &session.id_token;
             let way = login.seal(
                 &headers,
@@ -131,30 +132,31 @@ pub(super) async fn backchannel(State(web): State<Arc<Web>>, Fields(fields): Fie
         .verifier
         .verify_logout_token(token, &login.settings.client_id)
         .await;
-    match ended {
+    let (claim, value) = match ended {
         Ok(LogoutToken {
             session: Some(sid), ..
-        }) => login.end(Ended::Sid(&sid)),
+        }) => (Claim::Session, sid),
         Ok(LogoutToken {
             subject: Some(subject),
             ..
-        }) => login.end(Ended::Subject(&subject)),
+        }) => (Claim::Subject, subject),
         Ok(_) => return invalid("logout_token names nobody"),
-        Err(Refusal::NoKeys { retry_after }) => {
-            let seconds = retry_after.as_secs().max(1).to_string();
-            return (
-                StatusCode::SERVICE_UNAVAILABLE,
-                [(header::RETRY_AFTER, seconds)],
-            )
-                .into_response();
-        }
+        Err(Refusal::NoKeys { retry_after }) => return not_yet(retry_after),
         Err(refusal) => {
             warn!("a logout token does not count: {refusal}");
             return invalid("logout_token does not count");
         }
-    }
+    };
     info!("the provider has ended a login");
-    StatusCode::OK.into_response()
+    match login.endings.end(claim, &value).has_arrived().await {
+        true => StatusCode::OK.into_response(),
+        false => not_yet(RETRY_AFTER),
+    }
+}
+
+/// The answer to a provider that may try again.
+fn not_yet(pause: Duration) -> Response {
+    retry_after(StatusCode::SERVICE_UNAVAILABLE.into_response(), pause)
 }
 
 fn invalid(description: &str) -> Response {

@@ -57,6 +57,8 @@ pub(crate) struct Tokens {
 pub(crate) enum NoTokens {
     /// The provider refuses, and would refuse again.
     Refused,
+    /// They would be of somebody whose tokens count no more.
+    Revoked,
     /// It does not answer, or not now.
     Away,
 }

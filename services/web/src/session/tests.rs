@@ -5,6 +5,7 @@ use axum::{
     http::{Method, Request, Response, StatusCode, header},
 };
 use http_body_util::BodyExt;
+use orders_contracts::Claim;
 use orders_testkit::{Issuer, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,6 +21,7 @@ pub(super) fn session() -> Session {
     Session {
         id: "a".to_owned(),
         access_token: "at".to_owned(),
+        token_id: None,
         refresh_token: Some("r0".to_owned()),
         id_token: "idt".to_owned(),
         sid: Some("s".to_owned()),
@@ -85,7 +87,7 @@ impl Site {
             },
             ..Config::default()
         };
-        let web = Arc::new(Web::new(config, CancellationToken::new()).unwrap());
+        let web = Arc::new(Web::new(config, None, CancellationToken::new()).unwrap());
         let login = Arc::clone(web.login.as_ref().unwrap());
         let running = Arc::clone(&login);
         tokio::spawn(async move { running.verifier.run().await });
@@ -410,24 +412,33 @@ async fn a_session_ends_when_it_is_idle_old_changed_or_ended() {
         StatusCode::UNAUTHORIZED
     );
 
-    for (ended, id) in [
-        (Ended::Session("a"), "a"),
-        (Ended::Sid("s"), "b"),
-        (Ended::Subject("u1"), "c"),
+    for (claim, value, id) in [
+        (Claim::Token, "a", "a"),
+        (Claim::Token, "j", "b"),
+        (Claim::Session, "s", "c"),
+        (Claim::Subject, "u1", "d"),
     ] {
         // Not ended by what went before.
-        let sid = (id != "c").then(|| "s".to_owned());
         let session = Session {
             id: id.to_owned(),
-            sid,
+            token_id: (id == "b").then(|| "j".to_owned()),
+            sid: (id != "d").then(|| "s".to_owned()),
             ..session.clone()
         };
         let cookie = site.cookie(&session);
-        assert_eq!(status(&cookie).await, StatusCode::OK, "{ended:?}");
-        let line = site.login.lines.open(&session);
-        site.login.end(ended);
-        assert_eq!(status(&cookie).await, StatusCode::UNAUTHORIZED, "{ended:?}");
-        assert!(line.is_cancelled(), "{ended:?}");
+        assert_eq!(status(&cookie).await, StatusCode::OK, "{claim:?} {value}");
+        let line = site.login.endings.line(&session).unwrap();
+        site.login.endings.end(claim, value);
+        assert_eq!(
+            status(&cookie).await,
+            StatusCode::UNAUTHORIZED,
+            "{claim:?} {value}"
+        );
+        assert!(line.is_cancelled(), "{claim:?} {value}");
+        assert!(
+            site.login.endings.line(&session).is_none(),
+            "{claim:?} {value}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use hyper::{
     HeaderMap, Method, Request,
     body::Bytes,
     client::conn::http1::{SendRequest, handshake},
-    header,
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -18,6 +18,7 @@ pub(crate) const POST: &Method = &Method::POST;
 pub(crate) struct Connection {
     host: String,
     sender: SendRequest<Full<Bytes>>,
+    authorization: Option<HeaderValue>,
 }
 
 /// What a server answered.
@@ -38,7 +39,13 @@ impl Connection {
         Ok(Self {
             host: host.to_owned(),
             sender,
+            authorization: None,
         })
+    }
+
+    /// Sends this as `Authorization` from now on.
+    pub(crate) fn authorize(&mut self, authorization: Option<HeaderValue>) {
+        self.authorization = authorization;
     }
 
     /// Sends a request, with a body of JSON unless `body` is empty, and reads the whole answer.
@@ -50,7 +57,7 @@ impl Connection {
     ) -> Result<Answer> {
         if self.sender.ready().await.is_err() {
             // The server closes a connection that nothing comes over for a while.
-            *self = Self::open(&format!("http://{}", self.host)).await?;
+            self.sender = Self::open(&format!("http://{}", self.host)).await?.sender;
             self.sender.ready().await?;
         }
         let body = body.into();
@@ -58,6 +65,9 @@ impl Connection {
             .method(method)
             .uri(path)
             .header(header::HOST, &self.host);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

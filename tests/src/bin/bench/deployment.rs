@@ -15,6 +15,7 @@ use crate::{
     load::{DELAY, TOLD_LIMIT, Target, warm_up},
     site::{Program, Site},
     stock::Stock,
+    users::Users,
 };
 
 /// How many orders it takes before it is handed out.
@@ -40,14 +41,19 @@ pub(crate) struct Build {
 pub(crate) enum Design<'a> {
     Baseline,
     Pipeline(&'a Build),
+    /// The pipeline with more settings, for these users.
+    Guarded(&'a Build, &'a Settings, &'a Users),
 }
+
+/// Variables of a daemon's environment.
+pub(crate) type Settings = Vec<(&'static str, String)>;
 
 impl<'a> Design<'a> {
     /// The name of a new one of this design.
     pub(crate) fn name(self) -> &'a str {
         match self {
             Self::Baseline => "new baseline",
-            Self::Pipeline(build) => &build.name,
+            Self::Pipeline(build) | Self::Guarded(build, ..) => &build.name,
         }
     }
 }
@@ -57,7 +63,7 @@ pub(crate) struct Deployment {
     pub(crate) target: Target,
     pub(crate) stock: Stock,
     /// Tells a program where everything is.
-    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) env: Settings,
     pub(crate) nats: Option<NatsServer>,
     programs: Vec<Program>,
     folder: PathBuf,
@@ -84,9 +90,12 @@ impl Deployment {
                 let program = site.ours.binaries.join("baseline");
                 programs.push(site.start(&program, &env).await?.0);
             }
-            Design::Pipeline(build) => {
+            Design::Pipeline(build) | Design::Guarded(build, ..) => {
                 let server = nats.insert(NatsServer::start(&folder).await);
                 env.push(("NATS_URL", server.url()));
+                if let Design::Guarded(_, settings, _) = design {
+                    env.extend_from_slice(settings);
+                }
                 for daemon in DAEMONS {
                     let (program, _) = site.start(&build.binaries.join(daemon), &env).await?;
                     match daemon {
@@ -99,7 +108,11 @@ impl Deployment {
             }
         }
         let api = programs.last().context("no programs")?;
-        let target = Target::new(name, &api.url);
+        let mut target = Target::new(name, &api.url);
+        if let Design::Guarded(_, _, users) = design {
+            // Nor do they listen: the sockets of the load generator have no tokens.
+            (target.users, target.pays) = (Some(users.clone()), false);
+        }
         warm_up(&target, WARM_UP).await?;
         Ok(Self {
             target,

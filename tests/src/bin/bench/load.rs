@@ -25,6 +25,7 @@ use crate::{
     client::{Answer, Connection, POST},
     report::{latencies, record},
     sockets::Told,
+    users::{User, Users},
 };
 
 /// The payment delay of the pipeline and of the baseline.
@@ -43,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) tenants: usize,
     /// Whether orders are followed to their payments.
     pub(crate) pays: bool,
+    /// Who sends the orders, instead of anybody for each tenant in turn.
+    pub(crate) users: Option<Users>,
 }
 
 impl Target {
@@ -53,6 +56,7 @@ impl Target {
             url: url.to_owned(),
             tenants: TENANTS,
             pays: true,
+            users: None,
         }
     }
 }
@@ -137,7 +141,7 @@ pub(crate) async fn warm_up(target: &Target, count: usize) -> Result<()> {
 
 /// The connections and sockets of a load.
 pub(crate) struct Load {
-    connections: Vec<Connection>,
+    connections: Vec<(Connection, Option<User>)>,
     tenants: usize,
     sent: Arc<AtomicUsize>,
     told: Option<(Told, JoinSet<Result<()>>)>,
@@ -146,8 +150,9 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) async fn open(target: &Target) -> Result<Self> {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(&target.url).await?);
+        for n in 0..CONNECTIONS {
+            let user = target.users.as_ref().map(|users| users.on(n));
+            connections.push((Connection::open(&target.url).await?, user));
         }
         let told = match target.pays {
             true => Some(Told::listen(&target.url, &tenants(target.tenants)).await?),
@@ -192,7 +197,7 @@ impl Load {
         let run = Uuid::new_v4().simple().to_string();
         let start = Instant::now();
         let mut workers = JoinSet::new();
-        for mut connection in self.connections {
+        for (mut connection, mut user) in self.connections {
             let (queue, run, numbers) = (Arc::clone(&queue), run.clone(), Arc::clone(&self.sent));
             let tenants = self.tenants;
             workers.spawn(async move {
@@ -201,7 +206,14 @@ impl Load {
                     let Some(due) = queue.lock().await.recv().await else {
                         return Ok::<_, anyhow::Error>(samples);
                     };
-                    let body = order(&run, tenants, numbers.fetch_add(1, Ordering::Relaxed));
+                    let number = numbers.fetch_add(1, Ordering::Relaxed);
+                    let body = match &mut user {
+                        Some(user) => {
+                            connection.authorize(user.authorization());
+                            order_of(&user.tenant, &run, number)
+                        }
+                        None => order(&run, tenants, number),
+                    };
                     let sent = Instant::now();
                     let answer = connection.send(POST, "/api/orders", body).await?;
                     samples.push(Sample {

@@ -15,6 +15,7 @@ mod filters;
 mod footprint;
 mod generator;
 mod held;
+mod identity;
 mod latency;
 mod lists;
 mod load;
@@ -25,6 +26,7 @@ mod site;
 mod sockets;
 mod stock;
 mod throughput;
+mod users;
 
 use std::path::PathBuf;
 
@@ -39,7 +41,7 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// The number of rounds of `closed`, `open`, `held` and `fairness`
+    /// The number of rounds of `closed`, `open`, `held`, `fairness` and `identity`
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least(1))]
     rounds: usize,
     /// Measure the daemons in this folder as well, by turns; `cargo xtask bench --against` sets it
@@ -77,6 +79,8 @@ enum Part {
     Held,
     /// A tenant's creates beside another one's flood; only when it is named
     Fairness,
+    /// What it costs to ask who calls: modes off and jwt by turns; only when it is named
+    Identity,
     /// Orders per second: ceiling, baseline, pipeline
     Throughput,
     /// From request to answer, and from answer to event, at low rates, beside the baseline
@@ -110,7 +114,10 @@ impl Part {
             self.compares() && self != Self::Fairness
         } else {
             // The part `throughput` finds the same, with more patience.
-            !matches!(self, Self::Held | Self::Fairness | Self::Filters)
+            !matches!(
+                self,
+                Self::Held | Self::Fairness | Self::Identity | Self::Filters
+            )
         }
     }
 }
@@ -148,6 +155,7 @@ async fn main() -> Result<()> {
             Part::Open => open::measure(&site, &mut report, options.rounds).await?,
             Part::Held => held::measure(&site, &mut report, options.rounds).await?,
             Part::Fairness => fairness::measure(&site, &mut report, options.rounds).await?,
+            Part::Identity => identity::measure(&site, &mut report, options.rounds).await?,
             Part::Throughput => throughput::measure(&site, &mut report).await?,
             Part::Latency => latency::measure(&site, &mut report).await?,
             Part::Generator => generator::measure(&site, &mut report).await?,

@@ -76,26 +76,31 @@ fn medians(rounds: &[Figures]) -> Vec<Vec<String>> {
 
 fn ratios(ours: &[Figures], theirs: &[Figures]) -> Vec<Vec<String>> {
     let row = |((name, ours), (_, theirs)): ((String, Vec<f64>), (String, Vec<f64>))| {
-        let ratios = || ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
-        let least = ratios().fold(f64::INFINITY, f64::min);
-        let greatest = ratios().fold(0.0, f64::max);
-        let ratio = median(ratios().collect());
-        let shown = match ratio.is_finite() {
-            true => [
-                format!("{ratio:.2}"),
-                format!("{least:.2} to {greatest:.2}"),
-            ],
-            // Nothing by nothing, such as orders that were refused.
-            false => Default::default(),
-        };
+        let shown = ratio(&ours, &theirs);
         let [ours, theirs] = [ours, theirs].map(|values| number(median(values)));
         [name, ours, theirs].into_iter().chain(shown).collect()
     };
     by_name(ours).zip(by_name(theirs)).map(row).collect()
 }
 
+/// The median of the rounds' ratios, and their range.
+pub(crate) fn ratio(ours: &[f64], theirs: &[f64]) -> [String; 2] {
+    let ratios = || ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);
+    let least = ratios().fold(f64::INFINITY, f64::min);
+    let greatest = ratios().fold(0.0, f64::max);
+    let ratio = median(ratios().collect());
+    match ratio.is_finite() {
+        true => [
+            format!("{ratio:.2}"),
+            format!("{least:.2} to {greatest:.2}"),
+        ],
+        // Nothing by nothing, such as orders that were refused.
+        false => Default::default(),
+    }
+}
+
 /// Each figure with its values in all rounds.
-fn by_name(rounds: &[Figures]) -> impl Iterator<Item = (String, Vec<f64>)> {
+pub(crate) fn by_name(rounds: &[Figures]) -> impl Iterator<Item = (String, Vec<f64>)> {
     let names = rounds.first().into_iter().flatten().enumerate();
     names.map(|(at, (name, _))| {
         let values = rounds.iter().map(|figures| figures[at].1);
@@ -104,7 +109,7 @@ fn by_name(rounds: &[Figures]) -> impl Iterator<Item = (String, Vec<f64>)> {
 }
 
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
         _ if value >= 100.0 => format!("{value:.0}"),
