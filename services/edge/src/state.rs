@@ -6,8 +6,8 @@ use orders_store::{ReadModel, WriteModel};
 use tokio::sync::Semaphore;
 
 use crate::{
-    attachments::Attachments, commands::Commands, config::OnMismatch, export::Exports, guard::Guard, limits::Limits, listed::Unlisted,
-    realtimes::Realtimes,
+    attachments::Attachments, commands::Commands, config::OnMismatch, export::Exports,
+    guard::Guard, limits::Limits, listed::Unlisted, realtimes::Realtimes,
 };
 
 /// Everything that the handlers work with.

@@ -10,8 +10,8 @@ use axum::{
 };
 use headers::ETag;
 use orders_contracts::{
-    CancelOrder, Channel, CreateOrder, OrderDetails, OrderId, OrderList, OrderRef, OrderState, Refusal,
-    Reply, TenantId, TotalRelation, TraceContext, http_header, query,
+    CancelOrder, Channel, CreateOrder, OrderDetails, OrderId, OrderList, OrderRef, OrderState,
+    Refusal, Reply, TenantId, TotalRelation, TraceContext, http_header, query,
 };
 use orders_service::{Seldom, chain};
 use orders_store::{ERASED, Error as StoreError, Total};
