@@ -141,14 +141,17 @@ fn what_wycheproof_calls_invalid_is_refused_and_what_it_calls_valid_passes() {
                 panic!("{test:?}");
             };
             // In two vectors the token is of another algorithm than its key names.
-            let is_ours = ALL.split(',').any(|ours| ours == algorithm) && test.comment != "Figure20";
+            let is_ours =
+                ALL.split(',').any(|ours| ours == algorithm) && test.comment != "Figure20";
             let passes = passes(token, key);
             assert_eq!(passes, is_ours && !test.result.must_fail(), "{test:?}");
             *passed.entry(algorithm).or_insert(0) += usize::from(passes);
         }
     }
     eprintln!("{} vectors, of which pass: {passed:?}", set.number_of_tests);
-    for algorithm in ["ES256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
+    for algorithm in [
+        "ES256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    ] {
         assert!(passed[algorithm] > 0, "{algorithm}");
     }
     for algorithm in ["HS256", "ES521"] {
