@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jsonwebtoken::crypto;
 use ring::{
     rand::SystemRandom,
@@ -8,6 +10,7 @@ use ring::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use wycheproof_ng_kdf_jose::json_web::{TestName, TestSet};
 
 use super::*;
 use crate::{Algorithms, jwks::Keys, jws::Jws};
@@ -122,6 +125,39 @@ fn rsa_takes_no_padding_but_the_right_one() {
         vectors.tests.iter().filter(|vector| vector.valid).count(),
         6
     );
+}
+
+/// Project Wycheproof's attacks on JSON Web Signatures, and right signatures beside them.
+#[test]
+fn what_wycheproof_calls_invalid_is_refused_and_what_it_calls_valid_passes() {
+    let set = TestSet::load(TestName::JsonWebSignature).unwrap();
+    let mut passed = BTreeMap::new();
+    for group in &set.test_groups {
+        let keys = [&group.public_key, &group.private_key];
+        let key = keys.into_iter().flatten().next().expect("a key");
+        let algorithm = key["alg"].as_str().unwrap_or_default();
+        for test in &group.tests {
+            let Some(Value::String(token)) = &test.jws else {
+                panic!("{test:?}");
+            };
+            // In two vectors the token is of another algorithm than its key names.
+            let is_ours =
+                ALL.split(',').any(|ours| ours == algorithm) && test.comment != "Figure20";
+            let passes = passes(token, key);
+            assert_eq!(passes, is_ours && !test.result.must_fail(), "{test:?}");
+            *passed.entry(algorithm).or_insert(0) += usize::from(passes);
+        }
+    }
+    eprintln!("{} vectors, of which pass: {passed:?}", set.number_of_tests);
+    for algorithm in [
+        "ES256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    ] {
+        assert!(passed[algorithm] > 0, "{algorithm}");
+    }
+    for algorithm in ["HS256", "ES521"] {
+        assert_eq!(passed[algorithm], 0, "{algorithm}");
+    }
+    assert!(set.number_of_tests > 300, "{}", set.number_of_tests);
 }
 
 #[test]
