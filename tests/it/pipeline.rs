@@ -95,7 +95,7 @@ impl Pipeline {
     /// The row of an order in the list of its tenant; null if there is none.
     pub(crate) async fn row(&self, tenant: &str, id: &str) -> Value {
         let path = format!("/api/orders?tenantId={tenant}&q={id}");
-        self.get_json(&path).await["items"][0].take()
+        self.get_json(&path).await["items"][0].clone()
     }
 
     /// Gets the edge's `path` and reads the 200's body.
