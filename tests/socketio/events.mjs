@@ -6,3 +6,5 @@ for (const name of ['open', 'error', 'order.created', 'order.updated', 'feed.res
     console.log(JSON.stringify({ name, data: data && JSON.parse(data), id: lastEventId }));
   });
 }
+// While the source waits before it comes back, it does not keep node alive.
+setInterval(() => {}, 60_000);

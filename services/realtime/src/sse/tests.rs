@@ -74,8 +74,8 @@ async fn a_stream_that_says_nothing_sends_a_comment_every_15_seconds() {
     }
 }
 
-#[test]
-fn a_buffer_takes_so_many_events_and_none_when_the_client_is_gone() {
+#[tokio::test]
+async fn a_buffer_takes_so_many_events_and_none_when_the_client_is_gone() {
     let (events, response) = open();
     let outlet = Outlet(events);
     let event = SocketEvent::Changed(Arc::new(message(43, "t-1")), AT);
