@@ -23,7 +23,7 @@ pub(super) fn session() -> Session {
         access_token: "at".to_owned(),
         token_id: None,
         refresh_token: Some("r0".to_owned()),
-        id_token: "idt".to_owned(),
+        id_token: "id-token".to_owned(),
         sid: Some("s".to_owned()),
         subject: "u1".to_owned(),
         name: Some("Alice".to_owned()),
@@ -540,7 +540,7 @@ async fn a_logout_takes_the_cookie_and_what_the_site_has_kept() {
     let cleared = format!("{}=; Path=/; Secure; HttpOnly; Max-Age=0", cookies::SESSION);
     assert!(set.contains(&cleared.as_str()), "{set:?}");
     assert!(
-        !page.contains("idt") && !set.iter().any(|set| set.contains("idt")),
+        !page.contains("id-token") && !set.iter().any(|set| set.contains("id-token")),
         "{page}"
     );
     let (response, _) = site.get("/api/orders", &[("cookie", &cookie)]).await;
