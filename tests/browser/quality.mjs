@@ -68,7 +68,8 @@ await run(async (visitors) => {
       assert.deepEqual(await page.evaluate(() => window.shifts()), [], `${name} on ${look} shifts`);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert(overflow <= 0, `${name} on ${look} is ${overflow} px too wide`);
-      await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${look}.png` });
+      const fullPage = !look.startsWith('phone');
+      await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${look}.png`, fullPage });
       await accessible(page, `${name} on ${look}`);
     }
     await page.goto(pages.order);

@@ -44,7 +44,7 @@ impl Bucket {
     }
 
     async fn start_on(stack: Stack, s3: S3Server, change: impl FnOnce(Setup) -> Setup) -> Self {
-        let pipeline = Pipeline::start_on(stack, "1h", |edge| change(s3.used_by(edge))).await;
+        let pipeline = Pipeline::start_on(stack, "200ms", |edge| change(s3.used_by(edge))).await;
         Self { pipeline, s3 }
     }
 

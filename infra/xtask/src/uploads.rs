@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::fs::XattrFlags;
 use serde_json::json;
 use tokio::process::Command;
 
@@ -84,19 +85,21 @@ impl Uploads {
         let args = ["posix".into(), self.folder.join("objects")];
         let mut launch = site.server("versitygw", program)?.args(args);
         let below = |name| self.folder.join(name).display().to_string();
-        let settings = [
+        let mut settings = vec![
             ("ROOT_ACCESS_KEY", ROOT.to_owned()),
             ("ROOT_SECRET_KEY", self.secret(ROOT)?),
             ("VGW_PORT", format!("127.0.0.1:{}", self.port)),
             ("VGW_REGION", REGION.to_owned()),
             ("VGW_IAM_DIR", below("users")),
             ("VGW_VERSIONING_DIR", below("versions")),
-            // Not all file systems have extended attributes.
-            ("VGW_META_SIDECAR", below("sidecar")),
         ];
-        launch
-            .env
-            .extend(settings.map(|(name, value)| (name.to_owned(), value)));
+        if !has_attributes(&self.folder) {
+            // The second choice: there a file that is overwritten keeps its tags (v1.8.0).
+            settings.push(("VGW_META_SIDECAR", below("sidecar")));
+        }
+        let settings = settings.into_iter();
+        let settings = settings.map(|(name, value)| (name.to_owned(), value));
+        launch.env.extend(settings);
         let mut server = launch.start()?;
         site.accepts("versitygw", self.port, &mut server).await?;
 
@@ -154,4 +157,11 @@ impl Uploads {
         let file = file.display();
         println!("  . {file} && {orderctl} uploads sweep   removes files that no order names\n");
     }
+}
+
+/// Whether the file system keeps extended attributes, in which the server has its metadata.
+fn has_attributes(folder: &Path) -> bool {
+    let probe = folder.join("probe");
+    fs::write(&probe, "").is_ok()
+        && rustix::fs::setxattr(&probe, "user.orders", b"1", XattrFlags::empty()).is_ok()
 }

@@ -44,15 +44,22 @@ pub struct CreateOrder {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "metadata_schema")]
     pub metadata: BTreeMap<String, String>,
-    /// The currency of all amounts, ISO 4217. It is only a label.
+    /// The currency of all amounts, one that ISO 4217 lists. It is only a label.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "currency_schema")]
     pub currency: Option<Currency>,
+}
+
+/// A new order has a currency of the list, unlike those that are read.
+fn currency_schema(_: &mut SchemaGenerator) -> Schema {
+    let codes: Vec<_> = Currency::listed().map(|code| code.to_string()).collect();
+    json_schema!({ "anyOf": [{ "type": "string", "enum": codes }, { "type": "null" }] })
 }
 
 fn metadata_schema(_: &mut SchemaGenerator) -> Schema {
     let Texts { most, name, value } = METADATA;
     json_schema!({
-        "type": "object",
+        "type": ["object", "null"],
         "maxProperties": most,
         "propertyNames": { "minLength": 1, "maxLength": name, "pattern": PRINTABLE },
         "additionalProperties": { "type": "string", "maxLength": value, "pattern": PRINTABLE },

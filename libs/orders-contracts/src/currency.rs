@@ -21,6 +21,14 @@ impl Currency {
     pub fn is_listed(self) -> bool {
         iso_currency::Currency::from_code(self.as_str()).is_some()
     }
+
+    /// All that the standard lists, now or before, in the order of the alphabet.
+    pub(crate) fn listed() -> impl Iterator<Item = Self> {
+        let letters = || b'A'..=b'Z';
+        letters()
+            .flat_map(move |a| letters().flat_map(move |b| letters().map(move |c| Self([a, b, c]))))
+            .filter(|code| code.is_listed())
+    }
 }
 
 impl FromStr for Currency {

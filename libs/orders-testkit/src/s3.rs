@@ -15,7 +15,8 @@ const ROOT: (&str, &str) = ("root", "secret-of-root");
 const EDGE: (&str, &str) = ("edge", "secret-of-edge");
 const REGION: &str = "eu-test-1";
 
-/// A real S3 server, versitygw, with a bucket that is ready for uploads. The edge may do no more than it needs.
+/// A real S3 server, versitygw, with a bucket that is ready for uploads. The edge may do no more than it needs. It keeps its
+/// metadata in extended attributes, so the file system of temporary files must have them.
 #[derive(Debug)]
 pub struct S3Server {
     folder: PathBuf,
@@ -40,7 +41,7 @@ impl S3Server {
 
     async fn start_with(folder: &Path, origin: &str, has_versions: bool) -> Self {
         let folder = folder.join("s3");
-        for name in ["objects", "sidecar", "versions", "iam"] {
+        for name in ["objects", "versions", "iam"] {
             fs::create_dir_all(folder.join(name)).expect("a folder can be made");
         }
         write_key(&folder, ROOT.0, ROOT.1);
@@ -201,8 +202,6 @@ fn spawn(folder: &Path, port: u16, has_versions: bool) -> Child {
         .env("VGW_HEALTH", "/health")
         .env("VGW_IAM_DIR", folder.join("iam"))
         .envs(versions)
-        // Not all file systems have extended attributes.
-        .env("VGW_META_SIDECAR", folder.join("sidecar"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file"))
         .stderr(log)

@@ -25,9 +25,11 @@ pub struct Entry {
     pub size: u64,
     /// Whether it is a file, and not such a mark.
     pub is_file: bool,
+    /// Whether it is the newest of its key.
+    pub is_latest: bool,
 }
 
-/// All versions of all files below a prefix, in the order of their keys, and of one file the newest first.
+/// All versions of all files below a prefix, in the order of their keys.
 #[derive(Debug)]
 pub struct Listing<'a> {
     storage: &'a Storage,
@@ -123,14 +125,16 @@ fn read(body: &[u8], is_of_keys: bool) -> Result<(Vec<Entry>, Place), Error> {
                 at: at.ok_or(Error::Unreadable("an entry has no time"))?,
                 size: size.unwrap_or_default(),
                 is_file,
+                // A storage without versions has no other.
+                is_latest: field("IsLatest").is_none_or(|is_latest| is_latest == "true"),
             })
         };
         Some(read())
     };
     let entries = root.children().filter_map(entry);
     let mut entries = entries.collect::<Result<Vec<_>, Error>>()?;
-    // Some list marks before files.
-    entries.sort_by(|a, b| a.key.cmp(&b.key).then(b.at.cmp(&a.at)));
+    // Some list all marks before all files.
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
     if xml::text(root, "IsTruncated") != Some("true") {
         return Ok((entries, Place::End));
     }
@@ -167,7 +171,7 @@ mod tests {
               <NextKeyMarker>tenants%2Ft-1%2Fb</NextKeyMarker><NextVersionIdMarker>v9</NextVersionIdMarker>
               <DeleteMarker><Key>tenants/t-1/b</Key><VersionId>v9</VersionId><IsLatest>true</IsLatest>
                 <LastModified>2026-11-30T10:00:00.000Z</LastModified></DeleteMarker>
-              <Version><Key>tenants/t-1/b</Key><VersionId>v8</VersionId>
+              <Version><Key>tenants/t-1/b</Key><VersionId>v8</VersionId><IsLatest>false</IsLatest>
                 <LastModified>2026-11-30T09:00:00.577685386Z</LastModified><Size>5</Size></Version>
               <Version><Key>tenants%2Ft-1%2Fa%20+%C3%A4%2B</Key><VersionId>null</VersionId>
                 <LastModified>2026-11-30T09:00:00Z</LastModified><Size>7</Size></Version>
@@ -185,6 +189,8 @@ mod tests {
                 ("tenants/t-1/b", Some("v8"), 5, true),
             ]
         );
+        let latest = entries.iter().map(|entry| entry.is_latest);
+        assert_eq!(latest.collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(entries[0].at.to_string(), "2026-11-30T09:00:00.000Z");
         assert!(
             matches!(next, Place::Versions(key, version) if key == "tenants/t-1/b" && version == "v9")

@@ -358,17 +358,20 @@ async fn clients_that_stop_reading_are_cut_and_hold_up_nobody_else() {
     let grown = pipeline.edge.peak_memory();
     assert!(grown < 256 << 10, "{grown} KiB");
 
-    eventually("they are cut", async || {
-        let answer = pipeline
-            .get(&format!("/api/orders/export?{query}&status=CANCELLED"))
-            .await;
-        if answer.status() == StatusCode::OK {
-            Ok(())
-        } else {
-            Err(answer.status())
+    eventually("both are cut", async || {
+        let metrics = pipeline.get("/metrics").await.text().await.unwrap();
+        let abandoned = metrics
+            .lines()
+            .filter(|line| line.starts_with("orders_exports_total{"))
+            .find(|line| line.contains("outcome=\"abandoned\""));
+        match abandoned {
+            Some(line) if line.ends_with(" 2") => Ok(()),
+            other => Err(other.map(str::to_owned)),
         }
     })
     .await;
+    let (_, text, _) = export(&pipeline, &format!("{query}&status=CANCELLED")).await;
+    assert_eq!(rows(&text).len(), 0);
     for (_, body) in stuck {
         assert!(body.collect().await.is_err(), "it is not whole");
     }

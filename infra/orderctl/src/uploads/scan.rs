@@ -44,17 +44,16 @@ pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> 
 /// Scans what has not been scanned; false if something was found.
 async fn scan_new(context: &Context, storage: &Storage, clamd: &str) -> Result<bool> {
     let oldest = Timestamp::now().earlier(OLDEST);
-    let (mut is_clean, mut last) = (true, String::new());
+    let mut is_clean = true;
     let mut listing = storage.list(StorageKey::ALL);
     while let Some(page) = listing.next().await? {
         for entry in page {
             if context.stop.is_cancelled() {
                 return Ok(is_clean);
             }
-            // The newest version comes first; older ones cannot be ordered any more.
-            let is_newest = entry.key != last;
-            last.clone_from(&entry.key);
-            let is_new = entry.is_file && is_newest && oldest.is_none_or(|oldest| entry.at > oldest);
+            // Other versions cannot be ordered any more.
+            let is_newest = entry.is_file && entry.is_latest;
+            let is_new = is_newest && oldest.is_none_or(|oldest| entry.at > oldest);
             let Some(key) = StorageKey::parse(&entry.key).filter(|_| is_new) else {
                 continue;
             };

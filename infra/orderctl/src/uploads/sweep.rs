@@ -279,6 +279,7 @@ mod tests {
                 .unwrap(),
             size: 1,
             is_file: true,
+            is_latest: true,
         };
         File {
             versions: ages.iter().map(entry).collect(),

@@ -237,7 +237,7 @@ mod tests {
         let list = json!({ "items": [row()], "page": 1, "limit": 10, "total": 1 });
         let text = page("", list, None).render().unwrap();
         for shown in [
-            "<bdi data-field=\"buyerEmail\">a@bücher.example</bdi>",
+            "<bdi class=\"email\" data-field=\"buyerEmail\">a@bücher.example</bdi>",
             "<bdi data-field=\"filename\">invoice\u{fffd}fdp.exe</bdi>",
         ] {
             assert!(text.contains(shown), "{shown} in {text}");
