@@ -3,6 +3,9 @@ use std::fmt;
 use orders_contracts::TenantId;
 use uuid::{Uuid, fmt::Hyphenated};
 
+/// The most bytes of a name in a key: S3's keys have at most 1,024, and file systems take names of 255.
+const MAX_NAME: usize = 200;
+
 /// Where an upload is in the bucket: `tenants/{tenant}/uploads/{uuid}/{filename}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageKey {
@@ -14,13 +17,14 @@ impl StorageKey {
     /// Where all uploads are.
     pub const ALL: &'static str = "tenants/";
 
-    /// A new one. `filename` is a single path segment, as `PresignUpload` has it.
+    /// A new one. `filename` is a single path segment, as `PresignUpload` has it; of a long one only the end is in the key.
     #[must_use]
     pub fn fresh(tenant: &TenantId, filename: &str) -> Self {
         let id = Uuid::new_v4();
+        let name = end(filename);
         Self {
             tenant: tenant.clone(),
-            text: format!("{}{id}/{filename}", Self::of_tenant(tenant)),
+            text: format!("{}{id}/{name}", Self::of_tenant(tenant)),
         }
     }
 
@@ -62,6 +66,17 @@ impl StorageKey {
     }
 }
 
+/// The end of a name, with what its extension is, or another name if that is no name.
+fn end(name: &str) -> &str {
+    let from = name.len().saturating_sub(MAX_NAME);
+    let from = (from..=name.len()).find(|at| name.is_char_boundary(*at));
+    let end = &name[from.unwrap_or_default()..];
+    match end.chars().all(|c| c == '.') {
+        true => "file",
+        false => end,
+    }
+}
+
 impl fmt::Display for StorageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -82,6 +97,21 @@ mod tests {
             assert_eq!(StorageKey::parse(key.as_str()), Some(key.clone()));
             assert_eq!(key.tenant(), &tenant);
             assert_ne!(key, StorageKey::fresh(&tenant, name));
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_before_its_extension() {
+        let tenant: TenantId = "t".repeat(64).parse().unwrap();
+        for (name, end) in [
+            ("報".repeat(251) + ".pdf", "報.pdf"),
+            ("a".to_owned() + &".".repeat(254), "/file"),
+            ("a".repeat(200), "/aaa"),
+        ] {
+            let key = StorageKey::fresh(&tenant, &name);
+            assert!(key.as_str().contains(end), "{key}");
+            assert!(key.as_str().len() < 400, "{key}");
+            assert_eq!(StorageKey::parse(key.as_str()), Some(key));
         }
     }
 

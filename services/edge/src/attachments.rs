@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 pub(crate) use self::answer::{no_attachment, not_stored};
-use self::compare::differences;
+use self::compare::{differences, single_spaced};
 use crate::problem::Problem;
 
 /// How many requests look at files at once. The storage may take 2 s for each.
@@ -49,8 +49,9 @@ impl Attachments {
         let sha256 = upload.sha256.as_deref();
         let sha256 = sha256.and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
         let key = StorageKey::fresh(&upload.tenant_id, &upload.filename);
+        let content_type = single_spaced(&upload.content_type);
         let file = ToSend {
-            content_type: &upload.content_type,
+            content_type: &content_type,
             size: upload.size,
             sha256: sha256.as_deref(),
         };

@@ -137,6 +137,36 @@ async fn a_file_that_was_removed_is_gone() {
     bucket.clean_up().await;
 }
 
+/// Names and media types of every kind survive the way into a signature, a key, a file system and a header.
+#[tokio::test]
+async fn unusual_names_and_types_are_stored_too() {
+    let bucket = Bucket::start().await;
+    let long = "報".repeat(251) + ".pdf";
+    for (n, name) in ["Ångström (1).tar.gz", "हिन्दी.pdf", &long, "a+b&c=d%.txt"]
+        .into_iter()
+        .enumerate()
+    {
+        let content_type = "text/plain;  charset=utf-8";
+        let file = json!({ "tenantId": "t-1", "filename": name, "contentType": content_type, "size": 6 });
+        let answer = bucket.pipeline.post("/api/uploads/presign", &file).await;
+        let presigned: Value = answer.json().await.unwrap();
+        let put = bucket.put(&presigned, b"hello\n").await;
+        assert_eq!(put.status(), StatusCode::OK, "{name}: {:?}", put.text().await);
+        let mut file = attachment(&presigned, 6);
+        file["filename"] = json!(name);
+        file["contentType"] = json!(content_type);
+        let id = bucket.ordered("t-1", &format!("r{n}"), &file).await;
+        let file = bucket.download("t-1", &id).await;
+        let told = file.headers()["content-disposition"].to_str().unwrap();
+        let encoded = told.strip_prefix("attachment; filename*=UTF-8''").unwrap();
+        let url = reqwest::Url::parse(&format!("http://a/?name={}", encoded.replace('+', "%2B")));
+        let (_, decoded) = url.unwrap().query_pairs().next().unwrap();
+        assert_eq!(decoded, name);
+        assert_eq!(file.text().await.unwrap(), "hello\n");
+    }
+    bucket.clean_up().await;
+}
+
 /// Whoever may not see an order does not see its file, and there is no mock beside a bucket.
 #[tokio::test]
 async fn there_is_nothing_else() {

@@ -24,13 +24,19 @@ pub(super) fn forbidden(
     wrong
 }
 
+/// A media type as signatures have it.
+pub(super) fn single_spaced(content_type: &str) -> String {
+    let parts: Vec<_> = content_type.split_whitespace().collect();
+    parts.join(" ")
+}
+
 /// What an order says otherwise than the bucket has it.
 pub(super) fn differences(said: &Attachment, stored: &Stored) -> Vec<FieldError> {
     let mut wrong = Vec::new();
     let mut differs = |field: &str, rule: String| {
         wrong.push(FieldError::new(&["attachment", field], rule));
     };
-    if said.content_type.trim() != stored.content_type.trim() {
+    if single_spaced(&said.content_type) != single_spaced(&stored.content_type) {
         let rule = "must be the media type that the file was uploaded with";
         differs("contentType", rule.to_owned());
     }
@@ -86,6 +92,15 @@ mod tests {
     #[test]
     fn a_file_is_as_its_order_says() {
         assert_eq!(told(&said(), &stored()), Vec::<String>::new());
+        let spaced = Attachment {
+            content_type: " text/plain;   charset=utf-8".to_owned(),
+            ..said()
+        };
+        let as_signed = Stored {
+            content_type: "text/plain; charset=utf-8".to_owned(),
+            ..stored()
+        };
+        assert_eq!(told(&spaced, &as_signed), Vec::<String>::new());
         let other = Stored {
             size: 7,
             content_type: "text/html".to_owned(),
