@@ -44,7 +44,11 @@ async fn explore(pipeline: Pipeline, token: Option<&str>) {
     let python = std::env::var("ORDERS_TEST_PYTHON").expect("run `cargo xtask test`");
     let examples = std::env::var("ORDERS_TEST_EXAMPLES");
     let examples = examples.map_or(EXAMPLES, |text| text.parse().expect("a number"));
-    let examples = if token.is_some() { examples / 10 } else { examples };
+    let examples = if token.is_some() {
+        examples / 10
+    } else {
+        examples
+    };
     let folder = checkout().join("tests/conformance");
     let mut schemathesis = Command::new(python);
     schemathesis

@@ -281,7 +281,8 @@ async fn a_message_that_kills_its_daemon_is_isolated() {
             mates.push(flow.create(&format!("mate{mate}")).await);
         }
         let began = Instant::now();
-        flow.steadily("beside", async |_| !flow.is_one_open(&mates)).await;
+        flow.steadily("beside", async |_| !flow.is_one_open(&mates))
+            .await;
         let (took, delays) = (began.elapsed(), flow.until_all(1).await);
         eprintln!("calm: {calm:?}; with mates: {delays:?} in {took:.1?}");
         // What is beside it dies with it three times at most.

@@ -96,7 +96,8 @@ impl Setup {
             ))
         };
         // Side by side: one downloads while the other compiles.
-        let ((tools, python, nginx, clamd), ()) = tokio::try_join!(programs, up::built(&mut build))?;
+        let ((tools, python, nginx, clamd), ()) =
+            tokio::try_join!(programs, up::built(&mut build))?;
         if let Some(mongo_url) = given {
             return Ok(Self {
                 tools,

@@ -182,11 +182,15 @@ async fn debian(name: &str, packages: &str) -> Result<PathBuf> {
         bail!("the tests need {name}: install it");
     }
     let script = format!("names() {{\n{packages}\n}}\n{FETCH}");
-    ensure(name, &short_hash((&script, env::consts::ARCH)), async |folder| {
-        let mut fetch = Command::new("sh");
-        fetch.args(["-ec", &script]).current_dir(folder);
-        progress::run(&format!("fetching {name} (first time only)"), &mut fetch).await
-    })
+    ensure(
+        name,
+        &short_hash((&script, env::consts::ARCH)),
+        async |folder| {
+            let mut fetch = Command::new("sh");
+            fetch.args(["-ec", &script]).current_dir(folder);
+            progress::run(&format!("fetching {name} (first time only)"), &mut fetch).await
+        },
+    )
     .await
 }
 

@@ -163,7 +163,11 @@ impl Stack {
             let uploads = uploads.as_ref().map(Uploads::settings_of_operator);
             secure.write_operator_file(uploads.unwrap_or_default())?;
         }
-        plan.introduce(secure.as_ref(), uploads.as_ref(), settings.get("ORDERS_HOST").as_deref());
+        plan.introduce(
+            secure.as_ref(),
+            uploads.as_ref(),
+            settings.get("ORDERS_HOST").as_deref(),
+        );
 
         let daemons = procfile::start(
             workspace,

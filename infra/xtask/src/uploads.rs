@@ -112,7 +112,8 @@ impl Uploads {
         progress::run("orderctl uploads init", &mut init).await?;
         let operator = self.settings_of_user(ROOT).into_iter();
         let operator = operator.map(|(name, value)| format!("export {name}='{value}'\n"));
-        self.keys.write("operator.env", &operator.collect::<String>())?;
+        self.keys
+            .write("operator.env", &operator.collect::<String>())?;
 
         let mut supervisor = Supervisor::new(site.console);
         supervisor.keep(launch, server);

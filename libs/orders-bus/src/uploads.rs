@@ -63,8 +63,17 @@ mod tests {
         let key = |body: &str| key_in(body.as_bytes());
         let of = |key: &str| Some(key.to_owned());
         assert_eq!(key(r#"{"attachment":{"storageKey":"a"}}"#), of("a"));
-        assert_eq!(key(r#"{"order":{"attachment":{"storageKey":"b"}}}"#), of("b"));
-        for none in ["", "{", "[]", r#"{"attachment":null}"#, r#"{"attachment":{"storageKey":1}}"#] {
+        assert_eq!(
+            key(r#"{"order":{"attachment":{"storageKey":"b"}}}"#),
+            of("b")
+        );
+        for none in [
+            "",
+            "{",
+            "[]",
+            r#"{"attachment":null}"#,
+            r#"{"attachment":{"storageKey":1}}"#,
+        ] {
             assert_eq!(key(none), None, "{none}");
         }
     }

@@ -61,9 +61,7 @@ pub use dead_letter::DeadLetter;
 pub use deployment::{
     Deployment, LogLimits, Namespace, PaymentSettings, QueueLimits, StreamSettings,
 };
-pub use details::{
-    OrderBuyer, OrderDetails, OrderFile, OrderItem, OrderLine, StatusChange,
-};
+pub use details::{OrderBuyer, OrderDetails, OrderFile, OrderItem, OrderLine, StatusChange};
 pub use email::canonical_email;
 pub use event::{FeedEntry, OrderEvent, OrderPaid, OrderSnapshot};
 pub use health::DaemonHealth;

@@ -38,7 +38,9 @@ impl WriteModel {
         let find = async move { read(DEADLINE, orders.find(wanted), 1).await };
         let found = self.reads.run(find.boxed()).await?;
         let order = found.first().map(|raw| decode::<OrderDocument>(raw));
-        Ok(order.transpose()?.map(|order| Order::from(order).attachment))
+        Ok(order
+            .transpose()?
+            .map(|order| Order::from(order).attachment))
     }
 
     /// The files of the next `limit` orders behind the id `after` (`""` is before all), whosever they are.

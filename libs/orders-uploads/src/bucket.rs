@@ -165,7 +165,13 @@ impl Storage {
         for (name, value) in &headers {
             signed.insert(name.to_ascii_lowercase(), value.as_str());
         }
-        let url = self.signed(Method::Put, Some(key.as_str()), &Map::new(), &signed, self.ttl);
+        let url = self.signed(
+            Method::Put,
+            Some(key.as_str()),
+            &Map::new(),
+            &signed,
+            self.ttl,
+        );
         let url = url.into();
         Presigned { url, headers }
     }
@@ -189,7 +195,13 @@ impl Storage {
         if let Some(version) = version {
             query.insert("versionId", version);
         }
-        let url = self.signed(Method::Get, Some(key.as_str()), &query, &Map::new(), DOWNLOAD);
+        let url = self.signed(
+            Method::Get,
+            Some(key.as_str()),
+            &query,
+            &Map::new(),
+            DOWNLOAD,
+        );
         url.into()
     }
 
@@ -381,7 +393,10 @@ fn bucket(place: &Place<'_>) -> Result<Bucket, Invalid> {
 }
 
 fn of_version(version: Option<&str>) -> Vec<(&str, &str)> {
-    version.map(|version| ("versionId", version)).into_iter().collect()
+    version
+        .map(|version| ("versionId", version))
+        .into_iter()
+        .collect()
 }
 
 fn with<'a>(what: &'a str, version: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
@@ -411,9 +426,7 @@ fn read_head(headers: &HeaderMap) -> Result<Stored, Error> {
 
 /// A version, unless it is that of a bucket without versions, which says `null`.
 pub(crate) fn known_version(version: &str) -> Option<&str> {
-    Some(version).filter(|version| {
-        (1..=MAX_VERSION).contains(&version.len()) && *version != "null"
-    })
+    Some(version).filter(|version| (1..=MAX_VERSION).contains(&version.len()) && *version != "null")
 }
 
 #[cfg(test)]

@@ -13,10 +13,12 @@ impl MediaTypes {
     pub fn have(&self, content_type: &str) -> bool {
         let essence = content_type.split(';').next().unwrap_or_default();
         let essence = essence.trim().to_ascii_lowercase();
-        self.0.iter().any(|allowed| match allowed.strip_suffix('*') {
-            Some(kind) => essence.starts_with(kind),
-            None => essence == *allowed,
-        })
+        self.0
+            .iter()
+            .any(|allowed| match allowed.strip_suffix('*') {
+                Some(kind) => essence.starts_with(kind),
+                None => essence == *allowed,
+            })
     }
 }
 
@@ -56,10 +58,21 @@ mod tests {
     #[test]
     fn a_type_is_one_of_them_whatever_its_parameters() {
         let types = MediaTypes::try_from("application/pdf, image/*".to_owned()).unwrap();
-        for good in ["application/pdf", "Image/PNG", "application/pdf; v=1", "image/svg+xml"] {
+        for good in [
+            "application/pdf",
+            "Image/PNG",
+            "application/pdf; v=1",
+            "image/svg+xml",
+        ] {
             assert!(types.have(good), "{good}");
         }
-        for bad in ["application/pdfx", "text/image", "imagex/png", "", "application/json"] {
+        for bad in [
+            "application/pdfx",
+            "text/image",
+            "imagex/png",
+            "",
+            "application/json",
+        ] {
             assert!(!types.have(bad), "{bad}");
         }
         assert_eq!(String::from(types), "application/pdf,image/*");

@@ -179,7 +179,14 @@ mod tests {
         let (entries, next) = read(page.as_bytes(), false).unwrap();
         let told: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.key.as_str(), entry.version.as_deref(), entry.size, entry.is_file))
+            .map(|entry| {
+                (
+                    entry.key.as_str(),
+                    entry.version.as_deref(),
+                    entry.size,
+                    entry.is_file,
+                )
+            })
             .collect();
         assert_eq!(
             told,
@@ -207,7 +214,10 @@ mod tests {
         assert!(matches!(next, Place::End));
         let truncated = page.replace("false", "true");
         assert!(read(truncated.as_bytes(), true).is_err());
-        let more = truncated.replace("<Contents>", "<NextContinuationToken>t</NextContinuationToken><Contents>");
+        let more = truncated.replace(
+            "<Contents>",
+            "<NextContinuationToken>t</NextContinuationToken><Contents>",
+        );
         let (_, next) = read(more.as_bytes(), true).unwrap();
         assert!(matches!(next, Place::Keys(token) if token == "t"));
     }

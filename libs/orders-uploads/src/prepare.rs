@@ -41,16 +41,15 @@ impl Prepared {
 impl Storage {
     /// Makes the bucket unless it is there, has it keep versions, and lets pages of `origins` send files to it. With
     /// `edge`, that principal may do what an edge needs.
-    pub async fn prepare(
-        &self,
-        origins: &[String],
-        edge: Option<&str>,
-    ) -> Result<Prepared, Error> {
+    pub async fn prepare(&self, origins: &[String], edge: Option<&str>) -> Result<Prepared, Error> {
         let mut prepared = Prepared::default();
         if self.make().await? {
-            prepared.done.push(format!("the bucket {} is made", self.name()));
+            prepared
+                .done
+                .push(format!("the bucket {} is made", self.name()));
         }
-        let versions = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let versions =
+            "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
         let outcome = self.configure("versioning", versions.into()).await;
         prepared.note(outcome, "it keeps versions".to_owned(), "versions")?;
         if !origins.is_empty() {

@@ -59,7 +59,10 @@ impl AccessKey {
                     known.changed = now;
                 }
                 Err(reason) => self.lines.say(|unsaid| {
-                    warn!(unsaid, "the access key of uploads stays as it was: {reason}");
+                    warn!(
+                        unsaid,
+                        "the access key of uploads stays as it was: {reason}"
+                    );
                 }),
             }
         }
@@ -117,7 +120,10 @@ mod tests {
             fs::write(&file, bad).unwrap();
             let error = AccessKey::new(&file).unwrap_err().to_string();
             let expected = format!("{} must be ID:SECRET", file.display());
-            assert_eq!(error, format!("ORDERS_UPLOADS__ACCESS_KEY_FILE: {expected}"));
+            assert_eq!(
+                error,
+                format!("ORDERS_UPLOADS__ACCESS_KEY_FILE: {expected}")
+            );
         }
         fs::remove_file(&file).unwrap();
         let error = AccessKey::new(&file).unwrap_err().to_string();

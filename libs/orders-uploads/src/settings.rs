@@ -204,9 +204,15 @@ mod tests {
         let changes: [(Change, &str); 6] = [
             (|s| s.endpoint = None, "ENDPOINT: mode s3 needs it"),
             (|s| s.bucket = None, "BUCKET: mode s3 needs it"),
-            (|s| s.region = Some(String::new()), "REGION: mode s3 needs it"),
+            (
+                |s| s.region = Some(String::new()),
+                "REGION: mode s3 needs it",
+            ),
             (|s| s.region = None, "REGION: mode s3 needs it"),
-            (|s| s.access_key_file = None, "ACCESS_KEY_FILE: mode s3 needs it"),
+            (
+                |s| s.access_key_file = None,
+                "ACCESS_KEY_FILE: mode s3 needs it",
+            ),
             (
                 |s| s.bucket = Some("a/../b".to_owned()),
                 "BUCKET: must be 3 to 63 lower-case letters, digits, - and .",
@@ -226,7 +232,10 @@ mod tests {
             (|s| s.scan = Scan::Required, "SCAN"),
             (|s| s.bucket = complete().bucket, "BUCKET"),
             (|s| s.max_size = Some(ByteSize::mib(1)), "MAX_SIZE"),
-            (|s| s.access_key_file = complete().access_key_file, "ACCESS_KEY_FILE"),
+            (
+                |s| s.access_key_file = complete().access_key_file,
+                "ACCESS_KEY_FILE",
+            ),
         ];
         for (change, name) in changes {
             let mut settings = UploadSettings::default();

@@ -40,8 +40,15 @@ mod tests {
 
     #[test]
     fn a_refusal_has_its_word_and_nothing_else_of_it_is_shown() {
-        let refusal = |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>key</Message></Error>");
-        assert_eq!(code(refusal("AccessDenied").as_bytes()).as_deref(), Some("AccessDenied"));
+        let refusal = |code: &str| {
+            format!(
+                "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>key</Message></Error>"
+            )
+        };
+        assert_eq!(
+            code(refusal("AccessDenied").as_bytes()).as_deref(),
+            Some("AccessDenied")
+        );
         for strange in ["Access Denied", "", "é", &"x".repeat(65)] {
             assert_eq!(code(refusal(strange).as_bytes()), None, "{strange}");
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use metrics::counter;
-use orders_contracts::{Attachment, CreateOrder, PresignUpload, PresignedUpload, TenantId, Timestamp};
-use orders_service::{Invalid, Seldom, chain};
-use orders_uploads::{
-    Error, Scan, Storage, StorageKey, Stored, ToSend, UploadSettings, Verdict,
+use orders_contracts::{
+    Attachment, CreateOrder, PresignUpload, PresignedUpload, TenantId, Timestamp,
 };
+use orders_service::{Invalid, Seldom, chain};
+use orders_uploads::{Error, Scan, Storage, StorageKey, Stored, ToSend, UploadSettings, Verdict};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -97,7 +97,11 @@ impl Attachments {
     }
 
     /// The URL from which the file of an order of `tenant` can be downloaded, as long as it is the one that was verified.
-    pub(crate) async fn link(&self, tenant: &TenantId, file: &Attachment) -> Result<String, Problem> {
+    pub(crate) async fn link(
+        &self,
+        tenant: &TenantId,
+        file: &Attachment,
+    ) -> Result<String, Problem> {
         let key = StorageKey::parse(&file.storage_key).filter(|key| key.tenant() == tenant);
         // Without an entity tag nobody has verified it: uploads were a mock then.
         let (Some(key), Some(etag)) = (key, &file.etag) else {
@@ -110,7 +114,9 @@ impl Attachments {
         }
         self.is_clean(&key, version).await?;
         let (filename, content_type) = (&file.filename, &file.content_type);
-        Ok(self.storage.presign_get(&key, version, filename, content_type))
+        Ok(self
+            .storage
+            .presign_get(&key, version, filename, content_type))
     }
 
     /// Refuses a file that a scanner has not found clean, if it has to. This comes after [`look_up`](Self::look_up): a file
@@ -143,7 +149,9 @@ impl Attachments {
         ask.await.map_err(|error| {
             static LINES: Seldom = Seldom::new();
             LINES.say(|unsaid| warn!(unsaid, "cannot look at uploads: {}", chain(&error)));
-            Problem::unavailable("The storage of files does not answer, try again; nothing was stored")
+            Problem::unavailable(
+                "The storage of files does not answer, try again; nothing was stored",
+            )
         })
     }
 }

@@ -51,7 +51,8 @@ use tower_http::{
 };
 
 use crate::{
-    attachments::Attachments, commands::Commands, export::Exports, guard::Guard, listed::Unlisted, realtimes::Realtimes, state::AppState,
+    attachments::Attachments, commands::Commands, export::Exports, guard::Guard, listed::Unlisted,
+    realtimes::Realtimes, state::AppState,
 };
 pub use crate::{
     config::{Config, Idempotency, LimitSettings, OnMismatch},

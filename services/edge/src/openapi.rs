@@ -11,8 +11,8 @@ mod security;
 mod uploads;
 
 use orders_contracts::{
-    CreateOrder, OrderDetails, OrderList, OrderRef, OrderRow, OrderState, PresignUpload, PresignedUpload,
-    ProblemDetails, ReceivedUpload, Status, TenantId, schema_settings,
+    CreateOrder, OrderDetails, OrderList, OrderRef, OrderRow, OrderState, PresignUpload,
+    PresignedUpload, ProblemDetails, ReceivedUpload, Status, TenantId, schema_settings,
 };
 use serde_json::{Map, Value, json};
 

@@ -23,5 +23,6 @@ async fn a_hundred_megabytes_are_sent_with_progress() {
         .start()
         .await;
     let site = Site { web, pipeline };
-    site.browse("bucket.mjs", &[("BUCKET_URL", &s3.url())]).await;
+    site.browse("bucket.mjs", &[("BUCKET_URL", &s3.url())])
+        .await;
 }

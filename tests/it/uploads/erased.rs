@@ -6,7 +6,13 @@ use serde_json::json;
 use super::{Bucket, attachment, problem};
 use crate::{orderctl::run, pipeline::order};
 
-const BUYER: [&str; 5] = ["erase", "--tenant", "t-1", "--buyer-email", "alice@example.com"];
+const BUYER: [&str; 5] = [
+    "erase",
+    "--tenant",
+    "t-1",
+    "--buyer-email",
+    "alice@example.com",
+];
 
 #[tokio::test]
 async fn the_files_of_a_buyer_are_gone_in_all_their_versions() {
@@ -28,18 +34,33 @@ async fn the_files_of_a_buyer_are_gone_in_all_their_versions() {
     // Who does not know of the bucket would forget where the files are.
     let blind = run(&bucket.pipeline.stack, &[&BUYER[..], &["--yes"]].concat()).await;
     let blind = blind.expect(1);
-    assert!(blind.errors.contains("ORDERS_UPLOADS__MODE=s3"), "{}", blind.errors);
+    assert!(
+        blind.errors.contains("ORDERS_UPLOADS__MODE=s3"),
+        "{}",
+        blind.errors
+    );
     assert_eq!(bucket.s3.files_with("canary 7").len(), 3);
 
-    let planned = bucket.orderctl(&[&BUYER[..], &["--dry-run"]].concat()).await;
+    let planned = bucket
+        .orderctl(&[&BUYER[..], &["--dry-run"]].concat())
+        .await;
     let planned = planned.expect(1);
-    assert!(planned.text.contains("1 order, 1 row, 1 file, "), "{}", planned.text);
-    let erased = bucket.orderctl(&[&BUYER[..], &["--yes", "--json"]].concat()).await;
+    assert!(
+        planned.text.contains("1 order, 1 row, 1 file, "),
+        "{}",
+        planned.text
+    );
+    let erased = bucket
+        .orderctl(&[&BUYER[..], &["--yes", "--json"]].concat())
+        .await;
     assert_eq!(erased.expect(0).last()["erased"]["files"], 1);
     let left = bucket.s3.files_with("canary 7");
     assert_eq!(left.len(), 1, "{left:?}");
     let gone = bucket.attachment("t-1", &id).await;
-    assert_eq!(problem(gone).await, (404, "attachment-missing".to_owned(), vec![]));
+    assert_eq!(
+        problem(gone).await,
+        (404, "attachment-missing".to_owned(), vec![])
+    );
     let kept = bucket.download("t-1", &other).await;
     assert_eq!(kept.text().await.unwrap(), "canary 7c\n");
     bucket.clean_up().await;

@@ -20,18 +20,29 @@ async fn a_url_takes_only_the_file_that_it_was_signed_for() {
 
     let larger = put(url).body("hello!\n");
     assert_eq!(status(larger).await, StatusCode::FORBIDDEN);
-    let of_another_type = http.put(url).header("content-type", "text/html").body("hello\n");
+    let of_another_type = http
+        .put(url)
+        .header("content-type", "text/html")
+        .body("hello\n");
     assert_eq!(status(of_another_type).await, StatusCode::FORBIDDEN);
     let elsewhere = url.replace("/t-1/", "/t-2/");
-    assert_eq!(status(put(&elsewhere).body("hello\n")).await, StatusCode::FORBIDDEN);
+    assert_eq!(
+        status(put(&elsewhere).body("hello\n")).await,
+        StatusCode::FORBIDDEN
+    );
     let longer = url.replace("X-Amz-Expires=2", "X-Amz-Expires=9999");
     assert_ne!(longer, url);
-    assert_eq!(status(put(&longer).body("hello\n")).await, StatusCode::FORBIDDEN);
+    assert_eq!(
+        status(put(&longer).body("hello\n")).await,
+        StatusCode::FORBIDDEN
+    );
     assert_eq!(status(http.get(url)).await, StatusCode::FORBIDDEN);
     assert_eq!(status(http.delete(url)).await, StatusCode::FORBIDDEN);
-    eventually("it expires", async || match status(put(url).body("hello\n")).await {
-        StatusCode::FORBIDDEN => Ok(()),
-        other => Err(other),
+    eventually("it expires", async || {
+        match status(put(url).body("hello\n")).await {
+            StatusCode::FORBIDDEN => Ok(()),
+            other => Err(other),
+        }
     })
     .await;
     bucket.clean_up().await;
@@ -57,7 +68,13 @@ async fn with_a_hash_a_url_takes_only_this_content() {
     let mut attachment = attachment(&presigned, 6);
     attachment["sha256"] = json!("00".repeat(32));
     let refused = bucket.order("t-1", "r1", &attachment).await;
-    let mismatch = |pointer: &str| (422, "attachment-mismatch".to_owned(), vec![pointer.to_owned()]);
+    let mismatch = |pointer: &str| {
+        (
+            422,
+            "attachment-mismatch".to_owned(),
+            vec![pointer.to_owned()],
+        )
+    };
     assert_eq!(problem(refused).await, mismatch("#/attachment/sha256"));
     attachment["sha256"] = json!(sha256);
     bucket.ordered("t-1", "r1", &attachment).await;
@@ -85,7 +102,11 @@ async fn an_order_has_only_what_its_tenant_uploaded_as_it_says() {
     let others_key = others["storageKey"].as_str().unwrap();
     let through_own = others_key.replace("tenants/t-2", "tenants/t-1/../t-2");
     let found = [
-        (with("size", json!(7)), "attachment-mismatch", vec!["#/attachment/size"]),
+        (
+            with("size", json!(7)),
+            "attachment-mismatch",
+            vec!["#/attachment/size"],
+        ),
         (
             with("contentType", json!("text/html")),
             "attachment-mismatch",
@@ -98,10 +119,21 @@ async fn an_order_has_only_what_its_tenant_uploaded_as_it_says() {
             vec!["#/attachment/storageKey"],
         ),
         (others.clone(), "foreign-attachment", vec![]),
-        (with("storageKey", json!(through_own)), "foreign-attachment", vec![]),
-        (with("storageKey", json!(key.to_uppercase())), "foreign-attachment", vec![]),
         (
-            with("storageKey", json!("tenants/t-1/orders/abcd1234/invoice.pdf")),
+            with("storageKey", json!(through_own)),
+            "foreign-attachment",
+            vec![],
+        ),
+        (
+            with("storageKey", json!(key.to_uppercase())),
+            "foreign-attachment",
+            vec![],
+        ),
+        (
+            with(
+                "storageKey",
+                json!("tenants/t-1/orders/abcd1234/invoice.pdf"),
+            ),
             "foreign-attachment",
             vec![],
         ),
@@ -109,7 +141,11 @@ async fn an_order_has_only_what_its_tenant_uploaded_as_it_says() {
     for (attachment, kind, pointers) in found {
         let answer = bucket.order("t-1", "r1", &attachment).await;
         let pointers = pointers.into_iter().map(str::to_owned).collect();
-        assert_eq!(problem(answer).await, (422, kind.to_owned(), pointers), "{attachment}");
+        assert_eq!(
+            problem(answer).await,
+            (422, kind.to_owned(), pointers),
+            "{attachment}"
+        );
     }
     for member in ["etag", "version"] {
         let answer = bucket.order("t-1", "r1", &with(member, json!("x"))).await;
@@ -131,7 +167,10 @@ async fn only_what_the_settings_allow_is_presigned() {
         let file = json!({ "tenantId": "t-1", "filename": "a", "contentType": content_type, "size": size });
         bucket.pipeline.post("/api/uploads/presign", &file).await
     };
-    assert_eq!(presign(1024, "image/png").await.status(), StatusCode::CREATED);
+    assert_eq!(
+        presign(1024, "image/png").await.status(),
+        StatusCode::CREATED
+    );
     let both = vec!["#/size".to_owned(), "#/contentType".to_owned()];
     let refused = presign(1025, "text/html").await;
     assert_eq!(problem(refused).await, (400, "validation".to_owned(), both));
@@ -169,8 +208,7 @@ async fn while_the_storage_is_away_nothing_is_taken_for_granted() {
 async fn a_storage_that_says_nothing_is_given_up() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
-    let bucket =
-        Bucket::start_with(|edge| edge.env("ORDERS_UPLOADS__ENDPOINT", &endpoint)).await;
+    let bucket = Bucket::start_with(|edge| edge.env("ORDERS_UPLOADS__ENDPOINT", &endpoint)).await;
     let presigned = bucket.presign("t-1", 6).await;
     let mut order = order("t-1", "r1");
     order["attachment"] = attachment(&presigned, 6);

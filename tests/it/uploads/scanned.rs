@@ -41,7 +41,11 @@ async fn only_a_file_that_was_found_clean_is_ordered() {
         .collect();
     verdicts.sort_by(|a, b| a.0.cmp(&b.0));
     let verdict = |verdict: &str, file: &serde_json::Value, words: &str| {
-        (verdict.to_owned(), file["storageKey"].clone(), words.to_owned())
+        (
+            verdict.to_owned(),
+            file["storageKey"].clone(),
+            words.to_owned(),
+        )
     };
     assert_eq!(
         verdicts,
@@ -62,7 +66,11 @@ async fn only_a_file_that_was_found_clean_is_ordered() {
     }
     assert_eq!(bucket.count("t-1").await, 1);
     let again = bucket.orderctl(&scan).await.expect(0);
-    assert!(again.text.is_empty(), "it scans a file once: {}", again.text);
+    assert!(
+        again.text.is_empty(),
+        "it scans a file once: {}",
+        again.text
+    );
     bucket.clean_up().await;
 }
 

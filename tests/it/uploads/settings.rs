@@ -17,23 +17,40 @@ async fn a_setting_that_makes_no_sense_is_named() {
     let region = ("ORDERS_UPLOADS__REGION", "us-east-1");
     let file = ("ORDERS_UPLOADS__ACCESS_KEY_FILE", key);
     let cases: [(&[(&str, &str)], &str); 6] = [
-        (&[mode, endpoint, region, file], "ORDERS_UPLOADS__BUCKET: mode s3 needs it"),
-        (&[endpoint], "ORDERS_UPLOADS__ENDPOINT: needs ORDERS_UPLOADS__MODE=s3"),
+        (
+            &[mode, endpoint, region, file],
+            "ORDERS_UPLOADS__BUCKET: mode s3 needs it",
+        ),
+        (
+            &[endpoint],
+            "ORDERS_UPLOADS__ENDPOINT: needs ORDERS_UPLOADS__MODE=s3",
+        ),
         (
             &[("ORDERS_UPLOADS__SCAN", "required")],
             "ORDERS_UPLOADS__SCAN: needs ORDERS_UPLOADS__MODE=s3",
         ),
         (
-            &[mode, ("ORDERS_UPLOADS__ENDPOINT", "http://s3.example"), bucket, region, file],
+            &[
+                mode,
+                ("ORDERS_UPLOADS__ENDPOINT", "http://s3.example"),
+                bucket,
+                region,
+                file,
+            ],
             "ORDERS_UPLOADS__ENDPOINT: must be like https://s3.example; http only on this machine",
         ),
-        (&[("ORDERS_UPLOADS__TTL", "2days")], "ORDERS_UPLOADS__TTL: \"2days\" is not from 1s to 1h"),
+        (
+            &[("ORDERS_UPLOADS__TTL", "2days")],
+            "ORDERS_UPLOADS__TTL: \"2days\" is not from 1s to 1h",
+        ),
         (&[mode, endpoint, bucket, region, file], "must be ID:SECRET"),
     ];
     for (settings, expected) in cases {
         let edge = settings
             .iter()
-            .fold(stack.daemon("edge"), |edge, (name, value)| edge.env(name, value));
+            .fold(stack.daemon("edge"), |edge, (name, value)| {
+                edge.env(name, value)
+            });
         let mut edge = edge.spawn();
         assert!(!edge.ended().await.success(), "{expected}");
         let log = edge.log();

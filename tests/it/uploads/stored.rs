@@ -23,11 +23,16 @@ async fn a_file_is_uploaded_ordered_and_downloaded() {
         json!({ "Content-Type": "application/pdf", "Content-Length": "6" })
     );
     let url = presigned["url"].as_str().unwrap();
-    assert!(url.starts_with(&format!("{}/orders/", bucket.s3.url())), "{url}");
+    assert!(
+        url.starts_with(&format!("{}/orders/", bucket.s3.url())),
+        "{url}"
+    );
 
     let put = bucket.put(&presigned, b"hello\n").await;
     assert_eq!(put.status(), StatusCode::OK);
-    let id = bucket.ordered("t-1", "r1", &attachment(&presigned, 6)).await;
+    let id = bucket
+        .ordered("t-1", "r1", &attachment(&presigned, 6))
+        .await;
     let row = bucket.pipeline.get_json("/api/orders?tenantId=t-1").await["items"][0].clone();
     assert_eq!(
         row["attachment"],
@@ -95,7 +100,9 @@ async fn an_order_keeps_the_version_that_was_checked() {
     let bucket = Bucket::start().await;
     let presigned = bucket.presign("t-1", 6).await;
     bucket.put(&presigned, b"first\n").await;
-    let id = bucket.ordered("t-1", "r1", &attachment(&presigned, 6)).await;
+    let id = bucket
+        .ordered("t-1", "r1", &attachment(&presigned, 6))
+        .await;
     let again = bucket.put(&presigned, b"other\n").await;
     assert_eq!(again.status(), StatusCode::OK, "the URL is still valid");
     let file = bucket.download("t-1", &id).await;
@@ -108,7 +115,9 @@ async fn without_versions_an_overwritten_file_is_gone() {
     let bucket = Bucket::without_versions().await;
     let presigned = bucket.presign("t-1", 6).await;
     bucket.put(&presigned, b"first\n").await;
-    let id = bucket.ordered("t-1", "r1", &attachment(&presigned, 6)).await;
+    let id = bucket
+        .ordered("t-1", "r1", &attachment(&presigned, 6))
+        .await;
     let file = bucket.download("t-1", &id).await;
     assert_eq!(file.text().await.unwrap(), "first\n");
     bucket.put(&presigned, b"other\n").await;
@@ -127,13 +136,23 @@ async fn a_file_that_was_removed_is_gone() {
     let bucket = Bucket::start().await;
     let file = bucket.upload("t-1", b"hello\n").await;
     let id = bucket.ordered("t-1", "r1", &file).await;
-    let erase = ["erase", "--tenant", "t-1", "--buyer-email", "alice@example.com"];
+    let erase = [
+        "erase",
+        "--tenant",
+        "t-1",
+        "--buyer-email",
+        "alice@example.com",
+    ];
     bucket
         .orderctl(&[&erase[..], &["--yes"]].concat())
         .await
         .expect(0);
     let answer = bucket.attachment("t-1", &id).await;
-    assert_eq!(answer.status(), StatusCode::NOT_FOUND, "the order knows of none");
+    assert_eq!(
+        answer.status(),
+        StatusCode::NOT_FOUND,
+        "the order knows of none"
+    );
     bucket.clean_up().await;
 }
 
@@ -147,11 +166,17 @@ async fn unusual_names_and_types_are_stored_too() {
         .enumerate()
     {
         let content_type = "text/plain;  charset=utf-8";
-        let file = json!({ "tenantId": "t-1", "filename": name, "contentType": content_type, "size": 6 });
+        let file =
+            json!({ "tenantId": "t-1", "filename": name, "contentType": content_type, "size": 6 });
         let answer = bucket.pipeline.post("/api/uploads/presign", &file).await;
         let presigned: Value = answer.json().await.unwrap();
         let put = bucket.put(&presigned, b"hello\n").await;
-        assert_eq!(put.status(), StatusCode::OK, "{name}: {:?}", put.text().await);
+        assert_eq!(
+            put.status(),
+            StatusCode::OK,
+            "{name}: {:?}",
+            put.text().await
+        );
         let mut file = attachment(&presigned, 6);
         file["filename"] = json!(name);
         file["contentType"] = json!(content_type);
@@ -159,8 +184,9 @@ async fn unusual_names_and_types_are_stored_too() {
         let file = bucket.download("t-1", &id).await;
         let told = file.headers()["content-disposition"].to_str().unwrap();
         let encoded = told.strip_prefix("attachment; filename*=UTF-8''").unwrap();
-        let url = reqwest::Url::parse(&format!("http://a/?name={}", encoded.replace('+', "%2B")));
-        let (_, decoded) = url.unwrap().query_pairs().next().unwrap();
+        let query = format!("http://a/?name={}", encoded.replace('+', "%2B"));
+        let url = reqwest::Url::parse(&query).unwrap();
+        let (_, decoded) = url.query_pairs().next().unwrap();
         assert_eq!(decoded, name);
         assert_eq!(file.text().await.unwrap(), "hello\n");
     }
@@ -189,10 +215,18 @@ async fn there_is_nothing_else() {
     let put = bucket.pipeline.http.put(url).body("a");
     assert_eq!(put.send().await.unwrap().status(), StatusCode::NOT_FOUND);
     // The bucket itself shows nothing to anybody.
-    for path in ["/orders", "/orders/", &format!("/orders/{}", file["storageKey"].as_str().unwrap())] {
+    for path in [
+        "/orders",
+        "/orders/",
+        &format!("/orders/{}", file["storageKey"].as_str().unwrap()),
+    ] {
         let url = format!("{}{path}", bucket.s3.url());
         let request = bucket.pipeline.http.request(Method::GET, url);
-        assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(
+            request.send().await.unwrap().status(),
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
     }
     bucket.clean_up().await;
 }

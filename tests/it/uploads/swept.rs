@@ -47,7 +47,9 @@ async fn what_nobody_ordered_for_a_day_is_removed_and_nothing_else() {
     let accepted = bucket.order("t-1", "r2", &waiting).await;
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
     bucket.age(&waiting, 25 * HOUR);
-    let found = bucket.orderctl(&["uploads", "sweep", "--dry-run", "--json"]).await;
+    let found = bucket
+        .orderctl(&["uploads", "sweep", "--dry-run", "--json"])
+        .await;
     let expected = json!({ "files": 1, "bytes": 10 });
     assert_eq!(found.expect(1).last()["found"], expected);
     bucket.pipeline.writer.restart(|writer| writer).await;
@@ -69,7 +71,9 @@ async fn what_nobody_ordered_for_a_day_is_removed_and_nothing_else() {
     let unasked = bucket.orderctl(&["uploads", "sweep"]).await.expect(1);
     assert!(unasked.errors.contains("--yes"), "{}", unasked.errors);
     assert!(bucket.has(&left));
-    let swept = bucket.orderctl(&["uploads", "sweep", "--yes", "--json"]).await;
+    let swept = bucket
+        .orderctl(&["uploads", "sweep", "--yes", "--json"])
+        .await;
     assert_eq!(swept.expect(0).last()["removed"], expected);
     assert!(!bucket.has(&left));
     for kept in [&ordered, &young, &waiting, &given_up] {
@@ -77,11 +81,15 @@ async fn what_nobody_ordered_for_a_day_is_removed_and_nothing_else() {
     }
     let file = bucket.download("t-1", &id).await;
     assert_eq!(file.text().await.unwrap(), "ordered\n");
-    let again = bucket.orderctl(&["uploads", "sweep", "--yes", "--json"]).await;
+    let again = bucket
+        .orderctl(&["uploads", "sweep", "--yes", "--json"])
+        .await;
     let nothing = json!({ "files": 0, "bytes": 0 });
     assert_eq!(again.expect(0).last()["found"], nothing);
 
-    let audit = bucket.orderctl(&["audit", "--json", "--action", "swept"]).await;
+    let audit = bucket
+        .orderctl(&["audit", "--json", "--action", "swept"])
+        .await;
     let entry = audit.expect(0).last();
     assert_eq!(entry["result"], "done");
     assert_eq!(entry["detail"], "removed 1 file (10 bytes)");
@@ -125,7 +133,9 @@ async fn every_version_is_removed() {
     assert_eq!(bucket.s3.files_with(CONTENT).len(), FILES * VERSIONS);
     let id = bucket.ordered("t-1", "r1", &uploads[FILES / 2]).await;
     bucket.s3.age_everything(SystemTime::now() - 25 * HOUR);
-    let swept = bucket.orderctl(&["uploads", "sweep", "--yes", "--json"]).await;
+    let swept = bucket
+        .orderctl(&["uploads", "sweep", "--yes", "--json"])
+        .await;
     let expected = json!({ "files": FILES - 1, "bytes": (FILES - 1) * VERSIONS * CONTENT.len() });
     assert_eq!(swept.expect(0).last()["removed"], expected);
     let file = bucket.download("t-1", &id).await;

@@ -195,7 +195,11 @@ impl Search<'_> {
         }
         let mut listing = storage.list(StorageKey::of_tenant(tenant));
         let (mut files, mut last) = (0, String::new());
-        while let Some(page) = listing.next().await?.filter(|_| !self.context.stop.is_cancelled()) {
+        while let Some(page) = listing
+            .next()
+            .await?
+            .filter(|_| !self.context.stop.is_cancelled())
+        {
             for entry in page {
                 files += u64::from(entry.key != last);
                 last = entry.key;

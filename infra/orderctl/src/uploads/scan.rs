@@ -74,7 +74,10 @@ async fn scan(
     clamd: &str,
 ) -> Result<Option<Scanned>, Error> {
     // Of a storage without versions the newest one is meant.
-    let version = entry.version.as_deref().filter(|version| *version != "null");
+    let version = entry
+        .version
+        .as_deref()
+        .filter(|version| *version != "null");
     match storage.verdict(key, version).await {
         Ok(Says::Pending) => {}
         Ok(_) => return Ok(None),

@@ -44,7 +44,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(context: &Context, options: Options) -> Result<Verdict> {
     let storage = context.storage()?;
     // Before anything is read, so that no file becomes an order's while this runs.
-    let before = Timestamp::now().earlier(KEPT).unwrap_or_else(Timestamp::now);
+    let before = Timestamp::now()
+        .earlier(KEPT)
+        .unwrap_or_else(Timestamp::now);
     let (bus, store) = context.servers().await?;
     if !bus.has_audit().await? {
         bail!(

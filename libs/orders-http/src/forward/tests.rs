@@ -178,7 +178,10 @@ async fn a_websocket_is_a_tunnel_that_a_shutdown_closes() {
 async fn stream(forward: &Forward, until: Option<Until>) -> BodyDataStream {
     let endless = any(async || {
         let events = stream::iter([Ok::<_, Infallible>("data: 1\n\n")]).chain(stream::pending());
-        ([(header::CONTENT_TYPE, EVENT_STREAM)], Body::from_stream(events))
+        (
+            [(header::CONTENT_TYPE, EVENT_STREAM)],
+            Body::from_stream(events),
+        )
     });
     let server = listen(Router::new().route("/events", endless)).await;
     let mut request = Request::get("/events").body(Body::empty()).unwrap();

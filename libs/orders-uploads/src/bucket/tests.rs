@@ -85,7 +85,10 @@ fn a_download_is_a_file_with_its_name() {
 fn a_bucket_may_have_a_host_of_its_own() {
     let base = |endpoint| storage(endpoint).bucket.base_url().to_string();
     assert_eq!(base("https://s3.example"), "https://s3.example/orders/");
-    assert_eq!(base("http://localhost:9000"), "http://localhost:9000/orders/");
+    assert_eq!(
+        base("http://localhost:9000"),
+        "http://localhost:9000/orders/"
+    );
     assert_eq!(
         base("https://orders.s3.example:8443"),
         "https://orders.s3.example:8443/"
@@ -120,7 +123,10 @@ fn an_answer_to_head_is_read_as_it_is_meant() {
     let more = [
         ("content-type", "application/pdf"),
         ("x-amz-version-id", "v1"),
-        ("x-amz-checksum-sha256", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="),
+        (
+            "x-amz-checksum-sha256",
+            "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+        ),
     ];
     let all: Vec<_> = least.into_iter().chain(more).collect();
     let stored = read_head(&headers(&all)).unwrap();

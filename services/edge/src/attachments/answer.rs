@@ -35,7 +35,8 @@ const SCAN: u64 = 5;
 
 /// To an order with a file that was not uploaded, or too long ago.
 pub(super) fn missing() -> Problem {
-    let detail = "attachment.storageKey must be of a file that was uploaded within the last 23 hours";
+    let detail =
+        "attachment.storageKey must be of a file that was uploaded within the last 23 hours";
     let errors = vec![FieldError::new(
         &["attachment", "storageKey"],
         "must be of a file that was uploaded within the last 23 hours",

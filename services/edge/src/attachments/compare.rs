@@ -128,8 +128,14 @@ mod tests {
         assert_eq!(told(&said(), &hashed(Some(7))), Vec::<String>::new());
         assert_eq!(told(&with_hash, &hashed(Some(7))), Vec::<String>::new());
         for (stored, rule) in [
-            (hashed(Some(8)), "must be the one that the file was uploaded with"),
-            (hashed(None), "must be given when the upload is presigned, too"),
+            (
+                hashed(Some(8)),
+                "must be the one that the file was uploaded with",
+            ),
+            (
+                hashed(None),
+                "must be given when the upload is presigned, too",
+            ),
         ] {
             let expected = format!("attachment.sha256 {rule}");
             assert_eq!(told(&with_hash, &stored), [expected]);
@@ -148,7 +154,10 @@ mod tests {
         let types = MediaTypes::try_from("image/*".to_owned()).unwrap();
         let fields = |upload: &PresignUpload| {
             let wrong = forbidden(upload, 10, Some(&types));
-            wrong.into_iter().map(|error| error.message).collect::<Vec<_>>()
+            wrong
+                .into_iter()
+                .map(|error| error.message)
+                .collect::<Vec<_>>()
         };
         assert!(fields(&upload(10, "image/png")).is_empty());
         assert_eq!(

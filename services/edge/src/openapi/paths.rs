@@ -111,7 +111,12 @@ fn content(schema: &str, example: &Value) -> Value {
 }
 
 /// A response with the named headers and links, as in `headers/location`.
-pub(super) fn answer(description: &str, schema: &str, example: &Value, components: &[&str]) -> Value {
+pub(super) fn answer(
+    description: &str,
+    schema: &str,
+    example: &Value,
+    components: &[&str],
+) -> Value {
     let content = content(schema, example);
     let mut answer = json!({ "description": description, "content": content });
     for (kind, name) in components.iter().filter_map(|path| path.split_once('/')) {

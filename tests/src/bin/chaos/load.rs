@@ -127,7 +127,9 @@ impl Clients {
                     _ => Outcome::Unknown,
                 };
                 let order = body.and_then(|body| {
-                    let order = body.get("orderId").or_else(|| body["items"][0].get("orderId"));
+                    let order = body
+                        .get("orderId")
+                        .or_else(|| body["items"][0].get("orderId"));
                     Some(order?.as_str()?.to_owned())
                 });
                 let answer = Answer {
@@ -211,7 +213,10 @@ impl Clients {
 
     async fn read(&self, edge: usize, tenant: &str, order: Option<&str>) {
         let Some(order) = order else { return };
-        let url = format!("{}/api/orders?tenantId={tenant}&q={order}", self.edges[edge]);
+        let url = format!(
+            "{}/api/orders?tenantId={tenant}&q={order}",
+            self.edges[edge]
+        );
         let what = What::Read {
             tenant: tenant.to_owned(),
             order: order.to_owned(),
