@@ -45,7 +45,7 @@ pub struct CreateOrder {
     #[schemars(schema_with = "metadata_schema")]
     pub metadata: BTreeMap<String, String>,
     /// The currency of all amounts, one that ISO 4217 lists. It is only a label.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "currency_schema")]
     pub currency: Option<Currency>,
 }
