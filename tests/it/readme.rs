@@ -66,6 +66,8 @@ async fn the_command_that_follows_goes_on() {
                 .replace("http://localhost:3001", &pipeline.edge.url()),
         )
         .stdout(Stdio::piped())
+        // Where it shows its progress.
+        .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
