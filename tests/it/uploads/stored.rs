@@ -184,7 +184,10 @@ async fn unusual_names_and_types_are_stored_too() {
         let file = bucket.download("t-1", &id).await;
         let told = file.headers()["content-disposition"].to_str().unwrap();
         let encoded = told.strip_prefix("attachment; filename*=UTF-8''").unwrap();
-        let query = format!("http://a/?name={}", encoded.replace('+', "%2B").replace('&', "%26"));
+        let query = format!(
+            "http://a/?name={}",
+            encoded.replace('+', "%2B").replace('&', "%26")
+        );
         let url = reqwest::Url::parse(&query).unwrap();
         let (_, decoded) = url.query_pairs().next().unwrap();
         assert_eq!(decoded, name);
