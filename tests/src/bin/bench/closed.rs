@@ -17,8 +17,9 @@ use crate::{
 const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 const WARM_UP: Duration = Duration::from_secs(2);
 const LENGTH: Duration = Duration::from_secs(8);
-/// The share of orders that may be answered with anything but 201, or not be listed in time.
-const REFUSED_LIMIT: f64 = 0.01;
+/// The share of orders that may be answered with anything but 201, or not be listed in time: a slow machine lists
+/// some late.
+const REFUSED_LIMIT: f64 = 0.05;
 
 /// Measures each number of connections.
 pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, rounds: usize) -> Result<()> {
