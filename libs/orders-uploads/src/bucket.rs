@@ -1,11 +1,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use chrono::DateTime;
 use data_encoding::BASE64;
-use http::{HeaderMap, Request, header};
+use http::{Request, header};
 use http_body_util::BodyExt as _;
-use orders_contracts::Timestamp;
 use orders_service::Invalid;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
@@ -17,6 +15,7 @@ use crate::{
     client::{Answer, Client},
     secret::AccessKey,
     settings::Place,
+    stored::{CHECKSUM, Stored, read_head},
 };
 
 /// How long a request about one file may take.
@@ -29,15 +28,6 @@ const DOWNLOAD: Duration = Duration::from_secs(60);
 const OURS: Duration = Duration::from_secs(300);
 /// The most bytes of a file that an order can have, unless the settings say less: what S3 takes in one request.
 const MAX_SIZE: u64 = 5 << 30;
-/// How long after its upload a file can be ordered. Later it may be swept away at any moment.
-const USABLE: Duration = Duration::from_secs(23 * 60 * 60);
-
-/// The most bytes of a version; of S3 it has as many.
-const MAX_VERSION: usize = 1024;
-/// The most bytes of an entity tag.
-const MAX_ETAG: usize = 255;
-const CHECKSUM: &str = "x-amz-checksum-sha256";
-const VERSION: &str = "x-amz-version-id";
 
 /// The characters that a name in a header's parameter has as they are (RFC 8187 section 3.2.1).
 const IN_PARAMETER: &AsciiSet = &NON_ALPHANUMERIC
@@ -88,31 +78,6 @@ pub struct Presigned {
     pub url: String,
     /// The headers to send with it; they are signed.
     pub headers: BTreeMap<&'static str, String>,
-}
-
-/// A file as the bucket has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its media type.
-    pub content_type: String,
-    /// Its entity tag, without quotes: another content has another one.
-    pub etag: String,
-    /// Its version, if the bucket keeps versions.
-    pub version: Option<String>,
-    /// Its SHA-256, if the bucket knows it.
-    pub sha256: Option<Vec<u8>>,
-    /// When it was uploaded.
-    pub at: Timestamp,
-}
-
-impl Stored {
-    /// Whether it can still be ordered: whoever uploaded it has a day for that.
-    #[must_use]
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(self.at) < USABLE
-    }
 }
 
 /// A request of ours.
@@ -403,30 +368,6 @@ fn with<'a>(what: &'a str, version: Option<&'a str>) -> Vec<(&'a str, &'a str)> 
     let mut query = of_version(version);
     query.push((what, ""));
     query
-}
-
-fn read_head(headers: &HeaderMap) -> Result<Stored, Error> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let size = text("content-length").and_then(|size| size.parse().ok());
-    let size = size.ok_or(Error::Unreadable("it has no size"))?;
-    let etag = text("etag").map(|etag| etag.trim_matches('"').to_owned());
-    let at = text("last-modified").and_then(|at| DateTime::parse_from_rfc2822(at).ok());
-    let at = at.and_then(|at| Timestamp::from_millis(at.timestamp_millis()));
-    Ok(Stored {
-        size,
-        content_type: text("content-type").unwrap_or_default().to_owned(),
-        etag: etag
-            .filter(|etag| (1..=MAX_ETAG).contains(&etag.len()))
-            .ok_or(Error::Unreadable("it has no ETag"))?,
-        version: text(VERSION).and_then(known_version).map(str::to_owned),
-        sha256: text(CHECKSUM).and_then(|sum| BASE64.decode(sum.as_bytes()).ok()),
-        at: at.ok_or(Error::Unreadable("it has no Last-Modified"))?,
-    })
-}
-
-/// A version, unless it is that of a bucket without versions, which says `null`.
-pub(crate) fn known_version(version: &str) -> Option<&str> {
-    Some(version).filter(|version| (1..=MAX_VERSION).contains(&version.len()) && *version != "null")
 }
 
 #[cfg(test)]

@@ -18,10 +18,11 @@ mod prepare;
 mod scan;
 mod secret;
 mod settings;
+mod stored;
 mod xml;
 
 pub use self::{
-    bucket::{Presigned, Storage, Stored, ToSend},
+    bucket::{Presigned, Storage, ToSend},
     clamd::{Clamd, Scanned},
     content_type::MediaTypes,
     error::Error,
@@ -30,4 +31,5 @@ pub use self::{
     prepare::Prepared,
     scan::Verdict,
     settings::{Endpoint, Mode, Scan, UploadSettings},
+    stored::Stored,
 };

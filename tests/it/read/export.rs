@@ -104,7 +104,11 @@ async fn fill(stack: &Stack, count: u64) {
         let digits = format!("{n:026}");
         let letters = digits.bytes().map(|digit| char::from(digit - b'0' + b'a'));
         let id = format!("ord_{}", letters.collect::<String>());
-        let status = if n.is_multiple_of(3) { "PAID" } else { "PENDING" };
+        let status = if n.is_multiple_of(3) {
+            "PAID"
+        } else {
+            "PENDING"
+        };
         // Two at each moment.
         let created = DateTime::from_millis(1_756_198_800_000 + i64::try_from(n / 2).unwrap());
         // Compressed it is nearly as long.
