@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, Command};
 use crate::{
     chain,
     config::{self, Loaded, Settings},
+    metrics,
 };
 
 /// A flag that prints a text: its name, its help, and what makes the text.
@@ -80,6 +81,9 @@ pub(crate) fn parse<C: Settings>(
     if matches.get_flag("settings") {
         return Ok(Request::Print(config::markdown::<C>()));
     }
+    if matches.get_flag("metrics") {
+        return Ok(Request::Print(metrics::markdown()));
+    }
     let file = matches.get_one::<PathBuf>("config");
     let loaded =
         config::load::<C>(file.map(PathBuf::as_path), env).map_err(|error| chain(&error))?;
@@ -109,6 +113,7 @@ fn command<C: Settings>(about: &About) -> Command {
             "Print the settings in effect as TOML, without passwords, and exit",
         ))
         .arg(flag("settings", "Print the table of settings as Markdown").hide(true))
+        .arg(flag("metrics", "Print the table of all daemons' metrics as Markdown").hide(true))
         .args(about.prints.iter().map(|&(name, help, _)| flag(name, help)))
         .after_help(config::help::<C>())
 }

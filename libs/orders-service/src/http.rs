@@ -24,7 +24,6 @@ use axum::{
 use futures_util::future::join_all;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -34,7 +33,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use self::stream::{Awaiting, ClientStream};
-use crate::{Health, shutdown::REQUESTS};
+use crate::{Health, Metrics, shutdown::REQUESTS};
 
 /// How long a client may take to begin its first request, to complete the head of any, or leave an answer unread.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
@@ -78,7 +77,7 @@ pub(crate) fn liveness() -> Router {
 }
 
 /// `/readyz` runs the probes too, with `?verbose` for people and `?exclude=NAME`; `/metrics` is for Prometheus.
-pub(crate) fn probes(health: Health, metrics: PrometheusHandle) -> Router {
+pub(crate) fn probes(health: Health, metrics: Metrics) -> Router {
     liveness()
         .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(render).with_state(metrics))
@@ -107,7 +106,7 @@ async fn ready(
     }
 }
 
-async fn render(State(metrics): State<PrometheusHandle>) -> Response {
+async fn render(State(metrics): State<Metrics>) -> Response {
     (
         [(
             header::CONTENT_TYPE,
