@@ -257,16 +257,24 @@ pub const WRITER_PAYMENTS: Consumer = batches_of(PAYMENTS, "writer");
 /// The projector's events.
 pub const PROJECTOR: Consumer = batches_of(ORDERS_EVENTS, "projector");
 
+/// How long a payment may take once it is due.
+const PAYMENT: Duration = Duration::from_secs(3);
+
 /// The payment-simulator's created orders: each stays un-acked for the payment's delay.
 pub const fn payment_simulator(payment: &PaymentSettings) -> Consumer {
     Consumer {
         stream: ORDERS_EVENTS,
         durable: "payment-simulator",
         filter: Some(Channel::OrderCreated),
-        ack_wait: payment.delay.saturating_add(Duration::from_secs(3)),
+        ack_wait: payment.delay.saturating_add(PAYMENT),
         max_ack_pending: payment.max_ack_pending,
         policy: Policy::HOLD,
     }
+}
+
+/// The delay of payments where their [consumer](payment_simulator) has this `ack_wait`.
+pub const fn payment_delay(ack_wait: Duration) -> Duration {
+    ack_wait.saturating_sub(PAYMENT)
 }
 
 /// Every durable consumer of the pipeline.

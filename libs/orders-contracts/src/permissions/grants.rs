@@ -6,8 +6,8 @@ use crate::{
     streams::{Consumer, ORDERS_DLQ, REVOCATIONS, Stream},
 };
 
-/// The prefix of the subjects at which an operator awaits the health of daemons. Apart from its other inbox: daemons
-/// may publish to this one.
+/// The prefix of the subjects at which an operator awaits what daemons tell of themselves. Apart from its other inbox:
+/// daemons may publish to this one.
 pub const HEALTH_INBOX: &str = "_INBOX_health";
 
 /// A list of rights in the making.
@@ -84,6 +84,14 @@ impl<'a> Grants<'a> {
         self.ask_consumer("INFO", &consumer.stream, &durable);
     }
 
+    /// To see how far durable consumers are, and how old the messages are that they have not acked.
+    pub(super) fn report(&mut self, consumers: &[Consumer]) {
+        for consumer in consumers {
+            self.look_at(consumer);
+            self.read(&[consumer.stream]);
+        }
+    }
+
     /// To see how far every consumer of a stream is.
     pub(super) fn look_at_all(&mut self, stream: &Stream) {
         self.ask_consumer("INFO", stream, ".*");
@@ -141,9 +149,10 @@ impl<'a> Grants<'a> {
         self.publish(REVOCATIONS.subjects);
     }
 
-    /// To tell operators how it is, as a NATS service (ADR-32).
+    /// To tell operators how it is and what it has counted, as a NATS service (ADR-32).
     pub(super) fn tell_health(&mut self, role: Role) {
         self.subscribe(Subject::health().as_str());
+        self.subscribe(Subject::metrics().as_str());
         for verb in ["PING", "INFO", "STATS"] {
             for rest in ["", ".NAME", ".NAME.*"] {
                 let rest = rest.replace("NAME", role.as_str());
@@ -156,9 +165,10 @@ impl<'a> Grants<'a> {
         self.publish(&format!("{HEALTH_INBOX}.>"));
     }
 
-    /// To ask daemons how they are.
+    /// To ask daemons how they are and what they have counted.
     pub(super) fn ask_health(&mut self) {
         self.publish(Subject::health().as_str());
+        self.publish(Subject::metrics().as_str());
         self.publish_raw("$SRV.>");
         self.subscribe(&format!("{HEALTH_INBOX}.>"));
     }
