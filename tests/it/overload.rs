@@ -53,7 +53,7 @@ async fn beyond_its_limit_the_edge_refuses_at_once_and_publishes_nothing() {
     let metrics = metrics.text().await.unwrap();
     let shed = metrics
         .lines()
-        .find(|line| line.starts_with("orders_commands_shed_total"))
+        .find(|line| line.starts_with("orders_commands_shed_total") && line.contains("\"all\""))
         .and_then(|line| line.rsplit(' ').next()?.parse().ok());
     assert_eq!(shed, Some(POSTS - LIMIT), "{metrics}");
 

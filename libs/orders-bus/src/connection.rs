@@ -8,7 +8,10 @@ use std::{
 
 use async_nats::{AuthError, Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr};
 use orders_contracts::Role;
-use orders_service::{Seldom, config};
+use orders_service::{
+    Seldom, config,
+    metrics::{BUS_ERRORS, PERMISSION_VIOLATIONS, counter},
+};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -186,10 +189,10 @@ impl Attempts {
             Event::ClientError(error) => debug!("cannot connect: {error}"),
             // Denied permissions show up only here; the call itself just times out.
             event => {
-                metrics::counter!("orders_bus_errors_total").increment(1);
+                counter!(BUS_ERRORS).increment(1);
                 let text = event.to_string().replace("server error: nats: ", "");
                 if text.to_lowercase().starts_with(VIOLATION) {
-                    metrics::counter!("orders_nats_permission_violations_total").increment(1);
+                    counter!(PERMISSION_VIOLATIONS).increment(1);
                     // Whoever asks with an inbox that no role has gets no answer; this daemon works all the same.
                     if !text.contains(FOREIGN_INBOX) {
                         state.refusals.note(text.clone());

@@ -27,6 +27,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The word for it in metrics.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Later(_) => "later",
+            Self::Panicked(_) => "panicked",
+        }
+    }
+
     /// A [`Refused`](Self::Refused) with its cause.
     pub fn refused(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Refused(cause.into())

@@ -14,8 +14,8 @@ use metrics_exporter_prometheus::{
 };
 
 pub use self::table::*;
-/// The macros, so that whoever counts needs nothing else.
-pub use ::metrics::{counter, gauge, histogram};
+/// The macros and what they return, so that whoever counts needs nothing else.
+pub use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::{About, VERSION};
 
@@ -132,7 +132,7 @@ impl Definition {
                 let shorter = shorter.clone();
                 values.iter().map(move |value| {
                     let label = KeyLabel::from_static_parts(name, value);
-                    shorter.iter().cloned().chain([label]).collect()
+                    shorter.iter().cloned().chain([label]).collect::<Vec<_>>()
                 })
             };
             combinations = combinations.iter().flat_map(longer).collect();
@@ -143,7 +143,8 @@ impl Definition {
 
 /// The table as Markdown, for the documents.
 pub(crate) fn markdown() -> String {
-    let mut text = "| metric | kind | labels | daemons | meaning |\n|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| metric | kind | labels | daemons | meaning |\n|---|---|---|---|---|\n".to_owned();
     for definition in ALL {
         let labels = definition.labels.iter().map(|Label { name, values }| {
             if values.is_empty() {
@@ -176,8 +177,9 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the macros record into the result. Only the first call in a process counts.
     pub(crate) fn of(about: &About) -> Self {
-        let own = || ALL.iter().filter(|row| row.is_of(about.name));
-        let builder = PrometheusBuilder::new().add_global_label("daemon", about.name);
+        let daemon = about.name;
+        let own = || ALL.iter().filter(move |row| row.is_of(daemon));
+        let builder = PrometheusBuilder::new().add_global_label("daemon", daemon);
         let builder = own().fold(builder, |builder, row| match row.kind {
             Kind::Histogram(bounds) => builder
                 .set_buckets_for_metric(Matcher::Full(row.name.to_owned()), bounds)
@@ -191,10 +193,7 @@ impl Metrics {
             .for_each(|row| row.start(&recorder));
         let _ = ::metrics::set_global_recorder(recorder);
         gauge!(BUILD_INFO, "version" => VERSION, "commit" => about.commit).set(1.0);
-        Self {
-            daemon: about.name,
-            recorded,
-        }
+        Self { daemon, recorded }
     }
 
     /// What Prometheus gets, in its text format.

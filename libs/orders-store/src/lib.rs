@@ -50,7 +50,7 @@ pub use write_model::{PendingPlace, WriteModel};
 use crate::{
     connection::Connection,
     count::Counts,
-    operation::{DEADLINE, within},
+    operation::{DEADLINE, timed, within},
     reads::Reads,
     unreadable::Unreadable,
 };
@@ -111,7 +111,7 @@ impl Store {
     /// Whether the server answers, for readiness.
     pub async fn probe(&self) -> Result<(), Error> {
         let database = self.connection.database();
-        let ping = within(DEADLINE, database.run_command(doc! { "ping": 1 }));
+        let ping = timed("ping", DEADLINE, database.run_command(doc! { "ping": 1 }));
         ping.await.map(drop)
     }
 

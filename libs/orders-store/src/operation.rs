@@ -12,8 +12,9 @@ use mongodb::{
     error::{Error as DriverError, ErrorKind, InsertManyError},
 };
 use orders_contracts::OrderId;
+use orders_service::metrics::{STORE_OPERATIONS, histogram};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Corrupt, DUPLICATE_KEY, Detail, Error};
 
@@ -38,6 +39,26 @@ where
     }
 }
 
+/// The same for one of the operations that metrics tell of, by this name.
+pub(crate) async fn timed<T, E>(
+    name: &'static str,
+    deadline: Duration,
+    operation: impl IntoFuture<Output = Result<T, E>>,
+) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    let began = Instant::now();
+    let ended = within(deadline, operation).await;
+    let outcome = match &ended {
+        Ok(_) => "ok",
+        Err(error) if error.is_transient() => "unavailable",
+        Err(_) => "refused",
+    };
+    histogram!(STORE_OPERATIONS, "operation" => name, "outcome" => outcome).record(began.elapsed());
+    ended
+}
+
 /// Inserts what is not there yet, in one unordered command; which of them this call stored, by position.
 ///
 /// The command has the documents in the order of `id`: an engine that inserts a batch as one transaction makes two
@@ -52,7 +73,7 @@ pub(crate) async fn insert_new<T: Serialize + Send + Sync>(
     }
     let mut sorted: Vec<(usize, T)> = documents.into_iter().enumerate().collect();
     sorted.sort_by(|(_, one), (_, other)| id(one).cmp(id(other)));
-    within(DEADLINE, async {
+    timed("insert", DEADLINE, async {
         let documents = sorted.iter().map(|(_, document)| document);
         let known = match collection.insert_many(documents).ordered(false).await {
             Ok(_) => Vec::new(),
@@ -94,7 +115,7 @@ pub(crate) async fn read<T: DeserializeOwned + Send + Sync>(
     if limit == 0 {
         return Ok(Vec::new());
     }
-    within(deadline, async {
+    timed("find", deadline, async {
         let mut cursor = find
             .max_time(deadline - SERVER_MARGIN)
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -114,7 +135,7 @@ pub(crate) async fn read<T: DeserializeOwned + Send + Sync>(
 /// The driver's own bulk write is a command that compatible engines do not have.
 pub(crate) async fn write_all<T: Send + Sync>(
     collection: &Collection<T>,
-    name: &str,
+    name: &'static str,
     field: &str,
     statements: Vec<Document>,
 ) -> Result<u64, Error> {
@@ -128,7 +149,7 @@ pub(crate) async fn write_all<T: Send + Sync>(
         command.insert("writeConcern", concern);
     }
     let database = collection.client().database(&collection.namespace().db);
-    let answer = within(DEADLINE, database.run_command(command)).await?;
+    let answer = timed(name, DEADLINE, database.run_command(command)).await?;
     // The same shape as that of an insert: what failed, by statement.
     let failed: InsertManyError = deserialize_from_document(answer.clone())
         .map_err(|error| Error::unavailable(error).about("cannot read the answer"))?;

@@ -24,7 +24,7 @@ use crate::{
     index::Index,
     list::{INDEXES, OrderPage, Total, document, index_of, is_deep, place, skip},
     migrate::{ensure_indexes, index_differences},
-    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, texts, within, write_all},
+    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, texts, timed, within, write_all},
     reads::Reads,
     unreadable::Unreadable,
 };
@@ -236,7 +236,7 @@ impl ReadModel {
                 .max_time(deadline - SERVER_MARGIN)
                 .optional(hint, |count, keys| count.hint(Hint::Keys(keys)))
                 .optional(limit, |count, limit| count.limit(limit));
-            within(deadline, count).await
+            timed("count", deadline, count).await
         }
         .boxed()
     }

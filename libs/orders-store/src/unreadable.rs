@@ -1,10 +1,12 @@
 //! Documents that cannot be read: somebody else wrote them, or another version of the pipeline. They must not hide the
 //! others.
 
-use metrics::counter;
 use moka::sync::Cache;
 use mongodb::{Collection, bson::RawDocument};
-use orders_service::chain;
+use orders_service::{
+    chain,
+    metrics::{UNREADABLE_DOCUMENTS, counter},
+};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
@@ -35,8 +37,7 @@ impl Unreadable {
             Err(error) => chain(&error),
         };
         let collection = collection.name().to_owned();
-        counter!("orders_unreadable_documents_total", "collection" => collection.clone())
-            .increment(1);
+        counter!(UNREADABLE_DOCUMENTS, "collection" => collection.clone()).increment(1);
         self.0.get_with(format!("{collection}: {error}"), || {
             warn!("left out of {collection}: {error}; `orderctl projection verify` finds all that cannot be read");
         });

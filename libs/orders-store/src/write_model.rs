@@ -15,7 +15,7 @@ use crate::{
     document::OrderDocument,
     index::Index,
     migrate::{ensure_indexes, index_differences},
-    operation::{DEADLINE, decode, insert_new, read, texts, within},
+    operation::{DEADLINE, decode, insert_new, read, texts, timed},
     reads::Reads,
     unreadable::Unreadable,
 };
@@ -128,8 +128,9 @@ impl WriteModel {
             "$set": { "status": to.as_str(), "updatedAt": DateTime::from_millis(now.millis()) },
             "$inc": { "version": 1 },
         };
-        let outcome = within(DEADLINE, self.orders().update_many(pending, moved)).await?;
-        Ok(outcome.modified_count)
+        let orders = self.orders();
+        let changed = timed("update", DEADLINE, orders.update_many(pending, moved)).await?;
+        Ok(changed.modified_count)
     }
 
     /// At most `limit` of the orders that are PENDING since before `before`, oldest first, behind the place `after`; and

@@ -10,7 +10,10 @@ use std::time::Duration;
 use orders_bus::Message;
 use orders_contracts::{PaymentSettings, Timestamp, TraceContext, streams};
 use orders_domain::{Order, backlog};
-use orders_service::chain;
+use orders_service::{
+    chain,
+    metrics::{HEALED, counter},
+};
 use orders_store::PendingPlace;
 use tracing::{debug, warn};
 
@@ -79,7 +82,7 @@ impl Writer {
             "{} orders have been PENDING for too long; publishing their events again",
             orders.len()
         );
-        metrics::counter!("orders_healed_total").increment(orders.len() as u64);
+        counter!(HEALED).increment(orders.len() as u64);
         let created = |order: &Order| {
             Message::of_event(&order.created_event(), TraceContext::root(), None).on(occasion)
         };

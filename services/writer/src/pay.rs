@@ -3,9 +3,13 @@
 use orders_bus::{Delivery, Failure, Reason};
 use orders_contracts::{OrderPaid, Status};
 use orders_domain::{Decision, Request};
-use orders_service::failpoint;
+use orders_service::{
+    failpoint,
+    metrics::{PAYMENTS_OF_CANCELLED_ORDERS, counter},
+    trace::Span,
+};
 
-use crate::{Writer, announce};
+use crate::{Writer, announce, transition::BULK};
 
 impl Writer {
     /// Carries out the payments of a batch with one bulk update.
@@ -18,7 +22,9 @@ impl Writer {
                 amount: Some(payment.body.amount),
             })
             .collect();
+        let bulk = Span::bulk(BULK, payments.iter().map(Delivery::process));
         let decisions = self.transition(&requests, Status::Paid).await?;
+        drop(bulk);
         let events = payments.iter().zip(&decisions);
         let events = events.filter_map(|(payment, decision)| {
             Some(announce(payment, &decision.announced()?.latest_event()))
@@ -37,7 +43,7 @@ impl Writer {
                     payment.dead_letter(Reason::WrongAmount, &cause);
                 }
                 Decision::Conflict(_) => {
-                    metrics::counter!("orders_payments_of_cancelled_orders_total").increment(1);
+                    counter!(PAYMENTS_OF_CANCELLED_ORDERS).increment(1);
                     payment.ack().await;
                 }
                 // It comes again: another version may be able to read the order.

@@ -11,7 +11,11 @@ use orders_contracts::{
     streams::{ORDERS_EVENTS, PAYMENTS},
 };
 use orders_domain::Order;
-use orders_service::{chain, retry};
+use orders_service::{
+    chain,
+    metrics::{HEALED, counter},
+    retry,
+};
 use orders_store::Error as StoreError;
 use tracing::{debug, info, warn};
 
@@ -115,7 +119,7 @@ impl Writer {
             };
             let messages: Vec<_> = old.iter().filter(is_behind).map(told).collect();
             count += messages.len() as u64;
-            metrics::counter!("orders_healed_total").increment(messages.len() as u64);
+            counter!(HEALED).increment(messages.len() as u64);
             self.bus.publish_until_stored(messages).await;
         }
         info!("published the latest event of {count} orders again");

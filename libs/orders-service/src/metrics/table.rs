@@ -51,7 +51,13 @@ const PUBLISHERS: &[&str] = &["edge", "writer", "projector", "payment-simulator"
 /// Those that read a durable consumer.
 const CONSUMERS: &[&str] = &["writer", "projector", "payment-simulator"];
 /// Those that handle batches of messages, or fill or read a stream.
-const LINE: &[&str] = &["edge", "writer", "projector", "payment-simulator", "realtime"];
+const LINE: &[&str] = &[
+    "edge",
+    "writer",
+    "projector",
+    "payment-simulator",
+    "realtime",
+];
 const STORES: &[&str] = &["edge", "writer", "projector"];
 const EDGE: &[&str] = &["edge"];
 const WRITER: &[&str] = &["writer"];
@@ -132,12 +138,14 @@ table! {
     STREAM_BYTES_LIMIT = "orders_stream_bytes_limit": Gauge, { stream: ANY } of LINE;
     /// The sequence of its oldest message; the next sequence if it is empty.
     STREAM_FIRST_SEQUENCE = "orders_stream_first_sequence": Gauge, { stream: ANY } of LINE;
+    /// The sequence of its newest message.
+    STREAM_LAST_SEQUENCE = "orders_stream_last_sequence": Gauge, { stream: ANY } of LINE;
     /// Dead letters in ORDERS_DLQ.
     DLQ_MESSAGES = "orders_dlq_messages": Gauge, {} of CONSUMERS;
 
     /// How long the database took, without the wait for a permit to read.
     STORE_OPERATIONS = "orders_store_operation_duration_seconds": Histogram(SECONDS), {
-        operation: &["insert", "update", "delete", "find", "count", "ping"],
+        operation: &["insert", "update", "find", "count", "ping"],
         outcome: &["ok", "unavailable", "refused"]
     } of STORES;
     /// Times that a document could not be read.

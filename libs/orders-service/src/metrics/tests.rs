@@ -65,7 +65,10 @@ fn the_kernel_tells_of_this_process() {
         value.expect("it is there").parse().expect("a number")
     };
     assert!(value(RESIDENT_MEMORY) > 1e6, "{text}");
-    assert!((3.0..value(OPEN_FILES_LIMIT)).contains(&value(OPEN_FILES)), "{text}");
+    assert!(
+        (3.0..value(OPEN_FILES_LIMIT)).contains(&value(OPEN_FILES)),
+        "{text}"
+    );
     assert!((0.0..1e6).contains(&value(PROCESSOR_TIME)), "{text}");
 }
 
@@ -78,11 +81,26 @@ fn names_and_labels_follow_the_rules() {
         let is_counter = matches!(row.kind, Kind::Counter);
         assert_eq!(name.ends_with("_total"), is_counter, "{name}");
         let is_measured = row.unit().is_some() || name.ends_with("_messages");
-        assert!(is_measured || !matches!(row.kind, Kind::Histogram(_)), "{name}");
-        assert!(!row.help().is_empty() && !row.help().contains('|'), "{name}");
+        assert!(
+            is_measured || !matches!(row.kind, Kind::Histogram(_)),
+            "{name}"
+        );
+        assert!(
+            !row.help().is_empty() && !row.help().contains('|'),
+            "{name}"
+        );
         assert!(!row.daemons.is_empty(), "{name}");
         for word in name.split('_') {
-            let derived = ["ms", "millis", "milliseconds", "minutes", "hours", "kb", "kib", "mib"];
+            let derived = [
+                "ms",
+                "millis",
+                "milliseconds",
+                "minutes",
+                "hours",
+                "kb",
+                "kib",
+                "mib",
+            ];
             assert!(!derived.contains(&word), "{name}");
         }
         for Label { name: label, .. } in row.labels {
