@@ -63,7 +63,7 @@ async fn nats_sub_shows_readable_json_with_cloudevents_headers() {
         "ce-source: /orders/writer",
         "ce-subject: ord_",
         "ce-datacontenttype: application/json",
-        "traceparent: 00-",
+        "ce-traceparent: 00-",
         r#""status":"PENDING""#,
         r#""total":99.98"#,
     ] {
@@ -94,7 +94,7 @@ async fn the_trace_of_the_client_goes_through_to_the_feed() {
                     .await
             })
             .await;
-            let parent = message.headers.get("traceparent").unwrap().as_str();
+            let parent = message.headers.get("ce-traceparent").unwrap().as_str();
             assert!(
                 parent.starts_with(&format!("00-{trace}-")),
                 "{stream} {sequence}: {parent}"

@@ -1,17 +1,16 @@
 //! HTTP to the provider, within limits.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use orders_service::BoxError;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use orders_service::{BoxError, https_connector};
 
 use crate::address::is_safe;
 
@@ -47,20 +46,7 @@ pub enum Unanswered {
 
 impl Default for ProviderClient {
     fn default() -> Self {
-        let mut roots = RootCertStore::empty();
-        // Without any, HTTPS fails and says so; a provider on this machine may need none.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring knows the default versions of TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Self(legacy::Client::builder(TokioExecutor::new()).build(connector))
+        Self(legacy::Client::builder(TokioExecutor::new()).build(https_connector()))
     }
 }
 

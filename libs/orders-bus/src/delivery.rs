@@ -1,6 +1,7 @@
 //! A message in hand, and how it is settled.
 
 mod origin;
+mod process;
 
 use std::{
     fmt,
@@ -18,15 +19,19 @@ use async_nats::{
 };
 use orders_contracts::{
     Body, Channel, Envelope, FieldError, Invalid, Metadata, Refusal, Reply, ReplyTo, TenantId,
-    Timestamp, header, may_be_newer,
+    Timestamp, TraceContext, header, may_be_newer,
 };
-use orders_service::{Seldom, chain};
+use orders_service::{
+    Seldom, chain,
+    metrics::{NEWER_MESSAGES, counter},
+    trace,
+};
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, Span, debug, warn};
 
 use self::origin::NEWER_PAUSE;
 pub(crate) use self::origin::Origin;
-use crate::{Error, Reason, dead_letters::Original, inspect::timestamp, publish::BEST_EFFORT};
+use crate::{Error, Reason, dead_letters::Original, ids, inspect::timestamp, publish::BEST_EFFORT};
 
 /// The longest pause of a message whose dead letter cannot be stored.
 const LONGEST_PAUSE: Duration = Duration::from_secs(240);
@@ -43,6 +48,7 @@ pub struct Delivery<T> {
     pub metadata: Metadata,
     /// Its body.
     pub body: T,
+    process: trace::Span,
     message: Arc<Received>,
 }
 
@@ -83,15 +89,35 @@ impl<T> Delivery<T> {
         self.deliveries() > 1
     }
 
+    /// The span of handling it, which ends when it is settled.
+    pub fn process(&self) -> &trace::Span {
+        &self.process
+    }
+
+    /// The trace context of what it causes.
+    pub fn trace(&self) -> TraceContext {
+        self.process.context()
+    }
+
+    /// The span of its log lines. One that is written outside takes it as its parent: `debug!(parent: &it.span(), "...")`
+    /// makes none unless the line is written.
+    pub fn span(&self) -> Span {
+        ids::span(&self.tenant, &self.metadata)
+    }
+
     /// Done: the server forgets it. A lost ack leads to a redelivery.
     pub async fn ack(&self) {
         self.message.settle(AckKind::Ack).await;
         self.message.origin.acked();
+        self.process.end();
+        debug!(parent: &self.span(), "done with {}", self.position());
     }
 
     /// Gives it back, to be delivered again at once.
     pub async fn release(&self) {
         self.message.settle(AckKind::Nak(None)).await;
+        self.ended("released");
+        debug!(parent: &self.span(), "released {}", self.position());
     }
 
     /// How long it may still be [postponed](Self::postpone); `None` when it must be decided now.
@@ -109,6 +135,8 @@ impl<T> Delivery<T> {
     /// Gives it back because it waits for another message, to be delivered again after its consumer's next pause.
     pub async fn postpone(&self) {
         self.message.settle(AckKind::Nak(self.pause())).await;
+        self.ended("postponed");
+        debug!(parent: &self.span(), "postponed {}", self.position());
     }
 
     /// Gives it up: stores it in ORDERS_DLQ with `reason`, and only then terminates it. Where that fails, it comes
@@ -116,6 +144,8 @@ impl<T> Delivery<T> {
     ///
     /// That goes on in the background: nothing waits behind it, unless many are on their way.
     pub fn dead_letter(&self, reason: Reason, cause: &str) {
+        self.process.fail(reason.as_str());
+        self.process.end();
         let (cause, told) = (cause.to_owned(), cause.to_owned());
         Arc::clone(&self.message).dead_letter(reason, cause, told, None);
     }
@@ -125,6 +155,12 @@ impl<T> Delivery<T> {
         if !self.is_settled() {
             self.message.acknowledge(AckKind::Progress).await;
         }
+    }
+
+    /// Its span says why it is not done.
+    fn ended(&self, why: &'static str) {
+        self.process.text("orders.outcome", why);
+        self.process.end();
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -170,6 +206,7 @@ pub(crate) fn read<T: Body>(
     let message = Arc::new(Received::of(message, origin));
     match message.read() {
         Ok((channel, tenant, metadata, body)) => Some(Delivery {
+            process: message.process(channel, &tenant, &metadata),
             channel,
             tenant,
             metadata,
@@ -181,6 +218,7 @@ pub(crate) fn read<T: Body>(
             {
                 message.leave_to_newer();
             } else {
+                message.refusal();
                 message.refuse(faults);
             }
             None
@@ -250,12 +288,18 @@ impl Received {
         found.map(HeaderValue::as_str)
     }
 
+    /// The span of its log lines.
+    fn span(&self) -> Span {
+        ids::span_of(&self.original.subject, |name| self.header(name))
+    }
+
     async fn acknowledge(&self, kind: AckKind) {
         if !matches!(
             timeout(BEST_EFFORT, self.acker.ack_with(kind)).await,
             Ok(Ok(()))
         ) {
-            debug!("an ack of {} could not be sent", self.original.position);
+            let position = &self.original.position;
+            debug!(parent: &self.span(), "an ack of {position} could not be sent");
         }
     }
 
@@ -276,9 +320,12 @@ impl Received {
     fn leave_to_newer(self: Arc<Self>) {
         let position = &self.original.position;
         if self.original.deliveries == 1 {
-            warn!("{position} may be of a newer version; it stays for an upgraded daemon");
+            warn!(
+                parent: &self.span(),
+                "{position} may be of a newer version; it stays for an upgraded daemon"
+            );
         }
-        metrics::counter!("orders_newer_messages_total").increment(1);
+        counter!(NEWER_MESSAGES).increment(1);
         self.is_settled.store(true, Ordering::Relaxed);
         tokio::spawn(async move { self.settle(AckKind::Nak(Some(NEWER_PAUSE))).await });
     }
@@ -305,7 +352,8 @@ impl Received {
         self.is_settled.store(true, Ordering::Relaxed);
         // What cannot be handled takes room until its dead letter is stored.
         let share = self.origin.budget.take(self.size);
-        tokio::spawn(async move {
+        let span = self.span();
+        let store = async move {
             let (bus, letters) = (&self.origin.bus, &self.origin.letters);
             if let Some((to, reply)) = reply {
                 bus.reply([(&to, reply)]).await;
@@ -324,7 +372,8 @@ impl Received {
                 self.wait_for_letters().await;
             }
             drop(share);
-        });
+        };
+        tokio::spawn(store.instrument(span));
     }
 
     async fn keep(&self, error: &Error) {

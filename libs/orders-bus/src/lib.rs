@@ -26,12 +26,15 @@ mod feed;
 mod handler;
 mod health;
 mod history;
+mod ids;
 mod inspect;
 mod installation;
 mod login;
 mod names;
 mod publish;
 mod readiness;
+mod replies;
+mod report;
 mod revocations;
 mod tap;
 mod topology;
@@ -45,6 +48,7 @@ use std::{
 
 use async_nats::{Client, connection::State, jetstream};
 use backon::ExponentialBuilder;
+pub use clock::ClockOffset;
 pub use consumer::BatchConsumer;
 pub use dead_letters::{
     AuditPage, DeadLetterContent, DeadLetterFilter, DeadLetterPage, DeadLetterProgress, Reason,
@@ -58,6 +62,7 @@ use error::is_switched_off;
 pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use handler::{Failure, Handler};
+pub use health::{DaemonAnswer, DaemonMetrics};
 pub use inspect::{ConsumerState, Server, StreamState};
 pub use login::login_name;
 use orders_contracts::{Deployment, InstallationId, Role};

@@ -1,7 +1,9 @@
-use std::{collections::BTreeMap, error::Error as _, fmt::Display, time::Duration};
+mod publication;
+
+use std::{error::Error as _, fmt::Display, time::Duration};
 
 use async_nats::{
-    HeaderMap,
+    HeaderMap, HeaderValue,
     jetstream::{
         self, ErrorCode,
         context::{PublishAckFuture, PublishError},
@@ -12,17 +14,18 @@ use async_nats::{
 };
 use backon::BackoffBuilder;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, future::join_all};
-use orders_contracts::{
-    Answer, Channel, Metadata, OrderEvent, Reply, ReplyTo, TenantId, TraceContext, header,
+use futures_util::future::join_all;
+use orders_contracts::{Channel, Metadata, OrderEvent, ReplyTo, TenantId, TraceContext, header};
+use orders_service::{
+    Seldom, chain,
+    metrics::{PUBLISH_DURATION, histogram},
 };
-use orders_service::{Seldom, chain};
 use serde::Serialize;
-use tokio::time::timeout;
-use tracing::{debug, warn};
-use uuid::Uuid;
+use tokio::time::{Instant, timeout};
+use tracing::{Span, warn};
 
-use crate::{BACKOFF, Bus, Error};
+use self::publication::Publication;
+use crate::{BACKOFF, Bus, Error, ids};
 
 /// How long a publisher waits for the ack of JetStream.
 pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
@@ -46,6 +49,8 @@ pub struct Message {
     pub message_id: String,
     /// Its body, JSON.
     pub body: Bytes,
+    /// An attribute of the span of its publication.
+    pub note: Option<(&'static str, i64)>,
 }
 
 impl Message {
@@ -63,6 +68,7 @@ impl Message {
             message_id: metadata.id.clone(),
             metadata,
             body: body.into(),
+            note: None,
         }
     }
 
@@ -90,6 +96,15 @@ impl Message {
         }
     }
 
+    /// The same message, and an attribute for the span of its publication.
+    #[must_use]
+    pub fn noting(self, key: &'static str, value: i64) -> Self {
+        Self {
+            note: Some((key, value)),
+            ..self
+        }
+    }
+
     fn outgoing(&self) -> Outgoing {
         Outgoing {
             subject: self.channel.of(&self.tenant).to_string(),
@@ -108,9 +123,10 @@ pub(crate) struct Outgoing {
 }
 
 /// Headers that differ when the same message is published again.
-const OF_ONE_ATTEMPT: [&str; 6] = [
+const OF_ONE_ATTEMPT: [&str; 7] = [
     "Nats-Msg-Id",
     header::TRACEPARENT,
+    header::OLD_TRACEPARENT,
     header::REPLY_TO,
     header::TIME,
     header::DELIVERIES,
@@ -144,79 +160,73 @@ impl Bus {
     ///
     /// While the connection is known to be down it fails at once. After any other error the outcome is unknown.
     pub async fn publish(&self, message: Message) -> Result<(), Error> {
+        let began = Instant::now();
         // One deadline for sending and ack: a connection that swallows everything would use up two of them.
-        timeout(PUBLISH_DEADLINE, self.store(|| message.outgoing()))
+        let publication = Publication::begin(message);
+        let stored = timeout(PUBLISH_DEADLINE, self.store(|| publication.outgoing()))
             .await
-            .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")))
+            .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")));
+        if stored.is_err() {
+            publication.given_up();
+        }
+        measured(publication.message.channel, began, stored.is_ok());
+        stored
     }
 
-    /// Publishes `messages` one after another without waiting in between; the results are in the same order.
-    pub async fn publish_all(&self, messages: &[Message]) -> Vec<Result<(), Error>> {
-        let mut sent = Vec::with_capacity(messages.len());
-        for message in messages {
+    /// Publishes messages one after another without waiting in between; the results are in the same order.
+    async fn publish_all(&self, publications: &[Publication]) -> Vec<Result<(), Error>> {
+        let began = Instant::now();
+        let mut sent = Vec::with_capacity(publications.len());
+        for publication in publications {
             // If one cannot be sent, the others would only wait for the same deadline.
             let stuck = matches!(sent.last(), Some(Err(_)));
             sent.push(if stuck {
                 Err(Error::Disconnected)
             } else {
-                self.send(message.outgoing()).await
+                self.send(publication.outgoing()).await
             });
         }
         // The deadline of an ack runs from its first poll, so they are all polled at once.
-        let acks = sent.into_iter().zip(messages);
-        join_all(acks.map(async |(ack, message)| self.confirm(ack?, || message.outgoing()).await))
-            .await
+        let acks = sent.into_iter().zip(publications);
+        let acks = acks.map(async |(ack, publication)| {
+            let stored = match ack {
+                Ok(ack) => self.confirm(ack, || publication.outgoing()).await,
+                Err(error) => Err(error),
+            };
+            publication.attempted(&stored);
+            stored
+        });
+        let stored = join_all(acks).await;
+        if let Some(first) = publications.first() {
+            measured(first.message.channel, began, stored.iter().all(Result::is_ok));
+        }
+        stored
     }
 
     /// Publishes `messages`, and retries those that are not acknowledged until all are stored, however long NATS is away.
     /// Drop the future to give up.
-    pub async fn publish_until_stored(&self, mut messages: Vec<Message>) {
+    pub async fn publish_until_stored(&self, messages: Vec<Message>) {
+        let publications = messages.into_iter().map(Publication::begin);
+        let mut publications: Vec<_> = publications.collect();
         let mut backoff = BACKOFF.build();
         let lines = Seldom::new();
         loop {
-            let results = self.publish_all(&messages).await;
-            let left = messages.into_iter().zip(results);
-            let left = left.filter_map(|(message, result)| Some((message, result.err()?)));
+            let results = self.publish_all(&publications).await;
+            let left = publications.into_iter().zip(results);
+            let left = left.filter_map(|(publication, result)| Some((publication, result.err()?)));
             let (left, errors): (Vec<_>, Vec<_>) = left.unzip();
             let Some(error) = errors.last() else { return };
-            messages = left;
-            let (count, error) = (messages.len(), chain(error));
-            lines.say(|_| warn!("cannot publish {count} messages: {error}; retrying"));
+            publications = left;
+            let (count, error) = (publications.len(), chain(error));
+            let span = match &publications[..] {
+                [Publication { message, .. }] => ids::span(&message.tenant, &message.metadata),
+                _ => Span::current(),
+            };
+            lines.say(|_| {
+                warn!(parent: &span, "cannot publish {count} messages: {error}; retrying")
+            });
             tokio::time::sleep(backoff.next().unwrap_or(ACK_DEADLINE)).await;
         }
-    }
-
-    /// Sends the edges the results of their commands, in one message for each edge. Best effort: an edge that is gone has
-    /// no client waiting.
-    pub async fn reply<'a>(&self, replies: impl IntoIterator<Item = (&'a ReplyTo, Reply)>) {
-        let mut by_edge: BTreeMap<&str, (&ReplyTo, Vec<Answer>)> = BTreeMap::new();
-        for (to, reply) in replies {
-            let (edge, command) = to.parts();
-            let (_, answers) = by_edge.entry(edge).or_insert_with(|| (to, Vec::new()));
-            answers.push(Answer { command, reply });
-        }
-        for (to, answers) in by_edge.into_values() {
-            let body = serde_json::to_vec(&answers).expect("contracts have only string keys");
-            let sent = self
-                .client
-                .publish(self.subject(to.to_string()), body.into());
-            if !matches!(timeout(BEST_EFFORT, sent).await, Ok(Ok(()))) {
-                debug!("{} replies could not be sent", answers.len());
-            }
-        }
-    }
-
-    /// All replies to the edge instance `edge`, for as long as the process lives.
-    pub async fn replies(
-        &self,
-        edge: Uuid,
-    ) -> Result<impl Stream<Item = Vec<Answer>> + use<>, Error> {
-        let replies = self
-            .client
-            .subscribe(self.subject(ReplyTo::filter(edge)))
-            .await
-            .map_err(|error| Error::api("subscribe to replies", error))?;
-        Ok(replies.map(|message| answers(&message.payload)))
     }
 
     /// Sends what `outgoing` makes and waits until its stream has stored it.
@@ -267,7 +277,11 @@ impl Bus {
             return Ok(());
         }
         let place = format!("{}:{}", ack.stream, ack.sequence);
-        warn!("{place} has the message id of another message, which is stored under a new one");
+        let header = |name: &'static str| outgoing.headers.get(name).map(HeaderValue::as_str);
+        warn!(
+            parent: &ids::span_of(&outgoing.subject, header),
+            "{place} has the message id of another message, which is stored under a new one"
+        );
         let again = outgoing.beside(ack.sequence);
         let ack = self.ack(self.send(again.clone()).await?).await?;
         if !ack.duplicate || self.holds(&ack, &again).await? {
@@ -310,13 +324,11 @@ impl Bus {
     }
 }
 
-/// The answers in a reply, without those that this version does not know.
-fn answers(payload: &[u8]) -> Vec<Answer> {
-    serde_json::from_slice(payload).unwrap_or_else(|_| {
-        let each: Vec<serde_json::Value> = serde_json::from_slice(payload).unwrap_or_default();
-        let known = each.into_iter().map(serde_json::from_value);
-        known.filter_map(Result::ok).collect()
-    })
+/// Notes how long it took to publish a message, or a batch of them.
+fn measured(channel: Channel, began: Instant, is_stored: bool) {
+    let outcome = if is_stored { "ok" } else { "failed" };
+    histogram!(PUBLISH_DURATION, "stream" => channel.stream().name, "outcome" => outcome)
+        .record(began.elapsed());
 }
 
 pub(crate) async fn acknowledged(sent: Result<PublishAckFuture, Error>) -> Result<(), Error> {
@@ -346,23 +358,4 @@ pub(crate) fn headers(message_id: &str, own: Vec<(&'static str, String)>) -> Hea
         headers.insert(name, value);
     }
     headers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_answer_does_not_hide_the_others() {
-        let payload = r#"[
-            {"command":"a","reply":{"outcome":"created"}},
-            {"command":"b","reply":{"outcome":"postponed","until":"noon"}},
-            {"command":"c","reply":{"outcome":"refused","reason":"conflict","status":"SHIPPED"}},
-            {"command":"d","reply":{"outcome":"cancelled"},"later":true}
-        ]"#;
-        let commands = answers(payload.as_bytes()).into_iter();
-        let commands: Vec<String> = commands.map(|answer| answer.command.to_string()).collect();
-        assert_eq!(commands, ["a", "d"]);
-        assert_eq!(answers(b"no JSON"), []);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, jetstream::message::StreamMessage};
+use async_nats::{HeaderMap, HeaderValue, jetstream::message::StreamMessage};
 use bytes::Bytes;
 use futures_util::{Stream as Messages, StreamExt, TryStreamExt, stream};
 use orders_contracts::{
@@ -185,7 +185,7 @@ impl Passage {
 
     fn overheard(stream: &Stream, subject: &str, headers: &HeaderMap, body: Bytes) -> Self {
         let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
-        let trace = text(header::TRACEPARENT).and_then(|text| text.parse::<TraceContext>().ok());
+        let trace = TraceContext::of_message(|name| headers.get(name).map(HeaderValue::as_str));
         Self {
             stream: stream.name,
             sequence: None,

@@ -119,6 +119,9 @@ pub struct ProblemDetails {
     /// The request that went wrong: `urn:orders:request:`, and its `x-request-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The id of its trace, by which logs and traces name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Every faulty field.
     pub errors: Vec<Fault>,
     /// The limits that the request exceeds, when it is one too many: `tenant`, for example.

@@ -12,3 +12,7 @@ pub const PROJECTED: &str = "x-projected";
 pub const REQUEST_ID: &str = "x-request-id";
 /// In the trailer of a complete export: how many orders it has.
 pub const EXPORT_ROWS: &str = "x-export-rows";
+/// On a request: the W3C trace context of whoever sends it.
+pub const TRACEPARENT: &str = "traceparent";
+/// On a response, if its trace is recorded: the context of the span that answered (W3C Trace Context Level 2).
+pub const TRACERESPONSE: &str = "traceresponse";

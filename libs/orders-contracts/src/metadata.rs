@@ -16,8 +16,11 @@ pub mod header {
     pub const TIME: &str = "ce-time";
     /// CloudEvents: the media type of the body.
     pub const DATA_CONTENT_TYPE: &str = "ce-datacontenttype";
-    /// W3C trace context of this hop.
-    pub const TRACEPARENT: &str = "traceparent";
+    /// CloudEvents, distributed tracing: the W3C trace context of the span that published it. nats-server does not look at
+    /// this header; for a sampled `traceparent` it parses all others.
+    pub const TRACEPARENT: &str = "ce-traceparent";
+    /// What version 0.1 called it; still read.
+    pub const OLD_TRACEPARENT: &str = "traceparent";
     /// The subject at which the edge awaits the reply, see [`ReplyTo`](crate::ReplyTo).
     pub const REPLY_TO: &str = "Orders-Reply-To";
     /// Dead letters: the reason, a stable word such as `invalid`.
@@ -49,7 +52,7 @@ pub struct Metadata {
     pub order_id: OrderId,
     /// `ce-time`: the time of the change.
     pub time: Timestamp,
-    /// `traceparent`: the hop that published it.
+    /// `ce-traceparent`: the span that published it.
     pub trace: TraceContext,
     /// The edge that waits for the outcome; travels from the command to the event.
     pub reply_to: Option<ReplyTo>,
@@ -115,7 +118,7 @@ impl Metadata {
                 source: source.to_owned(),
                 order_id,
                 time,
-                trace: Self::trace_of(&get),
+                trace: TraceContext::of_message(&get).unwrap_or_else(TraceContext::root),
                 reply_to: Self::reply_to_of(&get),
             }),
             _ => Err(Invalid(faults)),
@@ -125,12 +128,6 @@ impl Metadata {
     /// Reads the reply subject alone, to reply to a message whose other headers are broken.
     pub fn reply_to_of<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Option<ReplyTo> {
         get(header::REPLY_TO)?.parse().ok()
-    }
-
-    fn trace_of<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> TraceContext {
-        get(header::TRACEPARENT)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(TraceContext::root)
     }
 }
 

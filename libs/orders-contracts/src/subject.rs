@@ -1,6 +1,9 @@
 use std::fmt;
 
-use crate::{Revocable, TenantId};
+use crate::{
+    Revocable, TenantId,
+    streams::{ORDERS_COMMANDS, ORDERS_EVENTS, ORDERS_FEED, PAYMENTS, Stream},
+};
 
 const DEAD_LETTERS: &str = "orders.dlq.";
 const REVOKED: &str = "orders.auth.revoked.";
@@ -54,6 +57,29 @@ impl Channel {
 
     pub(crate) const fn prefix(self) -> &'static str {
         self.affixes().0
+    }
+
+    /// The channel's subject, with `{tenant}` for the tenant: `orders.evt.{tenant}.created`.
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::CreateOrder => "orders.cmd.{tenant}.create",
+            Self::CancelOrder => "orders.cmd.{tenant}.cancel",
+            Self::OrderCreated => "orders.evt.{tenant}.created",
+            Self::OrderUpdated => "orders.evt.{tenant}.updated",
+            Self::OrderPaid => "payments.evt.{tenant}.paid",
+            Self::FeedCreated => "orders.feed.{tenant}.created",
+            Self::FeedUpdated => "orders.feed.{tenant}.updated",
+        }
+    }
+
+    /// The stream that stores its messages.
+    pub const fn stream(self) -> Stream {
+        match self {
+            Self::CreateOrder | Self::CancelOrder => ORDERS_COMMANDS,
+            Self::OrderCreated | Self::OrderUpdated => ORDERS_EVENTS,
+            Self::OrderPaid => PAYMENTS,
+            Self::FeedCreated | Self::FeedUpdated => ORDERS_FEED,
+        }
     }
 
     /// The CloudEvents `type` of its messages; the version is part of the name.
@@ -155,6 +181,12 @@ impl Subject {
         Self("orders.health".to_owned())
     }
 
+    /// The subject at which every daemon that is connected to NATS tells what it has counted and measured, as text for
+    /// Prometheus.
+    pub fn metrics() -> Self {
+        Self("orders.metrics".to_owned())
+    }
+
     /// The subject as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -193,6 +225,10 @@ mod tests {
                 Some((channel, tenant.clone()))
             );
             assert_eq!(Channel::parse(channel.of_all_tenants().as_str()), None);
+            let stored = channel.stream().subjects.trim_end_matches('>');
+            assert!(channel.of(&tenant).as_str().starts_with(stored));
+            let filled = channel.template().replace("{tenant}", "t-123");
+            assert_eq!(filled, channel.of(&tenant).as_str());
         }
         for bad in [
             "orders.cmd.t.x.create",

@@ -8,25 +8,37 @@ const MAX_LENGTH: usize = 128;
 
 /// The id by which people find one HTTP request again: `x-request-id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CorrelationId(HeaderValue);
+pub struct CorrelationId {
+    text: HeaderValue,
+    trace: TraceContext,
+}
 
 impl CorrelationId {
     /// The id that the client chose, if it can stand in a log and in a URI as it is; otherwise the id of the trace.
     pub(crate) fn of(headers: &HeaderMap, trace: TraceContext) -> Self {
         let theirs = headers.get(REQUEST_ID).filter(|id| is_plain(id.as_bytes()));
         let ours = || HeaderValue::try_from(trace.trace_id()).expect("digits fit into a header");
-        Self(theirs.cloned().unwrap_or_else(ours))
+        Self {
+            text: theirs.cloned().unwrap_or_else(ours),
+            trace,
+        }
     }
 
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        self.text.to_str().unwrap_or_default()
+    }
+
+    /// The id of the request's trace.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        self.trace.trace_id()
     }
 
     /// As the value of the header.
     pub(crate) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        self.text.clone()
     }
 
     /// As a URI, for the member `instance` of a problem (RFC 9457).

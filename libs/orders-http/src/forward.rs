@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy::{Client, Error as ClientError, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use orders_contracts::{TraceContext, header::TRACEPARENT};
+use orders_contracts::{TraceContext, http_header::TRACEPARENT};
 use orders_service::{Seldom, chain};
 use tokio::{
     io::{copy, split},
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use crate::{
     correlation::{CorrelationId, REQUEST_ID},
@@ -154,11 +154,9 @@ impl Forward {
             && let (Some(client), Some(protocol)) = (client, protocol)
         {
             upgrade_to(response.headers_mut(), protocol);
-            tokio::spawn(
-                self.shutdown
-                    .clone()
-                    .run_until_cancelled_owned(tunnel_until(until, client, server)),
-            );
+            let tunnel = tunnel_until(until, client, server);
+            let tunnel = self.shutdown.clone().run_until_cancelled_owned(tunnel);
+            tokio::spawn(tunnel.in_current_span());
             return Ok(response.map(Body::new));
         }
         let media_type = response.headers().get(header::CONTENT_TYPE);

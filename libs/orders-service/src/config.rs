@@ -10,6 +10,7 @@ mod load;
 mod nats;
 mod redact;
 mod secret;
+mod traces;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -28,6 +29,7 @@ pub use self::{
     nats::{NatsAccess, NatsLogin},
     redact::redact,
     secret::{Secret, warn_if_public},
+    traces::{Attributes, Endpoint, Headers, Sampler, Traces, Trust},
 };
 pub(crate) use self::{
     help::{help, markdown},
@@ -82,6 +84,10 @@ pub struct Common {
     pub keep_alive: Duration,
     /// The lines that are logged, and their format.
     pub log: Logging,
+    /// Traces, and where they go.
+    pub otel: Traces,
+    /// Whose traces are recorded.
+    pub trace: Trust,
 }
 
 impl Common {
@@ -95,6 +101,8 @@ impl Common {
             admin_addr: None,
             keep_alive: Duration::from_secs(75),
             log: Logging::default(),
+            otel: Traces::default(),
+            trace: Trust::default(),
         }
     }
 }

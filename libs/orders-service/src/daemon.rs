@@ -8,12 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
 use futures_util::FutureExt as _;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -24,12 +23,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    About, Health, VERSION, chain,
+    About, Health, Metrics, VERSION, chain,
     cli::{self, Request},
     config::{AuthMode, Loaded, Settings},
     http, limits,
-    shutdown::{GRACE, PROBES},
-    telemetry,
+    shutdown::{GRACE, PROBES, PROMISE, TRACES},
+    telemetry, trace,
 };
 
 /// The exit code for a wrong command line or configuration, `EX_USAGE` of sysexits.
@@ -77,13 +76,15 @@ pub struct Daemon {
     pub drained: CancellationToken,
     /// Its readiness.
     pub health: Health,
+    /// What it has counted and measured.
+    pub metrics: Metrics,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
     api: http::Api,
 }
 
 impl Daemon {
-    fn new(about: &About, instance: String, port: u16) -> Self {
+    fn new(about: &About, instance: String, port: u16, metrics: Metrics) -> Self {
         let shutdown = CancellationToken::new();
         Self {
             name: about.name,
@@ -91,6 +92,7 @@ impl Daemon {
             instance,
             port,
             health: Health::new(shutdown.clone()),
+            metrics,
             shutdown,
             drained: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -157,12 +159,17 @@ where
             return USAGE.into();
         }
     };
-    telemetry::logs(&loaded.config.common().log);
-    limits::allow_many_files();
-    let metrics = telemetry::metrics(&about);
     let instance = env()
         .find(|(key, value)| key == "PS" && !value.is_empty())
         .map_or_else(|| about.name.to_owned(), |(_, instance)| instance);
+    telemetry::logs(&loaded.config.common().log, about.name, &instance);
+    limits::allow_many_files();
+    let metrics = Metrics::of(&about);
+
+    if let Err(error) = trace::begin(&about, &instance, loaded.config.common()) {
+        error!("cannot send traces: {error}");
+        return ExitCode::FAILURE;
+    }
 
     // A message passes through several daemons, so the machine has several threads; a second one in each would only be
     // woken to find nothing left to do.
@@ -176,25 +183,40 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime
+    let ended = runtime
         .block_on(supervise(&about, loaded, metrics, instance, run))
         .unwrap_or_else(|error| {
             error!("{error}");
-            ExitCode::FAILURE
+            Ended::at_once(ExitCode::FAILURE)
         });
     // Whatever still runs had its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
-    code
+    trace::end(ended.left.min(TRACES));
+    ended.code
+}
+
+/// How a daemon ended.
+struct Ended {
+    code: ExitCode,
+    /// How long it may take until it is gone.
+    left: Duration,
+}
+
+impl Ended {
+    const fn at_once(code: ExitCode) -> Self {
+        let left = Duration::ZERO;
+        Self { code, left }
+    }
 }
 
 /// Runs the service between the start of its server and the end of its tasks.
 async fn supervise<C, F, T>(
     about: &About,
     Loaded { config, source }: Loaded<C>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     instance: String,
     run: F,
-) -> Result<ExitCode, BoxError>
+) -> Result<Ended, BoxError>
 where
     C: Settings,
     F: FnOnce(C, Daemon) -> T,
@@ -214,7 +236,7 @@ where
             None => None,
         };
     let port = listeners[0].local_addr()?.port();
-    let daemon = Daemon::new(about, instance, port);
+    let daemon = Daemon::new(about, instance, port, metrics.clone());
     info!(
         version = VERSION,
         commit = about.commit,
@@ -238,7 +260,7 @@ where
     };
     let router = http::router(own, daemon.health.clone(), daemon.api.clone());
     let server = tokio::spawn(http::serve(listeners, router, idle, stop.clone()));
-    tokio::spawn(upkeep(metrics));
+    tokio::spawn(metrics.keep_small());
     let service = run(config, daemon.clone());
     let shutdown = daemon.shutdown.clone();
     daemon.spawn(daemon.name, async move {
@@ -254,6 +276,11 @@ where
         }
         () = daemon.shutdown.cancelled() => {}
     }
+    let began = Instant::now();
+    let ended = |code| Ended {
+        code,
+        left: PROMISE.saturating_sub(began.elapsed()),
+    };
     daemon.shutdown.cancel();
     daemon.tasks.close();
     let finish = finish(&daemon, server, &stop);
@@ -266,22 +293,22 @@ where
             () = &mut deadline => {
                 let left = daemon.tasks.len();
                 warn!("not finished {GRACE:?} after the shutdown began, leaving {left} tasks");
-                return Ok(ExitCode::FAILURE);
+                return Ok(ended(ExitCode::FAILURE));
             }
             (name, number) = signals.next() => {
                 if signalled {
                     warn!("{name} received again, exiting at once");
-                    return Ok(ExitCode::from(128 + number));
+                    return Ok(Ended::at_once(ExitCode::from(128 + number)));
                 }
                 signalled = true;
             }
         }
     }
     if daemon.failed.load(Ordering::Acquire) {
-        return Ok(ExitCode::FAILURE);
+        return Ok(ended(ExitCode::FAILURE));
     }
     info!("{} stopped", daemon.instance);
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(ExitCode::SUCCESS))
 }
 
 /// Ends the HTTP server and the tasks. A server with an API stops first, so that requests in hand still have the tasks
@@ -297,14 +324,6 @@ async fn finish(daemon: &Daemon, server: JoinHandle<()>, stop: &CancellationToke
         daemon.tasks.wait().await;
         stop.cancel();
         let _ = timeout(PROBES, server).await;
-    }
-}
-
-/// Histograms keep raw samples until they are asked for or this runs.
-async fn upkeep(metrics: PrometheusHandle) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        metrics.run_upkeep();
     }
 }
 

@@ -1,10 +1,10 @@
-//! What every daemon shares: configuration, logs, metrics, health, signals and shutdown.
+//! What every daemon shares: configuration, logs, metrics, traces, health, signals and shutdown.
 //!
 //! A service's `main.rs` is one call, `orders_service::main(orders_service::about!(), writer::run)`, and its `run`
 //! receives the loaded configuration and a [`Daemon`]. Invariants:
 //!
 //! * the port is bound and `/livez`, `/readyz`, `/healthz`, `/metrics` answer before `run` starts;
-//! * the first SIGTERM or SIGINT cancels [`Daemon::shutdown`], and the process exits within [`shutdown::GRACE`];
+//! * the first SIGTERM or SIGINT cancels [`Daemon::shutdown`], and the process exits within [`shutdown::PROMISE`];
 //!   a second signal ends it at once;
 //! * a spawned task that fails or panics takes the whole daemon down with exit code 1;
 //! * no service reads the environment itself.
@@ -16,12 +16,15 @@ mod daemon;
 mod failpoint;
 mod health;
 mod http;
+mod https;
 mod limits;
+pub mod metrics;
 mod poison;
 mod retry;
 mod seldom;
 pub mod shutdown;
 mod telemetry;
+pub mod trace;
 
 pub use self::{
     chain::chain,
@@ -30,6 +33,8 @@ pub use self::{
     daemon::{BoxError, Daemon, TaskResult, main},
     failpoint::failpoint,
     health::Health,
+    https::https_connector,
+    metrics::Metrics,
     poison::poison,
     retry::{always, retry},
     seldom::Seldom,

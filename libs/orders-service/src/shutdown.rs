@@ -2,11 +2,14 @@
 //!
 //! The parts follow one another, and their sum stays below [`GRACE`], so a daemon that uses up every part still exits by
 //! itself: a daemon with an API takes [`REQUESTS`] and [`FLUSH`] (2 s), all others [`WORK`], [`RELEASE`], [`FLUSH`] and
-//! [`PROBES`] (3 s).
+//! [`PROBES`] (3 s). What is then left of [`PROMISE`] is for the [last spans](TRACES).
 
 use std::time::Duration;
 
-/// The whole shutdown. Daemons promise to be gone 4 s after SIGTERM; process managers kill after 5 s.
+/// Daemons promise to be gone 4 s after SIGTERM; process managers kill after 5 s.
+pub const PROMISE: Duration = Duration::from_millis(3900);
+
+/// Everything but the last spans.
 pub const GRACE: Duration = Duration::from_millis(3500);
 
 /// API requests in hand: after that their connections are dropped.
@@ -27,8 +30,12 @@ pub const FLUSH: Duration = Duration::from_millis(500);
 /// Requests for health and metrics that are in hand when everything else has ended.
 pub const PROBES: Duration = Duration::from_millis(500);
 
+/// Spans that the collector does not have, at most: after that they are lost.
+pub const TRACES: Duration = Duration::from_secs(1);
+
 const _: () = assert!(sum(&[REQUESTS, FLUSH]) < GRACE.as_millis());
 const _: () = assert!(sum(&[WORK, RELEASE, FLUSH, PROBES]) < GRACE.as_millis());
+const _: () = assert!(GRACE.as_millis() < PROMISE.as_millis());
 const _: () = assert!(LAST_ACKS.as_millis() < REQUESTS.as_millis());
 
 const fn sum(parts: &[Duration]) -> u128 {

@@ -3,7 +3,9 @@
 //! Each test has a nats-server and a database of its own, so tests run in parallel and a test may kill anything.
 //! An [`Issuer`] mints tokens of any kind. Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
+mod alerts;
 mod clamd;
+mod collector;
 mod daemon;
 mod ferretdb;
 mod gate;
@@ -14,6 +16,7 @@ mod oidc;
 mod ports;
 mod s3;
 mod socket;
+mod victoria_metrics;
 mod wait;
 
 use std::{
@@ -22,7 +25,9 @@ use std::{
     sync::Arc,
 };
 
+pub use alerts::Alert;
 pub use clamd::Clamd;
+pub use collector::{CollectedSpan, Collector, SpanPlace};
 pub use daemon::{Daemon, Setup};
 pub use ferretdb::FerretDb;
 pub use gate::Gate;
@@ -34,6 +39,7 @@ pub use orders_certificates::Certificates;
 pub use ports::free_port;
 pub use s3::S3Server;
 pub use socket::SocketClient;
+pub use victoria_metrics::{Sample, VictoriaMetrics};
 pub use wait::{LIMIT, eventually};
 
 /// A variable that `cargo xtask test` sets.
@@ -50,6 +56,7 @@ pub struct Stack {
     pub mongo_url: String,
     /// The keys and creds, if only whoever has them may connect to the server.
     pub guard: Option<Arc<Guard>>,
+    environment: BTreeMap<String, String>,
     folder: tempfile::TempDir,
 }
 
@@ -69,6 +76,7 @@ impl Stack {
             nats: NatsServer::start(folder.path()).await,
             mongo_url,
             guard: None,
+            environment: BTreeMap::new(),
             folder,
         }
     }
@@ -84,8 +92,16 @@ impl Stack {
             nats,
             mongo_url,
             guard: Some(Arc::new(guard)),
+            environment: BTreeMap::new(),
             folder,
         }
+    }
+
+    /// Sets a variable of all daemons from now on.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
     }
 
     /// The folder with the logs and the server's files.
@@ -98,6 +114,10 @@ impl Stack {
         let setup = Setup::new(name, self.folder.path())
             .env("NATS_URL", &self.nats.url())
             .env("MONGO_URL", &self.mongo_url);
+        let setup = self
+            .environment
+            .iter()
+            .fold(setup, |setup, (name, value)| setup.env(name, value));
         match &self.guard {
             None => setup,
             Some(guard) => {

@@ -1,17 +1,17 @@
 //! HTTP to the storage, within limits.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use orders_service::https_connector;
 use tokio::time::timeout;
 
 use crate::{Error, xml};
@@ -46,20 +46,7 @@ impl Answer {
 
 impl Client {
     pub(crate) fn new() -> Self {
-        let mut roots = RootCertStore::empty();
-        // Without any, HTTPS fails and says so; a storage on this machine may need none.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring knows the default versions of TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Self(legacy::Client::builder(TokioExecutor::new()).build(connector))
+        Self(legacy::Client::builder(TokioExecutor::new()).build(https_connector()))
     }
 
     /// The answer to `request`, whole and within `deadline`.

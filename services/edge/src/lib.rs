@@ -12,6 +12,7 @@ mod breaker;
 mod commands;
 mod conditional;
 mod config;
+mod course;
 mod deadlines;
 mod docs;
 mod export;
@@ -84,7 +85,9 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         keep_keys(verifier, &daemon);
         know_revocations(verifier, &bus, &daemon);
     }
-    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
+    bus.answer_operators(&daemon);
+    let report = bus.report(&STREAMS, &[streams::WRITER_COMMANDS], daemon.shutdown.clone());
+    daemon.spawn("report", report);
 
     let rows = store.read_model();
     let shutdown = daemon.shutdown.clone();
@@ -237,6 +240,7 @@ fn cors(origins: &Origins, guard: &Guard) -> CorsLayer {
         HeaderName::from_static(http_header::MISMATCH),
         HeaderName::from_static(http_header::PROJECTED),
         HeaderName::from_static(http_header::REQUEST_ID),
+        HeaderName::from_static(http_header::TRACERESPONSE),
         header::CONTENT_DISPOSITION,
         header::ETAG,
         header::LINK,

@@ -42,7 +42,7 @@ fn open() -> Value {
             "title": "Orders API",
             "version": "1",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
-            "description": "Orders that are stored exactly once, listed as soon as they are answered, and paid a few seconds later. Changes come by Socket.IO at `/ws`, or as Server-Sent Events. Every answer has an `x-request-id`, by which its lines in the logs are found: the one that the client sent, or a new one.",
+            "description": "Orders that are stored exactly once, listed as soon as they are answered, and paid a few seconds later. Changes come by Socket.IO at `/ws`, or as Server-Sent Events. Every answer has an `x-request-id`, by which its lines in the logs are found: the one that the client sent, or a new one; where the service records its trace, it also has a `traceresponse`.",
         },
         "servers": [{ "url": "/" }],
         "tags": [

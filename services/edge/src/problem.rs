@@ -251,6 +251,7 @@ impl From<Problem> for ProblemDetails {
             status,
             detail: problem.detail,
             instance: None,
+            trace_id: None,
             errors: problem.errors.into_iter().map(fault).collect(),
             violated_policies: problem.violated.map(str::to_owned).into_iter().collect(),
         }
@@ -284,7 +285,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         return Response::from_parts(parts, body);
     };
     let problem = ProblemDetails {
-        instance: id.map(|id| id.uri()),
+        instance: id.as_ref().map(CorrelationId::uri),
+        trace_id: id.as_ref().map(CorrelationId::trace_id),
         ..problem.into()
     };
     let content_type = [(header::CONTENT_TYPE, media_type)];

@@ -21,9 +21,9 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) async fn of(bus: &Bus) -> Result<Self, Error> {
-        let skew = bus.clock_skew(&ORDERS_EVENTS).await?;
+        let offset = bus.clock_offset(&ORDERS_EVENTS).await?;
         Ok(Self {
-            skew: AtomicI64::new(skew),
+            skew: AtomicI64::new(offset.ahead),
         })
     }
 
@@ -39,8 +39,8 @@ impl Clock {
     pub(crate) async fn follow(&self, bus: &Bus) {
         loop {
             tokio::time::sleep(COMPARE).await;
-            match bus.clock_skew(&ORDERS_EVENTS).await {
-                Ok(skew) => self.skew.store(skew, Ordering::Relaxed),
+            match bus.clock_offset(&ORDERS_EVENTS).await {
+                Ok(offset) => self.skew.store(offset.ahead, Ordering::Relaxed),
                 Err(error) => debug!("cannot compare the clocks: {error}"),
             }
         }

@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
 use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Role, Timestamp, streams};
-use orders_service::{BoxError, Daemon, failpoint, retry, shutdown};
-use tokio::{sync::mpsc, task::JoinSet};
+use orders_service::{
+    BoxError, Daemon, failpoint,
+    metrics::{PAYMENTS_PENDING, PROCESS_DURATION, gauge, histogram},
+    retry, shutdown,
+};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
@@ -38,7 +42,10 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon
         .health
         .probe("streams", bus.needs(&STREAMS, &[consumer]));
-    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
+    bus.answer_operators(&daemon);
+    let consumers = [consumer, streams::WRITER_PAYMENTS];
+    let report = bus.report(&STREAMS, &consumers, daemon.shutdown.clone());
+    daemon.spawn("report", report);
 
     let delay = config.payment.delay;
     let open = Box::pin(async {
@@ -88,6 +95,7 @@ async fn pay_when_due(
 ) {
     let mut pending = Pending::new();
     let mut in_flight = JoinSet::new();
+    let waiting = gauge!(PAYMENTS_PENDING);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -99,11 +107,11 @@ async fn pay_when_due(
                 }
             }
             payments = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
-                in_flight.spawn(pay(bus.clone(), payments));
+                in_flight.spawn(pay(bus.clone(), payments, clock.now()));
             }
             Some(_) = in_flight.join_next() => {}
         }
-        metrics::gauge!("orders_payments_pending").set(pending.len() as f64);
+        waiting.set(pending.len() as f64);
     }
     let finish = async { while in_flight.join_next().await.is_some() {} };
     // Orders that are not paid in time are delivered again.
@@ -116,22 +124,30 @@ async fn pay_when_due(
 }
 
 async fn hold(pending: &mut Pending, created: Delivery<OrderEvent>, wait: Duration) {
+    // Nothing is done for it until its payment is due.
+    created.process().end();
     if let Some(replaced) = pending.add(created, wait) {
         // The event was published twice; one of the two messages is enough.
         replaced.ack().await;
     }
 }
 
-/// Publishes the payments and then acks the events of their orders.
-async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>) {
+/// Publishes the payments that are due at the server's time `then`, and then acks the events of their orders.
+async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>, then: Timestamp) {
     failpoint("payment-simulator.due").await;
+    let began = Instant::now();
     let now = Timestamp::now();
-    let messages = due.iter().map(|created| payment(created, now));
+    let messages = due.iter().map(|created| {
+        let held = i64::try_from(then.since(created.stored_at()).as_millis());
+        payment(created, now).noting("orders.payment.delay_ms", held.unwrap_or(i64::MAX))
+    });
     bus.publish_until_stored(messages.collect()).await;
     failpoint("payment-simulator.paid").await;
     for created in &due {
         created.ack().await;
     }
+    let stream = streams::ORDERS_EVENTS.name;
+    histogram!(PROCESS_DURATION, "stream" => stream, "outcome" => "ok").record(began.elapsed());
 }
 
 fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
@@ -142,7 +158,7 @@ fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
         source: "/orders/payment-simulator".to_owned(),
         order_id: order_id.clone(),
         time: now,
-        trace: created.metadata.trace.child(),
+        trace: created.trace(),
         reply_to: None,
     };
     let paid = OrderPaid {

@@ -113,7 +113,7 @@ impl Entries<'_> {
             source: "/orders/projector".to_owned(),
             order_id: order_id.clone(),
             time,
-            trace: trace.child(),
+            trace,
             reply_to: None,
         };
         let entry = FeedEntry {

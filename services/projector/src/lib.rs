@@ -5,15 +5,20 @@
 
 mod config;
 mod feed;
+mod paid;
 mod project;
 
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{OrderEvent, Role, streams};
-use orders_service::{BoxError, Daemon, chain, retry, shutdown};
+use orders_service::{
+    BoxError, Daemon, chain,
+    metrics::{Histogram, PROJECTION_LAG, histogram},
+    retry, shutdown,
+};
 use orders_store::{Error as StoreError, ReadModel, Store};
 use tracing::{info, warn};
 
-use crate::feed::Feed;
+use crate::{feed::Feed, paid::Paid};
 
 pub use crate::config::Config;
 
@@ -41,7 +46,9 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.probe("nats", bus.readiness());
     let needs = bus.needs(&STREAMS, &[streams::PROJECTOR]);
     daemon.health.probe("streams", needs);
-    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
+    bus.answer_operators(&daemon);
+    let report = bus.report(&STREAMS, &[streams::PROJECTOR], daemon.shutdown.clone());
+    daemon.spawn("report", report);
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {
@@ -76,11 +83,17 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.ready();
 
     daemon.spawn("streams", bus.keep(&STREAMS, daemon.shutdown.clone()));
-    let feed = Feed::new();
-    let projector = Projector { bus, rows, feed };
+    let projector = Projector {
+        bus,
+        rows,
+        feed: Feed::new(),
+        lag: histogram!(PROJECTION_LAG),
+        paid: Paid::new(),
+    };
     let stop = &daemon.shutdown;
     tokio::join!(
         events.for_each(stop, shutdown::WORK, &projector),
+        stop.run_until_cancelled(projector.paid.follow(&projector.bus)),
         stop.run_until_cancelled(async {
             if config.nats.deployment.auto_migrate {
                 migrate(&store).await;
@@ -108,4 +121,6 @@ pub(crate) struct Projector {
     bus: Bus,
     rows: ReadModel,
     feed: Feed,
+    lag: Histogram,
+    paid: Paid,
 }

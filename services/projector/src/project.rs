@@ -1,11 +1,11 @@
 //! A batch of events: store the newest row of each order, answer the edges, publish the feed, ack.
 
-use std::{collections::HashMap, mem};
+use std::{collections::HashMap, mem, ptr};
 
 use orders_bus::{Delivery, Failure, Handler};
 use orders_contracts::{Channel, OrderEvent, OrderId, Reply, Timestamp};
 use orders_domain::projection::{self, Effect, RowVersion};
-use orders_service::{failpoint, retry};
+use orders_service::{failpoint, retry, trace::Span};
 use orders_store::Error as StoreError;
 
 use crate::{Projector, feed::Shown};
@@ -43,7 +43,8 @@ impl Handler<OrderEvent> for Projector {
             return Err(Failure::later(cause));
         }
         let newest = projection::newest(events);
-        let rows = self.apply(newest.into_values().collect()).await?;
+        let newest = newest.into_values().collect();
+        let rows = self.apply(batch, newest).await?;
         failpoint("projector.applied").await;
         self.announce(batch, &rows.shown).await;
         Ok(())
@@ -51,8 +52,12 @@ impl Handler<OrderEvent> for Projector {
 }
 
 impl Projector {
-    /// Brings the rows up to `newest`, which has one event an order.
-    async fn apply(&self, newest: Vec<&OrderEvent>) -> Result<Rows, Failure> {
+    /// Brings the rows up to `newest`, the events of `batch` without those that a later one overtakes.
+    async fn apply(
+        &self,
+        batch: &[Delivery<OrderEvent>],
+        newest: Vec<&OrderEvent>,
+    ) -> Result<Rows, Failure> {
         let mut rows = Rows::default();
         let (mut inserts, mut updates): (Vec<_>, Vec<_>) = newest
             .into_iter()
@@ -60,8 +65,12 @@ impl Projector {
         // An update without a row becomes an insert, and an insert whose row exists is judged again. Another projector
         // can turn one into the other more than once, but versions only rise.
         while !(inserts.is_empty() && updates.is_empty()) {
+            let bulk = Span::bulk("bulk insert orders_read", spans(batch, &inserts));
             let present = self.insert(mem::take(&mut inserts), &mut rows).await?;
+            drop(bulk);
+            let bulk = Span::bulk("bulk update orders_read", spans(batch, &updates));
             let unmatched = self.advance(mem::take(&mut updates), &mut rows).await?;
+            drop(bulk);
             let ids: Vec<OrderId> = present
                 .iter()
                 .chain(&unmatched)
@@ -158,16 +167,14 @@ impl Projector {
             let event = &delivery.body;
             if let Some(shown) = rows.get(&event.order.order_id) {
                 let version = shown.version;
+                if shown.applied && version == event.version {
+                    self.paid.listed(event, feed.now);
+                }
                 replies.extend(delivery.reply(Reply::Projected { version }));
-                feed.push(
-                    event,
-                    *shown,
-                    delivery.is_redelivered(),
-                    delivery.metadata.trace,
-                );
+                feed.push(event, *shown, delivery.is_redelivered(), delivery.trace());
             }
             let lag = feed.now.since(event.occurred_at);
-            metrics::histogram!("orders_projection_lag_seconds").record(lag.as_secs_f64());
+            self.lag.record(lag);
         }
         self.bus.reply(replies).await;
         failpoint("projector.stored").await;
@@ -177,4 +184,17 @@ impl Projector {
             delivery.ack().await;
         }
     }
+}
+
+/// The spans of those messages of `batch` that brought `events`.
+fn spans<'b>(
+    batch: &'b [Delivery<OrderEvent>],
+    events: &[&OrderEvent],
+) -> impl Iterator<Item = &'b Span> {
+    let recorded = batch
+        .iter()
+        .filter(|delivery| delivery.process().is_recorded());
+    let brought =
+        recorded.filter(|delivery| events.iter().any(|event| ptr::eq(*event, &delivery.body)));
+    brought.map(Delivery::process)
 }

@@ -8,7 +8,7 @@ use orders_contracts::{Offset, TenantId};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::warn;
 
-use crate::bounds;
+use crate::{bounds, emission::Emission};
 
 /// The most entries that wait for one socket while it catches up or reads slowly. A socket that falls further behind is
 /// disconnected, and its client resumes from its offset.
@@ -24,7 +24,7 @@ pub(crate) struct Hub(Mutex<State>);
 #[derive(Debug)]
 struct State {
     head: Offset,
-    rooms: HashMap<TenantId, HashMap<u64, mpsc::Sender<Arc<FeedMessage>>>>,
+    rooms: HashMap<TenantId, HashMap<u64, mpsc::Sender<Arc<Emission>>>>,
     next_id: u64,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Mailbox {
     hub: Arc<Hub>,
     tenant: TenantId,
     id: u64,
-    entries: mpsc::Receiver<Arc<FeedMessage>>,
+    entries: mpsc::Receiver<Arc<Emission>>,
 }
 
 impl Hub {
@@ -80,9 +80,9 @@ impl Hub {
             return;
         }
         state.head = state.head.at(message.sequence, message.time);
-        let message = Arc::new(message);
         if let Some(room) = state.rooms.get_mut(&message.tenant) {
-            room.retain(|_, mailbox| match mailbox.try_send(Arc::clone(&message)) {
+            let emission = Emission::live(message, room.len());
+            room.retain(|_, mailbox| match mailbox.try_send(Arc::clone(&emission)) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_) | TrySendError::Closed(_)) => false,
             });
@@ -123,7 +123,7 @@ impl Hub {
 
 impl Mailbox {
     /// The next entry; `None` when the socket has to be disconnected.
-    pub(crate) async fn next(&mut self) -> Option<Arc<FeedMessage>> {
+    pub(crate) async fn next(&mut self) -> Option<Arc<Emission>> {
         self.entries.recv().await
     }
 

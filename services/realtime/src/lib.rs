@@ -13,13 +13,13 @@ mod archive;
 mod bounds;
 mod config;
 mod door;
+mod emission;
 mod engine;
 mod feed;
 mod handshake;
 mod hub;
 mod lease;
 mod members;
-mod metric_definitions;
 mod origin;
 mod refusal;
 mod session;
@@ -57,7 +57,6 @@ struct Rooms {
 
 /// Runs realtime until `daemon` is told to stop.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
-    metric_definitions::describe();
     let bus = Bus::connect(&config.nats, Role::Realtime)
         .await?
         .deployed(&config.nats.deployment);
@@ -66,7 +65,9 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon
         .health
         .probe("streams", bus.needs(&feed::STREAMS, &[]));
-    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
+    bus.answer_operators(&daemon);
+    let report = bus.report(&feed::STREAMS, &[], daemon.shutdown.clone());
+    daemon.spawn("report", report);
     daemon.health.probe("feed", {
         let reading = reading.clone();
         move || reading.clone().probe()

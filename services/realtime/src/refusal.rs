@@ -42,6 +42,7 @@ fn problem(status: StatusCode, detail: &str) -> Response {
         status: status.as_u16(),
         detail: detail.to_owned(),
         instance: None,
+        trace_id: None,
         errors: Vec::new(),
         violated_policies: Vec::new(),
     };

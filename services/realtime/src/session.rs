@@ -2,20 +2,20 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use metrics::counter;
-use orders_bus::{Error, FeedBounds, FeedMessage, FeedPage};
+use orders_bus::{Error, FeedBounds, FeedPage};
 use orders_contracts::{
     Channel, Offset, TenantId, Unparsable,
     socket::{self, ResetReason},
 };
+use orders_service::metrics::{SOCKET_RESUMES, counter};
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
     bounds,
+    emission::Emission,
     handshake::Handshake,
     hub::{Hub, Mailbox},
-    metric_definitions::RESUMES,
 };
 
 /// How long a socket whose buffer is full may take to make room for one event.
@@ -36,7 +36,7 @@ pub(crate) enum SocketEvent {
     /// The client is in the room of its tenant.
     Connected(TenantId, Offset),
     /// An order changed.
-    Changed(Arc<FeedMessage>, Offset),
+    Changed(Arc<Emission>, Offset),
     /// The feed cannot honour the client's offset: the client has to reload its list.
     Reset(ResetReason, Offset),
 }
@@ -166,7 +166,7 @@ impl<C: Client, A: Archive> Session<C, A> {
         };
         if resume.is_some() {
             let outcome = resumed.map_or_else(ResetReason::as_str, |()| "resumed");
-            counter!(RESUMES, "outcome" => outcome).increment(1);
+            counter!(SOCKET_RESUMES, "outcome" => outcome).increment(1);
         }
         if let Err(reset) = resumed {
             self.last = self.head;
@@ -213,7 +213,7 @@ impl<C: Client, A: Archive> Session<C, A> {
             // Not earlier, because the feed may drop entries while the page is read.
             self.check(from).await?;
             for message in page.entries {
-                self.changed(Arc::new(message)).await?;
+                self.changed(Emission::missed(message)).await?;
             }
             if page.reached > self.last.sequence {
                 // The entry there may be another tenant's.
@@ -239,7 +239,7 @@ impl<C: Client, A: Archive> Session<C, A> {
     }
 
     /// Announces a change, once.
-    async fn changed(&mut self, message: Arc<FeedMessage>) -> Result<(), End> {
+    async fn changed(&mut self, message: Arc<Emission>) -> Result<(), End> {
         let after = self.head.at(message.sequence, message.time);
         if after.sequence > self.last.sequence {
             self.send(SocketEvent::Changed(message, after)).await?;

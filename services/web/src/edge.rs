@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, header};
 use orders_contracts::{
     OrderDetails, OrderId, OrderList, OrderRef, ProblemDetails, TenantId, TraceContext,
-    header::TRACEPARENT, http_header,
+    http_header::{self, TRACEPARENT},
 };
 use orders_service::{Seldom, chain};
 use reqwest::{RequestBuilder, Response, StatusCode, redirect::Policy};
@@ -171,7 +171,7 @@ async fn send(mut request: RequestBuilder, trace: TraceContext) -> Result<Respon
     if let Some(address) = address {
         request = request.header("x-forwarded-for", address);
     }
-    let request = request.header(TRACEPARENT, trace.child().to_string());
+    let request = request.header(TRACEPARENT, trace.to_string());
     let response = request.send().await.map_err(unavailable)?;
     let status = response.status();
     if status.is_success() || status.is_redirection() {
@@ -194,6 +194,12 @@ async fn read<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, F
 }
 
 fn unavailable(error: reqwest::Error) -> Failure {
-    LINES.say(|unsaid| warn!(unsaid, "the edge does not answer: {}", chain(&error)));
+    // Its URL says whom a visitor looks for, and what a decoder says may be of the answer.
+    let error = error.without_url();
+    let told = match error.is_decode() {
+        true => error.to_string(),
+        false => chain(&error),
+    };
+    LINES.say(|unsaid| warn!(unsaid, "the edge does not answer: {told}"));
     Failure::Unavailable
 }

@@ -72,6 +72,7 @@ fn answer(status: StatusCode, detail: &str, id: Option<&CorrelationId>) -> Respo
         status: status.as_u16(),
         detail: detail.to_owned(),
         instance: id.map(CorrelationId::uri),
+        trace_id: id.map(CorrelationId::trace_id),
         errors: Vec::new(),
         violated_policies: Vec::new(),
     };

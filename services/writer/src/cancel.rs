@@ -8,10 +8,10 @@ use orders_contracts::{
     Channel, OrderCommand, OrderId, Refusal, Reply, Status, TenantId, streams::ORDERS_COMMANDS,
 };
 use orders_domain::{Decision, Request};
-use orders_service::{chain, failpoint};
+use orders_service::{chain, failpoint, trace::Span};
 use tracing::debug;
 
-use crate::{Writer, announce, give_up};
+use crate::{Writer, announce, give_up, transition::BULK};
 
 /// A cancel command and the order it names.
 type Cancel<'a> = (&'a Delivery<OrderCommand>, &'a OrderId);
@@ -51,7 +51,10 @@ impl Writer {
                 amount: None,
             })
             .collect();
+        let spans = commands.iter().map(|(delivery, _)| delivery.process());
+        let bulk = Span::bulk(BULK, spans);
         let decisions = self.transition(&requests, Status::Cancelled).await?;
+        drop(bulk);
         let (mut replies, mut events) = (Vec::new(), Vec::new());
         let (mut done, mut unknown) = (Vec::new(), Vec::new());
         for (command, decision) in commands.into_iter().zip(decisions) {
@@ -109,7 +112,11 @@ impl Writer {
                 }
                 // It comes again after the ack wait.
                 Some(Err(error)) => {
-                    debug!("cannot tell whether a cancel is due: {}", chain(error));
+                    debug!(
+                        parent: &delivery.span(),
+                        "cannot tell whether a cancel is due: {}",
+                        chain(error)
+                    );
                 }
                 _ => due.push((delivery, order)),
             }

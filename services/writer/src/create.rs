@@ -4,7 +4,7 @@
 use orders_bus::{Delivery, Failure};
 use orders_contracts::{OrderCommand, Reply};
 use orders_domain::{Order, Repeat};
-use orders_service::{failpoint, poison, retry};
+use orders_service::{failpoint, poison, retry, trace::Span};
 use orders_store::Error as StoreError;
 
 use crate::{Writer, announce, give_up};
@@ -23,11 +23,14 @@ impl Writer {
             .iter()
             .for_each(|order| poison(order.request_id.as_str()));
         failpoint("writer.pulled").await;
+        let spans = deliveries.iter().map(|delivery| delivery.process());
+        let bulk = Span::bulk("bulk insert orders_write", spans);
         let stored = retry("store orders", StoreError::is_transient, || {
             self.orders.insert(&orders)
         })
         .await
         .map_err(Failure::refused)?;
+        drop(bulk);
         let known: Vec<_> = orders
             .iter()
             .zip(&stored)

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message, Reason};
 use orders_contracts::{
-    CreateOrder, OrderCommand, OrderEvent, OrderId, OrderPaid, Refusal, Reply, Role, Timestamp,
-    streams,
+    CreateOrder, OrderCommand, OrderEvent, OrderId, OrderPaid, PaymentSettings, Refusal, Reply, Role,
+    Timestamp, streams,
 };
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry, shutdown};
@@ -56,7 +56,10 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon
         .health
         .probe("streams", bus.needs(&STREAMS, &CONSUMERS));
-    bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
+    bus.answer_operators(&daemon);
+    let consumers = streams::consumers(&PaymentSettings::default());
+    let report = bus.report(&STREAMS, &consumers, daemon.shutdown.clone());
+    daemon.spawn("report", report);
     daemon.health.probe("mongo", store.readiness());
 
     let open = Box::pin(async {
@@ -162,6 +165,5 @@ fn give_up(command: &Delivery<OrderCommand>) -> Reply {
 
 /// The message that announces `event`, caused by `cause`.
 fn announce<T>(cause: &Delivery<T>, event: &OrderEvent) -> Message {
-    let metadata = &cause.metadata;
-    Message::of_event(event, metadata.trace.child(), metadata.reply_to.clone())
+    Message::of_event(event, cause.trace(), cause.metadata.reply_to.clone())
 }

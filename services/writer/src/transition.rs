@@ -9,6 +9,9 @@ use orders_store::Error as StoreError;
 
 use crate::Writer;
 
+/// The name of its span.
+pub(crate) const BULK: &str = "bulk update orders_write";
+
 impl Writer {
     /// Moves the orders in `requests` to the final status `to` with one bulk update, as far as their tenants have them
     /// and they can be moved. The decisions are in the order of the requests.

@@ -166,7 +166,10 @@ fn asyncapi() -> Value {
                 "ce-subject": { "type": "string", "description": "The order's id." },
                 "ce-time": { "type": "string", "format": "date-time" },
                 "ce-datacontenttype": { "const": "application/json" },
-                "traceparent": { "type": "string", "description": "W3C trace context of this hop." },
+                "ce-traceparent": {
+                    "type": "string",
+                    "description": "W3C trace context of the span that published it. A `traceparent` is read where this is missing, as version 0.1 wrote it.",
+                },
                 "Orders-Reply-To": { "type": "string", "description": "Where an edge awaits the outcome." },
             },
         } } },

@@ -27,6 +27,7 @@ pub(super) fn check(schema: &Schema, key: &str, value: &Value) -> Result<(), Str
     }
     match kind(field) {
         Some("integer") => integer(value, field),
+        Some("number") => number(value, field),
         Some("boolean") if value.to_bool().is_none() => {
             Err(format!("{} is neither true nor false", shown(value)))
         }
@@ -87,6 +88,21 @@ fn integer(value: &Value, field: &Json) -> Result<(), String> {
         }
         _ => format!("{text} is not a whole number"),
     })
+}
+
+fn number(value: &Value, field: &Json) -> Result<(), String> {
+    let (Some(least), Some(most)) = (field["minimum"].as_f64(), field["maximum"].as_f64()) else {
+        return Ok(());
+    };
+    // Zero and one are whole numbers as well.
+    let found = value.deserialize::<f64>();
+    match found.is_ok_and(|number| (least..=most).contains(&number)) {
+        true => Ok(()),
+        false => Err(format!(
+            "{} is not a number from {least} to {most}",
+            shown(value)
+        )),
+    }
 }
 
 /// A value as it is written in a file.

@@ -316,6 +316,9 @@ fn parse(text: &str, default: &Value) -> Value {
 
 /// The variables that set `key`, the one that wins first.
 pub(super) fn variables(key: &str) -> Vec<String> {
+    if key.starts_with("otel.") {
+        return vec![key.replace('.', "_").to_uppercase()];
+    }
     let own = format!("ORDERS_{}", key.replace('.', "__").to_uppercase());
     match key {
         "port" | "mongo_url" | "nats_url" | "cors_origin" => vec![key.to_uppercase()],

@@ -163,6 +163,69 @@ fn one_variable_moves_all_ports_that_nothing_else_sets() {
 }
 
 #[test]
+fn settings_for_traces_have_the_names_of_opentelemetry_and_show_no_token() {
+    let env = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c.example:4318/"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=b"),
+        ("OTEL_SERVICE_NAME", "7"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+        ("ORDERS_TRACE__TRUST_SAMPLED", "true"),
+    ];
+    let loaded = from(None, &env).unwrap();
+    let Traces {
+        service_name,
+        traces_sampler,
+        traces_sampler_arg,
+        bsp_schedule_delay,
+        ..
+    } = &loaded.config.common.otel;
+    assert_eq!(service_name.as_deref(), Some("7"));
+    assert_eq!(*traces_sampler, Sampler::TraceIdRatio);
+    assert_eq!((*traces_sampler_arg, *bsp_schedule_delay), (1.0, 200));
+    assert!(loaded.config.common.trace.trust_sampled);
+    let dumped = dump(&loaded.config);
+    assert!(dumped.contains("http://c.example:4318"), "{dumped}");
+    assert!(!dumped.contains("abc"), "{dumped}");
+    for (name, text, reason) in [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "localhost:4317",
+            "must be like http://localhost:4318",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "abc",
+            "must be like name=value,name=value, percent-encoded",
+        ),
+        (
+            "OTEL_TRACES_SAMPLER",
+            "xray",
+            "unknown value `xray`, expected one of: always_on, always_off, traceidratio",
+        ),
+        (
+            "OTEL_TRACES_SAMPLER_ARG",
+            "1.5",
+            "1.5 is not a number from 0 to 1",
+        ),
+        (
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "0",
+            "0 is not a whole number from 1 to 65536",
+        ),
+        (
+            "ORDERS_TRACE__TRUST_SAMPLED",
+            "1",
+            "1 is neither true nor false",
+        ),
+    ] {
+        assert_eq!(wrong(None, &[(name, text)]), format!("{name}: {reason}"));
+    }
+}
+
+#[test]
 fn addresses_are_addresses() {
     let env = [("ORDERS_HOST", "::1"), ("ORDERS_ADMIN_ADDR", "[::1]:9001")];
     let common = from(None, &env).unwrap().config.common;

@@ -32,7 +32,7 @@ pub(super) fn parameters() -> Value {
             "schema": { "type": "string", "pattern": idempotency::PATTERN }, "example": "\"r1\"",
         },
         "traceparent": {
-            "name": "traceparent", "in": "header", "description": "The trace to continue (W3C trace context)",
+            "name": "traceparent", "in": "header", "description": "The trace to continue (W3C Trace Context); whether it is recorded is decided by the service",
             "schema": { "type": "string" },
         },
     })

@@ -1,5 +1,6 @@
 use std::{collections::VecDeque, sync::Mutex};
 
+use orders_bus::FeedMessage;
 use orders_contracts::{Channel, FeedEntry, Metadata, OrderId, Status, TraceContext};
 use proptest::prelude::*;
 

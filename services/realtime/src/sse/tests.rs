@@ -6,7 +6,10 @@ use orders_contracts::socket::ResetReason;
 use tokio::time::Instant;
 
 use super::*;
-use crate::session::tests::{TIME, message};
+use crate::{
+    emission::Emission,
+    session::tests::{TIME, message},
+};
 
 const AT: Offset = Offset {
     epoch: 7,
@@ -34,7 +37,7 @@ async fn events_are_written_as_an_event_source_reads_them() {
     assert_eq!(headers["x-accel-buffering"], "no");
 
     let outlet = Outlet(events);
-    let told = Arc::new(message(43, "t-1"));
+    let told = Emission::missed(message(43, "t-1"));
     let id = told.entry.order_id.clone();
     for event in [
         SocketEvent::Connected("t-1".parse().unwrap(), AT),
@@ -78,7 +81,7 @@ async fn a_stream_that_says_nothing_sends_a_comment_every_15_seconds() {
 async fn a_buffer_takes_so_many_events_and_none_when_the_client_is_gone() {
     let (events, response) = open();
     let outlet = Outlet(events);
-    let event = SocketEvent::Changed(Arc::new(message(43, "t-1")), AT);
+    let event = SocketEvent::Changed(Emission::missed(message(43, "t-1")), AT);
     for _ in 0..MAX_BUFFERED {
         assert_eq!(outlet.emit(&event), Ok(()));
     }

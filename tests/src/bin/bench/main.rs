@@ -26,6 +26,7 @@ mod site;
 mod sockets;
 mod stock;
 mod throughput;
+mod traces;
 mod users;
 
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// The number of rounds of `closed`, `open`, `held`, `fairness` and `identity`
+    /// The number of rounds of `closed`, `open`, `held`, `fairness`, `identity` and `traces`
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least(1))]
     rounds: usize,
     /// Measure the daemons in this folder as well, by turns; `cargo xtask bench --against` sets it
@@ -81,6 +82,8 @@ enum Part {
     Fairness,
     /// What it costs to ask who calls: modes off and jwt by turns; only when it is named
     Identity,
+    /// What traces cost: without a collector, none sampled, all sampled, by turns; only when it is named
+    Traces,
     /// Orders per second: ceiling, baseline, pipeline
     Throughput,
     /// From request to answer, and from answer to event, at low rates, beside the baseline
@@ -116,7 +119,7 @@ impl Part {
             // The part `throughput` finds the same, with more patience.
             !matches!(
                 self,
-                Self::Held | Self::Fairness | Self::Identity | Self::Filters
+                Self::Held | Self::Fairness | Self::Identity | Self::Traces | Self::Filters
             )
         }
     }
@@ -156,6 +159,7 @@ async fn main() -> Result<()> {
             Part::Held => held::measure(&site, &mut report, options.rounds).await?,
             Part::Fairness => fairness::measure(&site, &mut report, options.rounds).await?,
             Part::Identity => identity::measure(&site, &mut report, options.rounds).await?,
+            Part::Traces => traces::measure(&site, &mut report, options.rounds).await?,
             Part::Throughput => throughput::measure(&site, &mut report).await?,
             Part::Latency => latency::measure(&site, &mut report).await?,
             Part::Generator => generator::measure(&site, &mut report).await?,
