@@ -27,7 +27,11 @@ pub(crate) fn localhost(url: &str) -> String {
 impl Site {
     /// Starts everything with payments after `delay`.
     pub(crate) async fn start(delay: &str) -> Self {
-        let stack = Stack::start().await;
+        Self::start_on(Stack::start().await, delay).await
+    }
+
+    /// Starts everything on `stack`.
+    pub(crate) async fn start_on(stack: Stack, delay: &str) -> Self {
         let web = stack.daemon("web");
         let origin = localhost(&web.url());
         let pipeline =

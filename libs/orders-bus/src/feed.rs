@@ -3,9 +3,9 @@ use std::future::ready;
 use async_nats::{HeaderValue, jetstream::message::StreamMessage};
 use futures_util::{StreamExt, stream::BoxStream};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
-use tracing::warn;
+use tracing::{Span, warn};
 
-use crate::{Bus, Error, history::Content};
+use crate::{Bus, Error, history::Content, ids};
 
 /// The current bounds of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,13 @@ pub struct FeedMessage {
     pub entry: FeedEntry,
     /// Its headers.
     pub metadata: Metadata,
+}
+
+impl FeedMessage {
+    /// The span of its log lines, as [`Delivery::span`](crate::Delivery::span).
+    pub fn span(&self) -> Span {
+        ids::span(&self.tenant, &self.metadata)
+    }
 }
 
 /// A part of one tenant's feed.
@@ -126,7 +133,8 @@ fn read(message: &StreamMessage) -> Option<FeedMessage> {
     };
     let entry = read();
     if entry.is_none() {
-        warn!("skipped malformed entry {sequence} of the feed");
+        let span = ids::span_of(&message.subject, value);
+        warn!(parent: &span, "skipped malformed entry {sequence} of the feed");
     }
     entry
 }

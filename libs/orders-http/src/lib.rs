@@ -20,7 +20,7 @@ pub use firsts::Firsts;
 pub use forward::{Forward, Unanswered, Until};
 pub use front::{Front, Misdirected, is_local, is_secure, reached};
 pub use intake::{Intake, Unread, Whole};
-pub use observe::observe;
+pub use observe::{Arrived, name_order, name_tenant, observe};
 pub use origin::{Origin, Origins};
 pub use prefix::{below, prefix};
 pub use proxies::TrustedProxies;

@@ -1,4 +1,6 @@
-//! Logs to stdout and metrics for Prometheus.
+//! Logs to stdout.
+
+mod flat;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -9,22 +11,15 @@ use std::{
     panic::PanicHookInfo,
 };
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::error;
-use tracing_subscriber::{EnvFilter, prelude::*};
+use tracing_subscriber::{EnvFilter, fmt::format::JsonFields, prelude::*};
 
-use crate::{
-    About, VERSION,
-    config::{Format, Logging, Times},
-};
+use self::flat::Flat;
+use crate::config::{Format, Logging, Times};
 
-/// Upper bounds in seconds for every histogram whose name ends in `_seconds`.
-const BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
-
-/// Sends logs, and panics as logs, to stdout. Only the first call in a process counts.
-pub(crate) fn logs(config: &Logging) {
+/// Sends the logs of `instance` of the daemon `service`, and panics as logs, to stdout. Only the first call in a process
+/// counts.
+pub(crate) fn logs(config: &Logging, service: &'static str, instance: &str) {
     // `Logging::filter` was checked when the configuration was loaded.
     let filter = EnvFilter::new(&config.filter);
     // Without this a closed stderr would turn a failed log write into a panic.
@@ -43,7 +38,11 @@ pub(crate) fn logs(config: &Logging) {
                 lines.without_time().boxed()
             }
         }
-        Format::Json => lines.json().flatten_event(true).boxed(),
+        Format::Json => {
+            let instance = instance.to_owned();
+            let lines = lines.with_ansi(false).fmt_fields(JsonFields::new());
+            lines.event_format(Flat { service, instance }).boxed()
+        }
     };
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
@@ -72,21 +71,4 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         panic.backtrace = backtrace,
         "panicked: {message}"
     );
-}
-
-/// Makes the `metrics` macros record into the returned handle. Only the first call in a process counts.
-pub(crate) fn metrics(about: &About) -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
-        .expect("there are buckets")
-        .add_global_label("daemon", about.name)
-        .build_recorder();
-    let handle = recorder.handle();
-    let _ = metrics::set_global_recorder(recorder);
-    metrics::describe_gauge!(
-        "orders_build_info",
-        "always 1; version and commit are labels"
-    );
-    metrics::gauge!("orders_build_info", "version" => VERSION, "commit" => about.commit).set(1.0);
-    handle
 }

@@ -13,7 +13,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use crate::{Error, exact::ExactCounts, list::Total};
 
@@ -88,7 +88,7 @@ impl Counts {
         count: impl Future<Output = Result<u64, Error>> + Send + 'static,
     ) -> Count {
         let (counts, at) = (self.counts.clone(), Timestamp::now());
-        let counting = tokio::spawn(async move {
+        let counting = async move {
             let _turn = turn;
             let counted = count.await.inspect_err(|error| {
                 debug!("cannot count a list: {}", chain(error));
@@ -96,7 +96,8 @@ impl Counts {
             });
             let count = counted.ok()?;
             Some(Total::AsOf { count, at })
-        });
+        };
+        let counting = tokio::spawn(counting.in_current_span());
         Count {
             began: Instant::now(),
             total: counting.map(|total| total.ok()?).boxed().shared(),

@@ -11,6 +11,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use tracing::Instrument as _;
 
 use crate::Error;
 
@@ -64,11 +65,12 @@ async fn run<T: Send + 'static, P: Send + 'static>(
 ) -> Result<T, Error> {
     let permit = timeout(PERMIT_DEADLINE, permit).await;
     let permit = permit.ok().flatten().ok_or(Error::Busy)?;
-    let read = tokio::spawn(async move {
+    let read = async move {
         let _permit = permit;
         read.await
-    });
-    read.await
+    };
+    tokio::spawn(read.in_current_span())
+        .await
         .unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             Err(error) => Err(Error::unavailable(error)),

@@ -7,11 +7,13 @@ mod compare;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use metrics::counter;
 use orders_contracts::{
     Attachment, CreateOrder, PresignUpload, PresignedUpload, TenantId, Timestamp,
 };
-use orders_service::{Invalid, Seldom, chain};
+use orders_service::{
+    Invalid, Seldom, chain,
+    metrics::{ATTACHMENTS_VERIFIED, FOREIGN_ATTACHMENTS, counter},
+};
 use orders_uploads::{Error, Scan, Storage, StorageKey, Stored, ToSend, UploadSettings, Verdict};
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -75,7 +77,7 @@ impl Attachments {
             Ok(_) => "ok",
             Err(problem) => problem.kind(),
         };
-        counter!("orders_attachments_verified_total", "outcome" => outcome).increment(1);
+        counter!(ATTACHMENTS_VERIFIED, "outcome" => outcome).increment(1);
         let stored = verified?;
         file.etag = Some(stored.etag);
         file.version = stored.version;
@@ -174,11 +176,10 @@ pub(crate) fn check_uploader(order: &CreateOrder, is_known: bool) -> Result<(), 
     if !is_foreign {
         return Ok(());
     }
-    counter!("orders_foreign_attachments_total").increment(1);
+    counter!(FOREIGN_ATTACHMENTS).increment(1);
     if is_known {
         return Err(Problem::foreign_attachment());
     }
-    let (tenant, order_id) = (&order.tenant_id, order.order_id());
-    warn!("the attachment of {order_id} of tenant {tenant} is another tenant's upload");
+    warn!("the attachment of an order is another tenant's upload");
     Ok(())
 }

@@ -3,13 +3,17 @@
 use std::pin::pin;
 
 use futures_util::{Stream, StreamExt};
-use metrics::counter;
 use orders_bus::{Bus, Error, Message};
 use orders_contracts::{
     Answer, Channel, CommandId, Metadata, OrderId, OrderRow, Reply, ReplyTo, Status, TenantId,
     Timestamp, TraceContext,
 };
-use orders_service::{Seldom, chain, shutdown};
+use orders_http::Arrived;
+use orders_service::{
+    Seldom, chain,
+    metrics::{COMMANDS_SHED, counter},
+    shutdown,
+};
 use orders_store::ReadModel;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -19,6 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     breaker::WriterBreaker,
+    course::Course,
     deadlines::REFUSAL,
     in_flight::{Full, InFlight},
     inbox::{Inbox, Replies},
@@ -44,6 +49,8 @@ pub(crate) struct Command<'a, T> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) order_id: &'a OrderId,
     pub(crate) trace: TraceContext,
+    /// When its request arrived.
+    pub(crate) arrived: Arrived,
     pub(crate) body: &'a T,
 }
 
@@ -107,11 +114,14 @@ impl Commands {
             () = place.turn() => {}
             () = self.shutdown.cancelled() => return Err(Problem::unavailable("Shutting down, try again")),
         }
+        let mut course = Course::begin(command.channel, command.arrived);
         let id = CommandId::fresh();
         let mut replies = self.inbox.expect(id.clone());
-        let Some(reply) = self.decision(id, &command, &mut replies).await? else {
+        let decision = self.decision(id, &command, &mut replies, &mut course);
+        let Some(reply) = decision.await? else {
             return Ok(Outcome::Accepted);
         };
+        course.decided();
         let (rows, tenant, id) = (&self.rows, command.tenant, command.order_id);
         let is_cancelled = |row: &OrderRow| row.status == Status::Cancelled;
         let listed = match &reply {
@@ -130,6 +140,7 @@ impl Commands {
         id: CommandId,
         command: &Command<'_, T>,
         replies: &mut Replies<'_>,
+        course: &mut Course,
     ) -> Result<Option<Reply>, Problem> {
         let wait = self.writer.wait();
         let deadline = Instant::now() + wait.limit;
@@ -149,6 +160,7 @@ impl Commands {
             stored = self.bus.publish(message) => stored.map_err(not_stored)?,
             () = self.too_late() => return Err(Problem::unavailable("Shutting down, try again")),
         }
+        course.published();
         tokio::select! {
             biased;
             reply = replies.decision() => Ok(Some(reply)),
@@ -186,7 +198,7 @@ fn shed(full: Full) -> Problem {
         Full::Tenant => "tenant",
         Full::Waiting => "waiting",
     };
-    counter!("orders_commands_shed_total", "limit" => limit).increment(1);
+    counter!(COMMANDS_SHED, "limit" => limit).increment(1);
     match full {
         Full::All => Problem::overloaded(
             "Too many requests are in flight; this one was not accepted, try again",

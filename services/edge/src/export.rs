@@ -19,12 +19,14 @@ use futures_util::{
 };
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use metrics::counter;
 use orders_contracts::{OrderRow, http_header, query::ExportFormat};
-use orders_service::{Seldom, chain};
+use orders_service::{
+    Seldom, chain,
+    metrics::{EXPORTS, counter},
+};
 use orders_store::Error as StoreError;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{Instrument as _, Span, warn};
 
 use self::lines::Lines;
 pub(crate) use self::places::{Exports, Full, Place};
@@ -64,6 +66,8 @@ struct Export {
     /// When the client last took something.
     taken: Instant,
     outcome: &'static str,
+    /// Of the request, which is answered while rows are still read.
+    span: Span,
     _place: Place,
 }
 
@@ -75,10 +79,12 @@ pub(crate) fn body(rows: Rows, format: ExportFormat, place: Place) -> Body {
         next: Part::First,
         taken: Instant::now(),
         outcome: "abandoned",
+        span: Span::current(),
         _place: place,
     };
     let frames = stream::try_unfold(export, async |mut export| {
-        let frame = export.frame().await?;
+        let span = export.span.clone();
+        let frame = export.frame().instrument(span).await?;
         Ok::<_, Interrupted>(frame.map(|frame| (frame, export)))
     });
     Body::new(StreamBody::new(frames))
@@ -126,7 +132,7 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        counter!("orders_exports_total", "outcome" => self.outcome).increment(1);
+        counter!(EXPORTS, "outcome" => self.outcome).increment(1);
     }
 }
 

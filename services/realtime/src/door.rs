@@ -2,18 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::{header::AUTHORIZATION, request::Parts};
-use metrics::counter;
+use axum::http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use orders_auth::{Identity, Refusal, Scope, Verifier, bearer};
-use orders_contracts::{Revocable, Revocation, TenantId, Timestamp, socket::RefreshRefusal};
+use orders_contracts::{
+    Revocable, Revocation, TenantId, Timestamp, TraceContext, http_header::TRACEPARENT,
+    socket::RefreshRefusal,
+};
+use orders_http::name_tenant;
+use orders_service::metrics::{SOCKET_REFUSALS, SOCKET_REVOCATIONS_MISSED, counter};
 use serde_json::Value;
-use tracing::{debug, info};
+use tracing::{Instrument as _, Span, debug, error_span, field::Empty, info};
 
 use crate::{
     handshake::{ConnectError, Handshake},
     lease::{JITTER, Lease, may_follow},
     members::{Member, Members},
-    metric_definitions::{REFUSALS, REVOCATIONS_MISSED},
 };
 
 /// Lets clients in, and keeps those that are in.
@@ -40,6 +43,8 @@ pub(crate) struct Guest {
     pub(crate) member: Member,
     /// What its token says, if it needs one.
     pub(crate) pass: Option<Pass>,
+    /// The span of its log lines.
+    pub(crate) span: Span,
 }
 
 /// The token of a client that is in.
@@ -73,9 +78,17 @@ impl Door {
 
     /// Lets a client in that sent `auth` and the request `parts`, or says why not.
     pub(crate) async fn admit(&self, auth: &Value, parts: &Parts) -> Result<Guest, ConnectError> {
-        let admitted = self.check(auth, parts).await;
+        let trace = parts.extensions.get().copied();
+        let trace = trace.or_else(|| trace_of(&parts.headers));
+        // As severe as any line in it, so that a filter that lets a line pass does not take away its ids.
+        let span = error_span!(
+            "client",
+            trace.id = trace.map(TraceContext::trace_id),
+            tenant.id = Empty
+        );
+        let admitted = self.check(auth, parts).instrument(span).await;
         if let Err(refusal) = &admitted {
-            counter!(REFUSALS, "reason" => refusal.as_str()).increment(1);
+            counter!(SOCKET_REFUSALS, "reason" => refusal.as_str()).increment(1);
         }
         admitted
     }
@@ -83,11 +96,13 @@ impl Door {
     async fn check(&self, auth: &Value, parts: &Parts) -> Result<Guest, ConnectError> {
         let Guard::Tokens { verifier, leeway } = &self.guard else {
             let handshake = Handshake::read(auth, &parts.uri)?;
+            name_tenant(&handshake.tenant);
             let member = self.members.enter(&handshake.tenant, None);
             return Ok(Guest {
                 member: member.map_err(|_| ConnectError::Full)?,
                 handshake,
                 pass: None,
+                span: Span::current(),
             });
         };
         if verifier.revocations().overflowed() {
@@ -102,6 +117,7 @@ impl Door {
                 ConnectError::Twice | ConnectError::Invalid(_) => ConnectError::Forbidden,
                 other => other,
             })?;
+        name_tenant(&handshake.tenant);
         let member = self.members.enter(&handshake.tenant, Some(&identity));
         let member = member.map_err(|_| ConnectError::Full)?;
         // One that came between the verification and the entry found no member to cut.
@@ -111,7 +127,7 @@ impl Door {
         let tenant = handshake.tenant.clone();
         if identity.operator {
             let actor = identity.actor();
-            info!(target: "audit", %actor, %tenant, "operator {actor} follows the feed of {tenant}");
+            info!(target: "audit", %actor, tenant.id = %tenant, "operator {actor} follows the feed of {tenant}");
         }
         let now = Timestamp::now();
         let jitter = JITTER.mul_f64(fastrand::f64());
@@ -123,6 +139,7 @@ impl Door {
                 identity,
                 tenant,
             }),
+            span: Span::current(),
         })
     }
 
@@ -163,11 +180,16 @@ impl Door {
         if let Guard::Tokens { verifier, .. } = &self.guard {
             // First, so that nobody comes in whom it would have to cut.
             if !verifier.revocations().apply(what, revocation) {
-                counter!(REVOCATIONS_MISSED).increment(1);
+                counter!(SOCKET_REVOCATIONS_MISSED).increment(1);
             }
         }
         self.members.revoke(&what, &revocation)
     }
+}
+
+/// The trace that a request belongs to.
+pub(crate) fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
 }
 
 /// The client's credential: `auth.token`, or else its `Authorization`. Never the query: URLs are logged.

@@ -22,6 +22,7 @@ use axum::{
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use orders_contracts::TraceContext;
 use socketioxide::{
     SocketIo, SocketIoBuilder, extract::SocketRef, service::SocketIoService, socket::Sid,
 };
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use self::transport::Transport;
+use crate::door::trace_of;
 
 /// The path of the server.
 pub(crate) const PATH: &str = "/ws";
@@ -87,10 +89,12 @@ impl Engine {
         if sid(&uri).is_some_and(|sid| lock(&self.refused).remove(&sid)) {
             return dialect::not_msgpack_poll();
         }
+        let trace = trace_of(request.headers());
         let credentials = credentials(request.headers());
         let Ok(response) = self.service.clone().oneshot(request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            tokio::spawn(self.clone().attach(upgrade, own(&uri), credentials));
+            let attached = self.clone().attach(upgrade, own(&uri), credentials, trace);
+            tokio::spawn(attached);
         }
         response.map(Body::new)
     }
@@ -129,7 +133,13 @@ impl Engine {
         tokio::spawn(self.clone().end_polling(socket.id));
     }
 
-    async fn attach(self, upgrade: OnUpgrade, uri: Uri, credentials: Vec<HeaderValue>) {
+    async fn attach(
+        self,
+        upgrade: OnUpgrade,
+        uri: Uri,
+        credentials: Vec<HeaderValue>,
+        trace: Option<TraceContext>,
+    ) {
         let Ok(connection) = upgrade.await else {
             return;
         };
@@ -139,13 +149,17 @@ impl Engine {
             None => Closing::new(),
         };
         let transport = Transport::new(TokioIo::new(connection), closing.clone());
-        // The service has validated the request. All that a session needs of it are its URI, credentials and closing token.
+        // The service has validated the request. All that a session needs of it are its URI, credentials, trace and
+        // closing token.
         let mut request = http::Request::new(());
         *request.uri_mut() = uri;
         for credential in credentials {
             request.headers_mut().append(AUTHORIZATION, credential);
         }
         request.extensions_mut().insert(closing.clone());
+        if let Some(trace) = trace {
+            request.extensions_mut().insert(trace);
+        }
         let _ = self.service.clone().call((transport, request)).await;
         if let Some(sid) = sid {
             closing.cancelled().await;

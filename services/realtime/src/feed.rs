@@ -10,20 +10,19 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use metrics::{gauge, histogram};
 use orders_bus::{Bus, Error, FeedBounds, FeedMessage};
 use orders_contracts::{
     Timestamp,
     streams::{ORDERS_FEED, Stream as Declaration},
 };
-use orders_service::{always, retry};
-use tracing::info;
-
-use crate::{
-    bounds,
-    hub::Hub,
-    metric_definitions::{DELAY, LAG},
+use orders_service::{
+    always,
+    metrics::{FEED_DELAY, FEED_LAG, Histogram, UNKNOWN, gauge, histogram},
+    retry,
 };
+use tracing::{debug, info};
+
+use crate::{bounds, hub::Hub};
 
 /// The stream that realtime reads.
 pub(crate) const STREAMS: [Declaration; 1] = [ORDERS_FEED];
@@ -59,7 +58,9 @@ pub(crate) async fn open(bus: &Bus, asked: u64) -> Result<FeedBounds, Error> {
 
 /// Reads the feed for ever, and reopens it when reading fails or another feed has taken its place.
 pub(crate) async fn read(bus: &Bus, hub: &Hub, reading: &Reading) {
+    let delay = histogram!(FEED_DELAY);
     loop {
+        gauge!(FEED_LAG).set(UNKNOWN);
         let opened = retry("open the feed", always, async || {
             let after = hub.follow(&open(bus, hub.head().sequence).await?);
             bus.feed_after(after).await
@@ -72,7 +73,7 @@ pub(crate) async fn read(bus: &Bus, hub: &Hub, reading: &Reading) {
         loop {
             tokio::select! {
                 message = feed.next() => match message {
-                    Some(message) => dispatch(hub, message),
+                    Some(message) => dispatch(hub, &delay, message),
                     None => break,
                 },
                 goes_on = checks.next() => if goes_on != Some(true) { break },
@@ -82,8 +83,9 @@ pub(crate) async fn read(bus: &Bus, hub: &Hub, reading: &Reading) {
     }
 }
 
-fn dispatch(hub: &Hub, message: FeedMessage) {
-    histogram!(DELAY).record(Timestamp::now().since(message.metadata.time));
+fn dispatch(hub: &Hub, delay: &Histogram, message: FeedMessage) {
+    delay.record(Timestamp::now().since(message.metadata.time));
+    debug!(parent: &message.span(), "passing on ORDERS_FEED:{}", message.sequence);
     hub.dispatch(message);
 }
 
@@ -93,7 +95,7 @@ fn checks(bus: &Bus, hub: &Hub) -> impl Stream<Item = bool> {
         tokio::time::sleep(CHECK).await;
         let head = hub.head();
         let goes_on = bus.feed_bounds(head.sequence).await.is_ok_and(|bounds| {
-            gauge!(LAG).set(bounds.last.saturating_sub(head.sequence) as f64);
+            gauge!(FEED_LAG).set(bounds.last.saturating_sub(head.sequence) as f64);
             bounds::check(head, &bounds).is_ok()
         });
         Some((goes_on, ()))

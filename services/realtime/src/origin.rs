@@ -7,9 +7,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use orders_contracts::TraceContext;
 use orders_http::{Firsts, Origins};
 use serde_json::json;
 use tracing::warn;
+
+use crate::door::trace_of;
 
 /// Keeps out the pages of other origins. CORS alone does not, because it does not apply to WebSockets.
 #[derive(Debug, Clone)]
@@ -45,7 +48,8 @@ impl Guard {
             "pages of {origin} may not connect to {host}: CORS_ORIGIN does not name their origin"
         );
         if self.told.take(origin) {
-            warn!("{reason}");
+            let trace = trace_of(headers).map(TraceContext::trace_id);
+            warn!(trace.id = trace, "{reason}");
         }
         reason
     }

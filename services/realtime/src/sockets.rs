@@ -13,7 +13,6 @@ use axum::{
     middleware::from_fn_with_state,
     routing::any,
 };
-use metrics::{counter, gauge};
 use orders_contracts::{
     Offset, Timestamp,
     socket::{
@@ -22,6 +21,9 @@ use orders_contracts::{
     },
 };
 use orders_http::Origins;
+use orders_service::metrics::{
+    SOCKET_CONNECTIONS, SOCKET_DISCONNECTS, SOCKET_EMITS, SOCKET_REFRESHES, counter, gauge,
+};
 use serde_json::Value;
 use socketioxide::{
     ParserConfig, SendError, SocketError, SocketIo, SocketIoBuilder,
@@ -31,7 +33,7 @@ use socketioxide::{
 };
 use tokio::{sync::mpsc, time::sleep};
 use tower_http::cors::{AllowHeaders, CorsLayer};
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use crate::{
     Rooms,
@@ -40,7 +42,6 @@ use crate::{
     handshake::ConnectError,
     lease::{CLOCK, Due},
     members::Member,
-    metric_definitions::{CONNECTIONS, DISCONNECTS, EMITS, REFRESHES},
     origin::Guard,
     session::{Client, End, Refused, Session, SocketEvent},
 };
@@ -113,7 +114,9 @@ impl Rooms {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
             if let Some(guest) = guest {
-                let session = Box::pin(self.serve_socket(&engine, socket, guest));
+                let span = guest.span.clone();
+                let session = self.serve_socket(&engine, socket, guest).instrument(span);
+                let session = Box::pin(session);
                 self.sessions.track_future(session).await;
             }
         };
@@ -125,6 +128,7 @@ impl Rooms {
             handshake,
             member,
             pass,
+            span: _,
         } = guest;
         let (leave, mut left) = mpsc::channel(1);
         socket.on_disconnect(async move |reason: DisconnectReason| {
@@ -146,7 +150,7 @@ impl Rooms {
         let room = format!("tenant:{}", handshake.tenant);
         debug!(socket.id = %socket.id, "socket {} enters {room}", socket.id);
         socket.join(room);
-        gauge!(CONNECTIONS).increment(1);
+        gauge!(SOCKET_CONNECTIONS).increment(1);
         let session = Session::run(
             &self.hub,
             self.archive.clone(),
@@ -165,8 +169,8 @@ impl Rooms {
         };
         // This does nothing if the client has already closed its transport.
         engine.close_transport(&socket);
-        gauge!(CONNECTIONS).decrement(1);
-        counter!(DISCONNECTS, "reason" => reason).increment(1);
+        gauge!(SOCKET_CONNECTIONS).decrement(1);
+        counter!(SOCKET_DISCONNECTS, "reason" => reason).increment(1);
         debug!(socket.id = %socket.id, "socket {} disconnected: {reason}", socket.id);
     }
 
@@ -189,7 +193,7 @@ impl Rooms {
                     let expiring = AuthExpiring { expires_at };
                     if socket.emit(socket::AUTH_EXPIRING, &expiring).is_ok() {
                         pass.lease.noticed();
-                        counter!(EMITS, "event" => socket::AUTH_EXPIRING).increment(1);
+                        counter!(SOCKET_EMITS, "event" => socket::AUTH_EXPIRING).increment(1);
                     }
                     AGAIN
                 }
@@ -220,7 +224,7 @@ fn answer(ack: AckSender, refreshed: Result<Option<Timestamp>, RefreshRefusal>) 
         Ok(_) => "taken",
         Err(refusal) => refusal.as_str(),
     };
-    counter!(REFRESHES, "outcome" => outcome).increment(1);
+    counter!(SOCKET_REFRESHES, "outcome" => outcome).increment(1);
     // A client that is gone needs none.
     let _ = ack.send(&Refreshed::of(refreshed));
 }
@@ -286,7 +290,7 @@ impl Client for Outlet {
         };
         match emitted {
             Ok(()) => {
-                counter!(EMITS, "event" => name).increment(1);
+                counter!(SOCKET_EMITS, "event" => name).increment(1);
                 Ok(())
             }
             Err(SendError::Socket(SocketError::InternalChannelFull)) => Err(Refused::Full),

@@ -16,15 +16,16 @@ use axum::{
     routing::get,
 };
 use futures_util::stream;
-use metrics::{counter, gauge};
 use orders_contracts::{
     Offset, Timestamp, Unparsable,
     socket::FeedReset,
     sse::{LAST_EVENT_ID, OrderChange, PATH},
 };
+use orders_service::metrics::{STREAM_CONNECTIONS, STREAM_ENDS, STREAM_EVENTS, counter, gauge};
 use serde_json::Value;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     Rooms,
@@ -32,7 +33,6 @@ use crate::{
     handshake::Handshake,
     lease::CLOCK,
     members::Member,
-    metric_definitions::{STREAM_ENDS, STREAM_EVENTS, STREAMS},
     refusal,
     session::{Client, End, Refused, Session, SocketEvent},
 };
@@ -59,11 +59,13 @@ impl Rooms {
             handshake,
             member,
             pass,
+            span,
         } = guest;
         let (sender, events) = mpsc::channel(MAX_BUFFERED);
         let revoked = member.revoked().clone();
         let sessions = self.sessions.clone();
-        sessions.spawn(Box::pin(self.serve(sender, handshake, revoked, pass)));
+        let session = self.serve(sender, handshake, revoked, pass);
+        sessions.spawn(Box::pin(session.instrument(span)));
         answer(events, Place::new(member))
     }
 
@@ -152,14 +154,14 @@ struct Place(#[expect(dead_code, reason = "it leaves when it is dropped")] Membe
 
 impl Place {
     fn new(member: Member) -> Self {
-        gauge!(STREAMS).increment(1);
+        gauge!(STREAM_CONNECTIONS).increment(1);
         Self(member)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        gauge!(STREAMS).decrement(1);
+        gauge!(STREAM_CONNECTIONS).decrement(1);
     }
 }
 

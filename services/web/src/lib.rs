@@ -160,9 +160,9 @@ fn router(web: Arc<Web>, port: u16) -> Router {
         .merge(public)
         .layer((
             from_fn_with_state(front, Front::receive),
+            from_fn(observe),
             from_fn_with_state(Arc::clone(&web), session::introduce),
             from_fn(pages::refuse_misdirected),
-            from_fn(observe),
             from_fn(discard_unread),
         ))
         .with_state(web)

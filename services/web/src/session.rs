@@ -36,7 +36,7 @@ use orders_bus::Bus;
 use orders_service::{BoxError, Daemon};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 pub use self::settings::{OidcSettings, SessionSettings};
 use self::{
@@ -231,7 +231,7 @@ impl Login {
     async fn renewed(self: &Arc<Self>, session: Session) -> Result<Session, Nobody> {
         let refresh_token = session.refresh_token.clone().ok_or(Nobody::LoggedOut)?;
         let login = Arc::clone(self);
-        let renewing = tokio::spawn(async move {
+        let renewing = async move {
             let (login, taken) = (&*login, &refresh_token.clone());
             let renew = |session: Session| async move {
                 let tokens = login.provider.refresh(taken).await?;
@@ -242,7 +242,8 @@ impl Login {
                 NoTokens::Refused | NoTokens::Revoked => Nobody::LoggedOut,
                 NoTokens::Away => Nobody::Unknown(RETRY_AFTER),
             })
-        });
+        };
+        let renewing = tokio::spawn(renewing.in_current_span());
         renewing.await.unwrap_or(Err(Nobody::Unknown(RETRY_AFTER)))
     }
 

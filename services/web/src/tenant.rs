@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, StatusCode};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use orders_contracts::TenantId;
-use orders_http::is_secure;
+use orders_http::{is_secure, name_tenant};
 use time::Duration;
 
 use crate::session::{Person, Visitor};
@@ -25,9 +25,9 @@ pub(crate) struct NoTenant {
     pub(crate) reason: &'static str,
 }
 
-/// The chosen tenant: of somebody who has logged in, one of their own.
+/// The chosen tenant, for the log lines of the request too: of somebody who has logged in, one of their own.
 pub(crate) fn chosen(asked: Option<&str>, jar: &CookieJar) -> Result<TenantId, NoTenant> {
-    choose(asked, jar, Visitor::current().who.person())
+    choose(asked, jar, Visitor::current().who.person()).inspect(name_tenant)
 }
 
 fn choose(

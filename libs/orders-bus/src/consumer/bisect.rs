@@ -3,9 +3,13 @@
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
-use orders_service::chain;
-use tokio::time::sleep;
-use tracing::{debug, warn};
+use orders_contracts::streams::Consumer;
+use orders_service::{
+    chain,
+    metrics::{PROCESS_DURATION, histogram},
+};
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument as _, Span, debug, warn};
 
 use crate::{Delivery, Failure, Handler, Reason, dead_letters::one_line, delivery::release_all};
 
@@ -22,10 +26,17 @@ impl<T: Send + Sync> Parts<T> {
     }
 
     /// Lets `handler` handle every part, and again the halves of what a failed one left unsettled.
-    pub(super) async fn handle(&mut self, handler: &impl Handler<T>, ack_wait: Duration) {
+    pub(super) async fn handle(&mut self, handler: &impl Handler<T>, consumer: &Consumer) {
+        let stream = consumer.stream.name;
         while let Some(part) = self.0.last() {
+            let began = Instant::now();
             // What a panic leaves behind is what a crash leaves behind, and that is provided for.
             let work = AssertUnwindSafe(handler.handle(part)).catch_unwind();
+            // Whatever is said while a message is handled alone is about it.
+            let work = work.instrument(match &part[..] {
+                [only] => only.span(),
+                _ => Span::none(),
+            });
             let failure = tokio::select! {
                 biased;
                 ended = work => match ended {
@@ -33,8 +44,11 @@ impl<T: Send + Sync> Parts<T> {
                     Ok(Err(failure)) => Some(failure),
                     Err(panic) => Some(Failure::Panicked(message(&*panic))),
                 },
-                never = show_progress(part, ack_wait / 3) => match never {},
+                never = show_progress(part, consumer.ack_wait / 3) => match never {},
             };
+            let outcome = failure.as_ref().map_or("ok", Failure::as_str);
+            histogram!(PROCESS_DURATION, "stream" => stream, "outcome" => outcome)
+                .record(began.elapsed());
             let part = self.0.pop().unwrap_or_default();
             if let Some(failure) = failure {
                 self.split(part, &failure);
@@ -70,7 +84,8 @@ fn give_up<T>(delivery: &Delivery<T>, failure: &Failure) {
             delivery.dead_letter(Reason::Panicked, &cause);
         }
         Failure::Panicked(_) | Failure::Later(_) => {
-            warn!("cannot handle {} yet: {cause}", delivery.position());
+            let position = delivery.position();
+            warn!(parent: &delivery.span(), "cannot handle {position} yet: {cause}");
         }
     }
 }

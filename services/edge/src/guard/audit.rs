@@ -40,10 +40,10 @@ impl Entry {
             target: "audit",
             actor = operator.actor(),
             action = self.action,
-            tenant = tenant.map(tracing::field::display),
+            tenant.id = tenant.map(tracing::field::display),
             order.id = self.order_id.as_ref().map(tracing::field::display),
             result = status.as_u16(),
-            request = self.request_id.as_ref().map(CorrelationId::as_str),
+            http.request.id = self.request_id.as_ref().map(CorrelationId::as_str),
             address = self.address.as_ref().and_then(|address| address.to_str().ok()),
             "audit: a request of an operator"
         );

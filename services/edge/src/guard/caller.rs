@@ -3,6 +3,7 @@ use std::sync::{Arc, OnceLock};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use orders_auth::{Identity, Refusal, Scope};
 use orders_contracts::TenantId;
+use orders_http::name_tenant;
 use tracing::error;
 
 use crate::{problem::Problem, state::AppState};
@@ -54,8 +55,9 @@ impl Caller {
         }
     }
 
-    /// Refuses a request about `tenant` unless the caller may act for it.
+    /// Refuses a request about `tenant` unless the caller may act for it. Its log lines name the tenant from now on.
     pub(crate) fn act_for(&self, tenant: &TenantId) -> Result<(), Problem> {
+        name_tenant(tenant);
         let Some(known) = &self.0 else {
             return Ok(());
         };

@@ -13,7 +13,11 @@ use orders_contracts::{
     CancelOrder, Channel, CreateOrder, OrderDetails, OrderId, OrderList, OrderRef, OrderState,
     Refusal, Reply, TenantId, TotalRelation, TraceContext, http_header, query,
 };
-use orders_service::{Seldom, chain};
+use orders_http::{Arrived, name_order};
+use orders_service::{
+    Seldom, chain,
+    metrics::{ACCEPTED, CREATE_TO_LISTED, counter, histogram},
+};
 use orders_store::{ERASED, Error as StoreError, Total};
 use tracing::{debug, error, warn};
 
@@ -35,6 +39,7 @@ use crate::{
 pub(crate) async fn create(
     State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
+    Extension(arrived): Extension<Arrived>,
     caller: Caller,
     headers: HeaderMap,
     cost: Cost,
@@ -46,6 +51,7 @@ pub(crate) async fn create(
     caller.act_for(&order.tenant_id)?;
     cost.charge(&edge, &order.tenant_id).await?;
     let order_id = order.order_id();
+    name_order(&order_id);
     match &edge.attachments {
         None => check_uploader(&order, caller.is_known())?,
         Some(attachments) => {
@@ -62,12 +68,16 @@ pub(crate) async fn create(
         tenant: &order.tenant_id,
         order_id: &order_id,
         trace,
+        arrived,
         body: &order,
     };
     let location = location(&edge, command.tenant, command.order_id);
     match edge.commands.send(command).await? {
         Outcome::Accepted => Ok((location, accepted(order_id)).into_response()),
         Outcome::Decided(Reply::Created, listed) => {
+            if listed {
+                histogram!(CREATE_TO_LISTED).record(arrived.0.elapsed());
+            }
             let answer = (location, projected(listed), Json(OrderRef { order_id }));
             Ok((StatusCode::CREATED, answer).into_response())
         }
@@ -91,6 +101,7 @@ pub(crate) async fn create(
 pub(crate) async fn cancel(
     State(edge): State<Arc<AppState>>,
     Extension(trace): Extension<TraceContext>,
+    Extension(arrived): Extension<Arrived>,
     caller: Caller,
     Segment(order_id): Segment,
     cost: Cost,
@@ -108,6 +119,7 @@ pub(crate) async fn cancel(
         tenant: &cancel.tenant_id,
         order_id: &cancel.order_id,
         trace,
+        arrived,
         body: &cancel,
     };
     let location = location(&edge, command.tenant, command.order_id);
@@ -186,6 +198,7 @@ fn tag(order: &OrderDetails) -> ETag {
 }
 
 fn accepted(order_id: OrderId) -> impl IntoResponse {
+    counter!(ACCEPTED).increment(1);
     (StatusCode::ACCEPTED, Json(OrderState::accepted(order_id)))
 }
 
@@ -209,9 +222,11 @@ fn flag(name: &'static str, value: bool) -> (HeaderName, HeaderValue) {
     (HeaderName::from_static(name), value)
 }
 
-/// A malformed id is the id of no order.
+/// The id of the order that a request names; a malformed one is that of no order.
 pub(super) fn parse_order_id(text: &str) -> Result<OrderId, Problem> {
-    text.parse().map_err(|_| no_such_order())
+    let order_id: OrderId = text.parse().map_err(|_| no_such_order())?;
+    name_order(&order_id);
+    Ok(order_id)
 }
 
 pub(super) fn no_such_order() -> Problem {
@@ -231,7 +246,7 @@ fn refused(order_id: &OrderId, reply: Reply) -> Problem {
             Problem::new(StatusCode::CONFLICT, detail)
         }
         reply => {
-            error!(order.id = %order_id, "the writer answered {reply:?}, which does not fit the command");
+            error!("the writer answered {reply:?}, which does not fit the command");
             Problem::internal()
         }
     }

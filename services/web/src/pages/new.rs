@@ -14,6 +14,7 @@ use axum::{
 };
 use axum_extra::extract::CookieJar;
 use orders_contracts::{ProblemDetails, TraceContext};
+use orders_http::{name_order, name_tenant};
 
 pub(crate) use self::values::MAX_LINES;
 use self::values::{Line, NewOrder};
@@ -46,7 +47,14 @@ pub(crate) async fn create(
     if page.order.edit(&fields) {
         return html(&page);
     }
-    let status = match web.edge.create(&page.order.body(), trace).await {
+    if let Ok(tenant) = page.order.tenant_id.parse() {
+        name_tenant(&tenant);
+    }
+    let created = web.edge.create(&page.order.body(), trace).await;
+    if let Ok(created) = &created {
+        name_order(&created.order_id);
+    }
+    let status = match created {
         Ok(created) if created.is_another => {
             page.other_errors.push(format!(
                 "This form has already created order {} with different values. Open a new form to create another order.",

@@ -13,6 +13,7 @@ use axum::{
 };
 use axum_extra::extract::CookieJar;
 use orders_contracts::{OrderId, TenantId, TraceContext};
+use orders_http::{name_order, name_tenant};
 
 use self::shown::Order;
 use super::{Frame, denied, html, list::Parameters, missing, no_tenant, parameter};
@@ -78,6 +79,7 @@ pub(crate) async fn show(
     let Ok(id) = id.parse() else {
         return missing(Frame::of(&tenant), "There is no such order.");
     };
+    name_order(&id);
     let page = render(&web, &tenant, id, asked, None, trace).await;
     (tenant::remember(jar, &headers, &tenant), page).into_response()
 }
@@ -92,10 +94,13 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The order and its tenant, where both have to be named.
+    /// The order and its tenant, where both have to be named, for the log lines of the request too.
     pub(super) fn order(&self, id: &str) -> Option<(TenantId, OrderId)> {
         let tenant = self.tenant.as_deref()?.parse().ok()?;
-        Some((tenant, id.parse().ok()?))
+        let id = id.parse().ok()?;
+        name_tenant(&tenant);
+        name_order(&id);
+        Some((tenant, id))
     }
 
     pub(super) fn of(query: Option<&str>) -> Self {

@@ -8,7 +8,7 @@ use orders_contracts::{Claim, Revocable, Revocation, Timestamp, streams::REVOCAT
 use orders_service::{Daemon, Seldom, retry};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use super::{Session, lines::Lines};
 
@@ -46,7 +46,7 @@ impl Endings {
         daemon
             .health
             .probe("streams", bus.needs(&[REVOCATIONS], &[]));
-        bus.answer_operators(&daemon.instance, daemon.commit, daemon.health.readiness());
+        bus.answer_operators(daemon);
         let endings = Arc::clone(self);
         bus.revocations().teach(daemon, move |what, revocation| {
             endings.learn(what, revocation);
@@ -72,7 +72,7 @@ impl Endings {
         let revocation = Revocation::at(Timestamp::now(), claim);
         self.learn(what, revocation);
         let bus = self.bus.clone();
-        Telling(bus.map(|bus| tokio::spawn(tell(bus, what, revocation))))
+        Telling(bus.map(|bus| tokio::spawn(tell(bus, what, revocation).in_current_span())))
     }
 
     fn learn(&self, what: Revocable, revocation: Revocation) {

@@ -11,7 +11,7 @@ use axum::{
 use orders_auth::{LogoutToken, Refusal};
 use orders_contracts::Claim;
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::{
     Login, Nobody, RETRY_AFTER, SameSite, Session, cookies,
@@ -64,11 +64,12 @@ pub(super) async fn logout(State(web): State<Arc<Web>>, headers: HeaderMap) -> R
 /// Takes the refresh token back, which may outlive the login at the provider. The visitor does not wait for it.
 fn revoke(login: &Arc<Login>, session: Session) {
     let login = Arc::clone(login);
-    tokio::spawn(async move {
+    let revoke = async move {
         if let Some(refresh_token) = &session.refresh_token {
             login.provider.revoke(refresh_token).await;
         }
-    });
+    };
+    tokio::spawn(revoke.in_current_span());
 }
 
 /// `GET /logout/provider`: leads to the provider's logout (OpenID Connect RP-Initiated Logout), which leads back.
