@@ -65,6 +65,8 @@ const TOLD: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgra
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
     proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto https;";
 
+const LIST: &str = "/api/orders?tenantId=t-1";
+const STREAM: &str = "/api/orders/events?tenantId=t-1";
 const HOST: &str = "proxy_set_header X-Forwarded-Host $http_host;";
 const PREFIX: &str = "proxy_set_header X-Forwarded-Prefix /shop;";
 
@@ -256,13 +258,31 @@ async fn origins_are_those_that_clients_see(
             "{message}"
         );
     }
-    // A page of a name that was made to lead here is not of this host.
-    let rebound = format!("evil.example:{}", edge.port());
-    let open = http.get(format!("{}/ws/?EIO=4&transport=polling", edge.url()));
-    let open = open
-        .header("host", &rebound)
-        .header("origin", format!("http://{rebound}"));
-    assert_eq!(open.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    // A page of a name that was made to lead here may not even read, and such a request need not have an origin.
+    for (daemon, paths) in [
+        (edge, &["/ws/?EIO=4&transport=polling", LIST, STREAM][..]),
+        (realtime, &["/ws/?EIO=4&transport=polling", STREAM][..]),
+    ] {
+        for path in paths {
+            let host = format!("evil.example:{}", daemon.port());
+            let open = http.get(format!("{}{path}", daemon.url()));
+            let answer = open.header("host", &host).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+            let kind = &answer.headers()["content-type"];
+            assert_eq!(kind, "application/problem+json", "{path}");
+            let answer: Value = answer.json().await.unwrap();
+            let detail = answer["detail"].as_str().unwrap();
+            assert!(
+                detail.contains(&host) && detail.contains("CORS_ORIGIN"),
+                "{detail}"
+            );
+        }
+        let host = format!("evil.example:{}", daemon.port());
+        let alive = http
+            .get(format!("{}/livez", daemon.url()))
+            .header("host", host);
+        assert_eq!(alive.send().await.unwrap().status(), StatusCode::OK);
+    }
     let log = realtime.log();
     assert_eq!(log.matches("https://evil.example").count(), 1, "{log}");
 }

@@ -24,7 +24,8 @@ use tracing::{Instrument as _, debug, warn};
 
 use crate::{
     correlation::{CorrelationId, REQUEST_ID},
-    proxies::FORWARDED_HOST,
+    prefix::FORWARDED_PREFIX,
+    proxies::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,14 +39,22 @@ const STALLED: Duration = Duration::from_secs(10);
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// The headers of one connection, which are not forwarded (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+];
+
+/// Headers that no `Connection` takes away: they say who calls, and where, so they are for whoever answers.
+const FOR_ALL: [HeaderName; 5] = [
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    FORWARDED_PREFIX,
+    header::HOST,
+    header::AUTHORIZATION,
 ];
 
 /// Forwards requests to other services, byte for byte, and WebSockets through a tunnel. A stream of events is passed on as
@@ -119,9 +128,14 @@ impl Forward {
         let trace = request.extensions().get::<TraceContext>().copied();
         let id = request.extensions().get::<CorrelationId>().cloned();
         let headers = request.headers_mut();
+        let takes_trailers = takes_trailers(headers);
         remove_hop_by_hop(headers);
         if let Some(protocol) = upgrade {
             upgrade_to(headers, protocol);
+        }
+        if takes_trailers {
+            headers.append(header::CONNECTION, HeaderValue::from_static("TE"));
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         if let Some(host) = headers.remove(header::HOST) {
             headers.insert(FORWARDED_HOST, host);
@@ -231,15 +245,25 @@ fn upgrade_to(headers: &mut HeaderMap, protocol: HeaderValue) {
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = connection_options(headers)
         .filter_map(|option| option.parse().ok())
+        .filter(|name| !FOR_ALL.contains(name))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }
 
+/// Whether the client can read fields behind a body.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    list(headers, header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    list(headers, header::CONNECTION)
+}
+
+fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers
-        .get_all(header::CONNECTION)
+        .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)

@@ -76,7 +76,7 @@ async fn polling_is_forwarded_both_ways() {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = "POST /ws/?EIO=4&sid=%41 HTTP/1.1\r\nHost: shop.example\r\nCookie: c\r\nX-Secret: s\r\n\
                    X-Forwarded-Host: evil.example\r\nX-Forwarded-For: 203.0.113.5\r\n\
-                   Connection: close, X-Secret\r\nContent-Length: 3\r\n\r\nabc";
+                   Connection: close, X-Secret, X-Forwarded-For, Host\r\nContent-Length: 3\r\n\r\nabc";
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -85,6 +85,27 @@ async fn polling_is_forwarded_both_ways() {
         body,
         "POST /ws/?EIO=4&sid=%41 203.0.113.5 shop.example - c 3"
     );
+}
+
+#[tokio::test]
+async fn a_trailer_reaches_clients_that_take_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, _) = serve(listener.local_addr().unwrap()).await;
+    for (takes, comes) in [("TE: trailers\r\n", true), ("", false)] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /ws/ HTTP/1.1\r\nHost: h\r\n{takes}Connection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut server).await;
+        assert_eq!(head.contains("te: trailers\r\n"), comes, "{head}");
+        let answer = "HTTP/1.1 200 OK\r\nTrailer: x-rows\r\nTransfer-Encoding: chunked\r\n\
+                      Connection: close\r\n\r\n1\r\na\r\n0\r\nx-rows: 7\r\n\r\n";
+        server.write_all(answer.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("trailer: x-rows\r\n"), "{answer}");
+        assert_eq!(answer.contains("x-rows: 7\r\n"), comes, "{answer}");
+    }
 }
 
 /// A WebSocket through a proxy that lets it last until `until`: what its client reads at the end.
