@@ -29,6 +29,9 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Whether the credentials are revoked is not known.
+    #[error("the revocations are not all known")]
+    NoRevocations,
 }
 
 /// What is wrong with credentials: for logs and metrics, never for the client.

@@ -19,6 +19,8 @@ pub struct Revocations(RwLock<State>);
 #[derive(Debug, Default)]
 struct State {
     revoked: HashMap<Revocable, Revocation>,
+    /// Whether all that were stored have been applied.
+    is_read: bool,
     overflowed: bool,
 }
 
@@ -44,7 +46,7 @@ impl Identity {
 
 impl Revocations {
     /// Learns of a revocation. Of two for the same, both count. False says that there was no room: see
-    /// [`Revocations::overflowed`].
+    /// [`Revocations::are_complete`].
     pub fn apply(&self, what: Revocable, revocation: Revocation) -> bool {
         self.apply_at(Timestamp::now(), what, revocation)
     }
@@ -99,10 +101,18 @@ impl Revocations {
         known.any(is_covered_by)
     }
 
-    /// Whether a revocation is missing because there was no room.
+    /// Learns that all that were stored have been applied. From then on those that come count, whatever is away.
+    pub fn set_read(&self) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        state.is_read = true;
+    }
+
+    /// Whether none is missing: those that were stored have been read, and there was room for each. Until then nobody can
+    /// say of credentials that they are not revoked.
     #[must_use]
-    pub fn overflowed(&self) -> bool {
-        self.read().overflowed
+    pub fn are_complete(&self) -> bool {
+        let state = self.read();
+        state.is_read && !state.overflowed
     }
 
     /// How many there are.
@@ -213,14 +223,16 @@ mod tests {
             revocations.apply_at(now, what, lasting(start, lasts))
         };
         assert!((0..MOST).all(|name| apply(start, name, HOUR)));
-        assert!(!revocations.overflowed());
+        assert!(!revocations.are_complete(), "more may be stored");
+        revocations.set_read();
+        assert!(revocations.are_complete());
         assert!(!apply(start, MOST, HOUR * 2));
-        assert!(revocations.overflowed() && revocations.count() == MOST);
+        assert!(!revocations.are_complete() && revocations.count() == MOST);
 
         let later = start.later(HOUR * 2);
         assert!(apply(later, MOST + 1, HOUR), "one that ended needs no room");
         assert!(apply(later, MOST, HOUR * 2));
-        assert!(!revocations.overflowed());
+        assert!(revocations.are_complete());
         assert_eq!(revocations.count(), 1);
     }
 }

@@ -56,12 +56,14 @@ impl Bus {
 }
 
 impl Revocations {
-    /// Hands those that are stored and then each new one to `learn`, until `daemon` shuts down. It is not ready while they
-    /// cannot be read; `learn` gets all of them again after that.
+    /// Hands those that are stored and then each new one to `learn`, until `daemon` shuts down, and calls `have_all` once
+    /// it has had those that are stored. The daemon is not ready while they cannot be read; after that `learn` gets all of
+    /// them again.
     pub fn teach(
         &self,
         daemon: &Daemon,
         learn: impl Fn(Revocable, Revocation) + Send + Sync + 'static,
+        have_all: impl Fn() + Send + Sync + 'static,
     ) {
         daemon.health.probe("revocations", {
             let revocations = self.clone();
@@ -69,12 +71,12 @@ impl Revocations {
         });
         let (revocations, shutdown) = (self.clone(), daemon.shutdown.clone());
         daemon.spawn("revocations", async move {
-            let follow = Box::pin(revocations.follow(learn));
+            let follow = Box::pin(revocations.follow(learn, have_all));
             shutdown.run_until_cancelled(follow).await;
         });
     }
 
-    async fn follow(&self, learn: impl Fn(Revocable, Revocation)) {
+    async fn follow(&self, learn: impl Fn(Revocable, Revocation), have_all: impl Fn()) {
         let learn = |message: &StreamMessage| match read(message) {
             Some((what, revocation)) => learn(what, revocation),
             None => warn!("skipped malformed revocation {}", message.sequence),
@@ -84,6 +86,7 @@ impl Revocations {
             let Ok(mut reading) = opened.await else {
                 continue;
             };
+            have_all();
             self.are_known.send_replace(true);
             self.keep_up(&mut reading, &learn).await;
             self.are_known.send_replace(false);

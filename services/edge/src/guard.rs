@@ -9,21 +9,28 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{Extensions, HeaderMap, HeaderValue, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
-use metrics::counter;
 use orders_auth::{Identity, Mode, Refusal, Scope, Verifier, bearer};
-use orders_service::{Invalid, Seldom};
+use orders_service::{
+    Invalid, Seldom,
+    metrics::{AUTH_REFUSALS, counter},
+};
 use tracing::{debug, info};
 
 pub(crate) use self::{
     caller::Caller,
     resource::{Resource, WELL_KNOWN},
 };
-use crate::{config::Config, limits::Limits, state::AppState};
+use crate::{
+    config::Config,
+    limits::{Key, Limits},
+    problem::Problem,
+    state::AppState,
+};
 
 /// Stands before every route that has somebody's orders.
 #[derive(Clone)]
@@ -97,7 +104,10 @@ async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
                     request.extensions_mut().insert(caller.clone());
                     next.run(request).await
                 }
-                Err(refusal) => gate.refuse(refusal, request.headers()),
+                Err(refusal) => match gate.charge(&caller, request.extensions()).await {
+                    Ok(()) => gate.refuse(refusal, request.headers()),
+                    Err(problem) => problem.into_response(),
+                },
             };
             if let Some(entry) = entry {
                 entry.write(&caller, response.status());
@@ -115,7 +125,21 @@ async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
 impl Gate {
     async fn identify(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Refusal> {
         let credential = bearer(headers.get_all(header::AUTHORIZATION).iter())?;
-        self.guard.verifier.verify(credential).await
+        let verifier = &self.guard.verifier;
+        if !verifier.revocations().are_complete() {
+            return Err(Refusal::NoRevocations);
+        }
+        verifier.verify(credential).await
+    }
+
+    /// Takes what a request costs that is refused before its operation does.
+    async fn charge(&self, caller: &Caller, request: &Extensions) -> Result<(), Problem> {
+        let Some(identity) = caller.identity() else {
+            return Ok(());
+        };
+        let subject = Key::Subject(&identity.issuer, &identity.subject);
+        let told = request.get().cloned().unwrap_or_default();
+        self.guard.limits.take(&[subject], 0, &told).await
     }
 
     fn refuse(&self, refusal: Refusal, headers: &HeaderMap) -> Response {
@@ -134,7 +158,7 @@ impl Gate {
 fn note(refusal: Refusal) {
     static LINES: Seldom = Seldom::new();
     let kind = answer::kind(refusal);
-    counter!("orders_auth_refusals_total", "kind" => kind).increment(1);
+    counter!(AUTH_REFUSALS, "kind" => kind).increment(1);
     match refusal {
         Refusal::Missing => debug!("a request was refused: {refusal}"),
         _ => LINES.say(|unsaid| info!(unsaid, "a request was refused: {refusal}")),

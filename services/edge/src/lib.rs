@@ -41,8 +41,10 @@ use axum::{
 use orders_auth::Verifier;
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{Namespace, Role, http_header, streams};
-use orders_http::{Access, Front, Intake, Origins, below, discard_unread, observe};
-use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_http::{
+    Access, Front, Intake, Origins, below, discard_unread, observe, refuse_misdirected,
+};
+use orders_service::{BoxError, Daemon, Seldom, retry, shutdown};
 use orders_store::{Error as StoreError, Store};
 use tokio::{sync::Semaphore, time::sleep};
 use tower_http::{
@@ -50,6 +52,7 @@ use tower_http::{
     cors::{AllowHeaders, CorsLayer},
     set_header::SetResponseHeaderLayer,
 };
+use tracing::warn;
 
 use crate::{
     attachments::Attachments, commands::Commands, export::Exports, guard::Guard, listed::Unlisted,
@@ -86,7 +89,11 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         know_revocations(verifier, &bus, &daemon);
     }
     bus.answer_operators(&daemon);
-    let report = bus.report(&STREAMS, &[streams::WRITER_COMMANDS], daemon.shutdown.clone());
+    let report = bus.report(
+        &STREAMS,
+        &[streams::WRITER_COMMANDS],
+        daemon.shutdown.clone(),
+    );
     daemon.spawn("report", report);
 
     let rows = store.read_model();
@@ -166,12 +173,22 @@ fn keep_keys(verifier: &Verifier, daemon: &Daemon) {
     });
 }
 
-/// Learns what is revoked. Until all of it is known, the edge is not ready.
+/// Learns what is revoked. Until all of it is known, the edge is not ready, and requests with a token get 503.
 fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) {
+    let learn = {
+        let verifier = verifier.clone();
+        move |what, revocation| {
+            static LINES: Seldom = Seldom::new();
+            if !verifier.revocations().apply(what, revocation) {
+                let told =
+                    "a revocation is missing, as there are too many: nobody with a token is let in";
+                LINES.say(|unsaid| warn!(unsaid, "{told}"));
+            }
+        }
+    };
     let verifier = verifier.clone();
-    bus.revocations().teach(daemon, move |what, revocation| {
-        verifier.revocations().apply(what, revocation);
-    });
+    let have_all = move || verifier.revocations().set_read();
+    bus.revocations().teach(daemon, learn, have_all);
 }
 
 /// Fails if the database is not of the installation that the stream of commands belongs to. The edge serves meanwhile,
@@ -222,7 +239,12 @@ fn router(edge: Arc<AppState>, access: &Access, port: u16) -> Router {
     // Answers have personal data in them: no cache keeps them, and no browser takes them for something else.
     let no_store = HeaderValue::from_static("no-store");
     let no_sniff = HeaderValue::from_static("nosniff");
-    api.merge(forward).layer((
+    let served = api.merge(forward);
+    let served = match guard.verifier() {
+        None => served.layer(from_fn(refuse_misdirected)),
+        Some(_) => served,
+    };
+    served.layer((
         from_fn_with_state(front, Front::receive),
         from_fn(below),
         from_fn(observe),

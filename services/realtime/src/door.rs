@@ -105,7 +105,7 @@ impl Door {
                 span: Span::current(),
             });
         };
-        if verifier.revocations().overflowed() {
+        if !verifier.revocations().are_complete() {
             return Err(ConnectError::Revocations);
         }
         let identity = verifier.verify(credential(auth, parts)?).await?;
@@ -158,7 +158,7 @@ impl Door {
             debug!("refused a token: {refusal}");
             match refusal {
                 Refusal::Expired => RefreshRefusal::Expired,
-                Refusal::NoKeys { .. } => RefreshRefusal::Unavailable,
+                Refusal::NoKeys { .. } | Refusal::NoRevocations => RefreshRefusal::Unavailable,
                 _ => RefreshRefusal::Unauthorized,
             }
         })?;
@@ -215,6 +215,7 @@ impl From<Refusal> for ConnectError {
             Refusal::Expired => Self::TokenExpired,
             Refusal::Scope(_) | Refusal::Tenant => Self::Forbidden,
             Refusal::NoKeys { .. } => Self::Unavailable,
+            Refusal::NoRevocations => Self::Revocations,
         }
     }
 }

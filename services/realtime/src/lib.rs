@@ -28,11 +28,11 @@ mod sse;
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use orders_auth::{Mode, Verifier};
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::Role;
-use orders_http::Front;
+use orders_http::{Front, refuse_misdirected};
 use orders_service::{BoxError, Daemon, retry, shutdown};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -95,6 +95,10 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let front = Front::new(&config.access, daemon.port);
     let sockets = rooms.clone().sockets(config.access.cors_origin);
     let router = rooms.streams().merge(sockets);
+    let router = match config.auth.mode {
+        Mode::Off => router.layer(from_fn(refuse_misdirected)),
+        Mode::Jwt => router,
+    };
     // Until now every request got 503, after which Socket.IO clients retry; a refusal would be final.
     daemon.mount(router.layer(from_fn_with_state(front, Front::receive)));
     daemon.health.ready();
@@ -121,13 +125,13 @@ async fn door(config: &Config, daemon: &Daemon, bus: &Bus) -> Result<Door, BoxEr
         move || ready(verifier.ready())
     });
     let door = Door::guarded(verifier.clone(), config.auth.leeway, per_tenant);
-    let fetch = daemon
-        .shutdown
-        .clone()
-        .run_until_cancelled_owned(async move { verifier.run().await });
+    let fetch = daemon.shutdown.clone().run_until_cancelled_owned({
+        let verifier = verifier.clone();
+        async move { verifier.run().await }
+    });
     daemon.spawn("auth", async { fetch.await.unwrap_or(()) });
     let revocations = bus.revocations();
-    revocations.teach(daemon, {
+    let learn = {
         let door = door.clone();
         move |what, revocation| {
             let cut = door.revoke(what, revocation);
@@ -135,7 +139,9 @@ async fn door(config: &Config, daemon: &Daemon, bus: &Bus) -> Result<Door, BoxEr
                 info!(cut, "a revocation cuts {cut} sockets");
             }
         }
-    });
+    };
+    let have_all = move || verifier.revocations().set_read();
+    revocations.teach(daemon, learn, have_all);
     revocations.known().await;
     Ok(door)
 }

@@ -177,7 +177,8 @@ async fn send(mut request: RequestBuilder, trace: TraceContext) -> Result<Respon
     if status.is_success() || status.is_redirection() {
         return Ok(response);
     }
-    if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+    let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    if status.is_server_error() || passes.contains(&status) {
         LINES.say(|unsaid| warn!(unsaid, "the edge answers {status}"));
         return Err(Failure::Unavailable);
     }

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Json,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
-use orders_contracts::ProblemDetails;
+use orders_contracts::{ProblemDetails, query::ExportFormat};
 use orders_http::{CorrelationId, Unanswered};
 use tokio::time::timeout;
 
-use crate::Web;
+use crate::{Web, pages::parameter};
 
 /// The edge gives a body 10 s to arrive, and answers within about 6 s whatever is away behind it.
 const EDGE_DEADLINE: Duration = Duration::from_secs(20);
@@ -23,9 +23,22 @@ pub(crate) async fn api(
     id: Extension<CorrelationId>,
     request: Request,
 ) -> Response {
+    if looks_whole(&request) {
+        let detail = "CSV takes HTTP/1.1, which tells the end of a file from a broken connection; or ask for format=ndjson";
+        return problem(&id, StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail);
+    }
     let answer = timeout(EDGE_DEADLINE, to_edge(web, id.clone(), request)).await;
     let late = |_| problem(&id, StatusCode::GATEWAY_TIMEOUT, "The API does not answer");
     answer.unwrap_or_else(late)
+}
+
+/// Whether half of the answer would pass for a whole file. The edge refuses such a request, but does not see by which
+/// version of HTTP it came.
+fn looks_whole(request: &Request) -> bool {
+    let format = parameter(request.uri().query(), "format");
+    request.version() < Version::HTTP_11
+        && request.uri().path() == "/api/orders/export"
+        && format.is_none_or(|format| format != ExportFormat::Ndjson.as_str())
 }
 
 /// Forwards a request without a deadline: a poll of Socket.IO lasts for as long as nothing happens, and the edge cuts off

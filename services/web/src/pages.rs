@@ -17,8 +17,8 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use orders_contracts::TenantId;
-use orders_http::{Firsts, Misdirected, Unread};
-use tracing::{error, warn};
+use orders_http::{Misdirected, Unread};
+use tracing::error;
 
 use crate::{
     Web,
@@ -260,18 +260,10 @@ pub(crate) fn cross_site() -> Response {
 
 /// Refuses what another site may have led here, by a name of its own for this machine.
 pub(crate) async fn refuse_misdirected(request: Request, next: Next) -> Response {
-    static TOLD: Firsts = Firsts::new();
-    let Some(Misdirected(host)) = request.extensions().get() else {
+    let Some(misdirected) = request.extensions().get::<Misdirected>() else {
         return next.run(request).await;
     };
-    if TOLD.take(host) {
-        warn!(
-            "refused a request for {host:?}, which is no name of this machine: if it is, name http://{host} in CORS_ORIGIN"
-        );
-    }
-    let text = format!(
-        "This server does not know the name {host}. If it is its own, http://{host} has to be named in CORS_ORIGIN."
-    );
+    let text = misdirected.explain();
     message(
         StatusCode::MISDIRECTED_REQUEST,
         Frame::of(""),
@@ -328,7 +320,13 @@ pub(crate) async fn secure(State(web): State<Arc<Web>>, request: Request, next: 
         ),
     ];
     let mut response = next.run(request).await;
+    let may_try_again = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
+    if may_try_again {
+        headers
+            .entry(header::RETRY_AFTER)
+            .or_insert(HeaderValue::from_static("1"));
+    }
     headers.insert(header::CONTENT_SECURITY_POLICY, web.policy.clone());
     headers.extend(FIXED);
     // A page shows the current state, and a form is for one order.

@@ -6,7 +6,7 @@
 //!
 //! * nothing of a token is in a page, a log line or an answer to the script;
 //! * the edge is the only one who gets the access token, and never gets the cookie;
-//! * a refresh token is used once, however many requests come at once;
+//! * an instance uses a refresh token once, however many requests come at once (a proxy sends a visitor to one instance);
 //! * what a page does on its own keeps no session alive.
 
 mod callback;
@@ -97,7 +97,7 @@ pub(crate) struct Visit {
 pub(crate) enum Nobody {
     /// There is no session, or it has ended.
     LoggedOut,
-    /// It is unknown, as long as the provider is away.
+    /// It is unknown, as long as the provider is away, or NATS from the start.
     Unknown(Duration),
 }
 
@@ -177,6 +177,9 @@ impl Login {
         is_visit: bool,
     ) -> Result<Visit, Nobody> {
         let session = self.session(headers).ok_or(Nobody::LoggedOut)?;
+        if !self.endings.are_known() {
+            return Err(Nobody::Unknown(RETRY_AFTER));
+        }
         let now = now();
         let mut session = match self.settings.limits.due(&session.times, now, is_visit) {
             Due::Nothing => return self.introduce(session, Vec::new()).await,
@@ -194,7 +197,7 @@ impl Login {
         if is_visit {
             session.times.seen = now;
         }
-        let cookies = self.seal(headers, cookies::SESSION, &session, SameSite::Strict, None);
+        let cookies = self.seal(cookies::SESSION, &session, SameSite::Strict, None);
         let cookies = cookies.ok_or(Nobody::LoggedOut)?;
         self.introduce(session, cookies).await
     }
@@ -281,10 +284,9 @@ impl Login {
         serde_json::from_slice(&plain).ok()
     }
 
-    /// The `Set-Cookie` headers for an answer to a request; nothing if the value is too long for browsers.
+    /// The `Set-Cookie` headers of an answer; nothing if the value is too long for browsers.
     fn seal(
         &self,
-        headers: &HeaderMap,
         name: &str,
         value: &impl Serialize,
         same_site: SameSite,
@@ -292,7 +294,7 @@ impl Login {
     ) -> Option<Vec<HeaderValue>> {
         let plain = serde_json::to_vec(value).ok()?;
         let sealed = self.ring().seal(name, &plain);
-        let cookies = cookies::write(headers, name, &sealed, same_site, seconds);
+        let cookies = cookies::write(name, &sealed, same_site, seconds);
         if cookies.is_none() {
             warn!(
                 "the tokens of the provider are too long for cookies: {} bytes",

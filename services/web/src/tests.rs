@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{
     body::Body,
     extract::{ConnectInfo, RawQuery},
-    http::{Request, Response, StatusCode, header},
+    http::{Request, Response, StatusCode, Version, header},
     response::IntoResponse,
 };
 use http_body_util::BodyExt;
@@ -110,6 +110,33 @@ async fn without_the_edge_pages_say_so_and_keep_what_was_typed() {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let problem: orders_contracts::ProblemDetails = serde_json::from_str(&body).unwrap();
     assert_eq!(problem.message, ["The API does not answer"]);
+}
+
+#[tokio::test]
+async fn an_edge_that_has_too_much_to_do_is_asked_again() {
+    let edge = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = site_of(format!("http://{}", edge.local_addr().unwrap()));
+    let busy = Router::new().fallback(async || StatusCode::TOO_MANY_REQUESTS);
+    tokio::spawn(axum::serve(edge, busy).into_future());
+    let request = Request::get("/orders?tenantId=t-1").body(Body::empty());
+    let response = site.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+}
+
+#[tokio::test]
+async fn half_a_file_does_not_pass_for_a_whole_one() {
+    for (version, query, status) in [
+        (Version::HTTP_10, "format=csv", 505),
+        (Version::HTTP_10, "", 505),
+        (Version::HTTP_10, "format=ndjson", 502),
+        (Version::HTTP_11, "format=csv", 502),
+    ] {
+        let path = format!("/api/orders/export?tenantId=t-1&{query}");
+        let request = Request::get(path).version(version).body(Body::empty());
+        let (response, body) = send(request.unwrap()).await;
+        assert_eq!(response.status(), status, "{version:?} {query}: {body}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,6 +59,14 @@ async fn a_subject_has_a_quarter_of_what_its_tenant_has() {
         "{told:?}"
     );
 
+    // What its token has no scope for costs it as much.
+    let reader = guarded.issuer.token().tenant("t-1").scopes("orders:create");
+    let reader = bearer(&reader.subject("reader"));
+    let refused = flood(&guarded, &reader, 30).await;
+    let (taken, policies) = refused_by(&refused, 403);
+    assert!((10..=most(10, 5.0, began)).contains(&taken), "{taken}");
+    assert_eq!(policies, [json!(["subject"]).to_string()]);
+
     // Another subject does not notice; many together are limited as a tenant, and another tenant does not notice.
     assert_eq!(
         refused_by(&flood(&guarded, &token("quiet"), 5).await, 200).0,

@@ -21,7 +21,6 @@ pub(crate) struct Visitor {
 /// An answer as it came.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) challenge: String,
     pub(crate) body: String,
     url: Url,
     /// Where it leads on its own.
@@ -163,7 +162,6 @@ impl Visitor {
             Some(value.to_str().expect("text").to_owned())
         };
         let (status, location) = (answer.status(), text(header::LOCATION));
-        let challenge = text(header::WWW_AUTHENTICATE).unwrap_or_default();
         let body = answer.text().await.expect("a body");
         let bounce = || {
             let rest = body
@@ -175,7 +173,6 @@ impl Visitor {
         let next = next.map(|next| url.join(&next).expect("a URL"));
         Answer {
             status,
-            challenge,
             next,
             url: url.clone(),
             body,

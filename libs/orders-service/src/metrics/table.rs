@@ -164,7 +164,8 @@ table! {
         { policy: &["tenant", "subject", "peer"] } of EDGE;
     /// Requests without valid credentials, or whose credentials do not suffice.
     AUTH_REFUSALS = "orders_auth_refusals_total": Counter,
-        { kind: &["missing", "malformed", "invalid", "expired", "scope", "tenant", "no_keys"] } of EDGE;
+        { kind: &["missing", "malformed", "invalid", "expired", "scope", "tenant", "no_keys",
+            "no_revocations"] } of EDGE;
     /// Exports.
     EXPORTS = "orders_exports_total": Counter,
         { outcome: &["complete", "interrupted", "abandoned", "refused"] } of EDGE;

@@ -20,11 +20,13 @@ pub(super) fn answer(refusal: Refusal, metadata: &str) -> Response {
         Refusal::NoKeys { retry_after } => {
             let seconds = retry_after.as_secs_f64().ceil().max(1.0);
             let retry = [(header::RETRY_AFTER, format!("{seconds:.0}"))];
-            let detail = "Tokens cannot be verified for a moment, try again";
-            (retry, Problem::unavailable(detail)).into_response()
+            (retry, Problem::unavailable(NOT_YET)).into_response()
         }
+        Refusal::NoRevocations => Problem::unavailable(NOT_YET).into_response(),
     }
 }
+
+const NOT_YET: &str = "Tokens cannot be verified for a moment, try again";
 
 const NOT_VALID: &str = "The token is not valid, or not any more";
 
@@ -56,6 +58,7 @@ pub(super) fn kind(refusal: Refusal) -> &'static str {
         Refusal::Scope(_) => "scope",
         Refusal::Tenant => "tenant",
         Refusal::NoKeys { .. } => "no_keys",
+        Refusal::NoRevocations => "no_revocations",
     }
 }
 
@@ -99,6 +102,8 @@ mod tests {
         let lacking = Refusal::Scope(Scope::OrdersCreate);
         assert_eq!(told(lacking), (403, Some(scope), None));
         assert_eq!(told(Refusal::Tenant), (403, None, None));
+        let unknown = (503, None, Some("1".to_owned()));
+        assert_eq!(told(Refusal::NoRevocations), unknown);
         for (millis, seconds) in [(0, "1"), (4_001, "5"), (300_000, "300")] {
             let retry_after = Duration::from_millis(millis);
             let expected = (503, None, Some(seconds.to_owned()));

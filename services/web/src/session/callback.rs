@@ -58,7 +58,7 @@ pub(super) async fn callback(
     let mut set = cookies::clear(&headers, cookies::LOGIN);
     let page = match finish(login, begun, query.as_deref()).await {
         Ok(session) => {
-            match login.seal(&headers, cookies::SESSION, &session, SameSite::Strict, None) {
+            match login.seal(cookies::SESSION, &session, SameSite::Strict, None) {
                 Some(cookies) => {
                     set.extend(cookies);
                     // A redirect would still come from the provider's site, and have no strict cookie.

@@ -35,10 +35,9 @@ pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(value)
 }
 
-/// The `Set-Cookie` headers for a value, which take away chunks that `headers`, those of the request, have beyond it;
-/// nothing if it is too long.
+/// The `Set-Cookie` headers for a value; nothing if it is too long. They take away every chunk beyond it: whether there is
+/// one is not known, as a request that another site leads here has no strict cookies.
 pub(crate) fn write(
-    headers: &HeaderMap,
     name: &str,
     value: &str,
     same_site: SameSite,
@@ -56,23 +55,22 @@ pub(crate) fn write(
         HeaderValue::try_from(format!("{name}={part}; {attributes}")).ok()
     });
     let mut cookies: Vec<_> = chunks.collect::<Option<_>>()?;
-    cookies.extend(clear_from(headers, name, count));
+    let beyond = (count..MOST_CHUNKS).map(|chunk| chunk_name(name, chunk));
+    cookies.extend(beyond.map(|name| cleared(&name)));
     Some(cookies)
 }
 
 /// The `Set-Cookie` headers that take away the cookie `name` of a request with `headers`.
 pub(crate) fn clear(headers: &HeaderMap, name: &str) -> Vec<HeaderValue> {
-    clear_from(headers, name, 0).collect()
+    let jar = CookieJar::from_headers(headers);
+    let names = (0..MOST_CHUNKS).map(|chunk| chunk_name(name, chunk));
+    let had = names.filter(|name| jar.get(name).is_some());
+    had.map(|name| cleared(&name)).collect()
 }
 
-fn clear_from(headers: &HeaderMap, name: &str, first: usize) -> impl Iterator<Item = HeaderValue> {
-    let jar = CookieJar::from_headers(headers);
-    let names = (first..MOST_CHUNKS).map(|chunk| chunk_name(name, chunk));
-    names
-        .filter(move |name| jar.get(name).is_some())
-        .filter_map(|name| {
-            HeaderValue::try_from(format!("{name}=; Path=/; Secure; HttpOnly; Max-Age=0")).ok()
-        })
+fn cleared(name: &str) -> HeaderValue {
+    let text = format!("{name}=; Path=/; Secure; HttpOnly; Max-Age=0");
+    HeaderValue::try_from(text).expect("the names of cookies are text")
 }
 
 fn chunk_name(name: &str, chunk: usize) -> String {
@@ -120,7 +118,7 @@ mod tests {
     }
 
     fn headers_of(value: &str) -> HeaderMap {
-        kept(write(&HeaderMap::new(), SESSION, value, SameSite::Strict, None).unwrap())
+        kept(write(SESSION, value, SameSite::Strict, None).unwrap())
     }
 
     proptest! {
@@ -128,10 +126,9 @@ mod tests {
         fn a_value_comes_back_whole_whatever_was_there_before(
             before in "[A-Za-z0-9_.-]{1,11000}", after in "[A-Za-z0-9_.-]{1,11000}",
         ) {
-            let had = headers_of(&before);
-            prop_assert_eq!(read(&had, SESSION), Some(before.clone()));
-            let first = write(&HeaderMap::new(), SESSION, &before, SameSite::Strict, None).unwrap();
-            let second = write(&had, SESSION, &after, SameSite::Strict, None).unwrap();
+            prop_assert_eq!(read(&headers_of(&before), SESSION), Some(before.clone()));
+            let first = write(SESSION, &before, SameSite::Strict, None).unwrap();
+            let second = write(SESSION, &after, SameSite::Strict, None).unwrap();
             let has = kept(first.into_iter().chain(second));
             prop_assert_eq!(read(&has, SESSION), Some(after));
         }
@@ -140,8 +137,8 @@ mod tests {
     #[test]
     fn what_is_cleared_is_gone() {
         let value = "x".repeat(9_000);
-        let set = write(&HeaderMap::new(), SESSION, &value, SameSite::Strict, None).unwrap();
-        assert_eq!(set.len(), 3);
+        let set = write(SESSION, &value, SameSite::Strict, None).unwrap();
+        assert_eq!(set.len(), MOST_CHUNKS);
         let cleared = clear(&headers_of(&value), SESSION);
         assert!(kept(set.into_iter().chain(cleared)).is_empty());
         assert_eq!(clear(&HeaderMap::new(), SESSION), [""; 0]);
@@ -152,7 +149,7 @@ mod tests {
     fn a_value_that_no_browser_takes_is_refused() {
         let write = |length| {
             let value = "x".repeat(length);
-            write(&HeaderMap::new(), SESSION, &value, SameSite::Strict, None).is_some()
+            write(SESSION, &value, SameSite::Strict, None).is_some()
         };
         assert!(write(CHUNK * MOST_CHUNKS));
         assert!(!write(CHUNK * MOST_CHUNKS + 1));
@@ -160,10 +157,10 @@ mod tests {
 
     #[test]
     fn a_login_is_sent_when_the_provider_leads_back_and_ends_soon() {
-        let set = write(&HeaderMap::new(), LOGIN, "v", SameSite::Lax, Some(600)).unwrap();
+        let set = write(LOGIN, "v", SameSite::Lax, Some(600)).unwrap();
         assert_eq!(
-            set,
-            ["__Host-Http-orders_login=v; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600"]
+            set[0],
+            "__Host-Http-orders_login=v; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600"
         );
     }
 }

@@ -29,6 +29,9 @@ pub(crate) struct Telling(Option<JoinHandle<Result<(), Error>>>);
 
 impl Endings {
     pub(crate) fn new(issuer: String, verifier: Verifier, bus: Option<Bus>) -> Self {
+        if bus.is_none() {
+            verifier.revocations().set_read();
+        }
         Self {
             issuer,
             verifier,
@@ -37,7 +40,7 @@ impl Endings {
         }
     }
 
-    /// Hears of what ends elsewhere. Until all of it is known, web is not ready.
+    /// Hears of what ends elsewhere. Until all of it is known, web is not ready, and nobody's session counts.
     pub(crate) fn start(self: &Arc<Self>, daemon: &Daemon) {
         let Some(bus) = &self.bus else {
             return;
@@ -48,9 +51,15 @@ impl Endings {
             .probe("streams", bus.needs(&[REVOCATIONS], &[]));
         bus.answer_operators(daemon);
         let endings = Arc::clone(self);
-        bus.revocations().teach(daemon, move |what, revocation| {
-            endings.learn(what, revocation);
-        });
+        let learn = move |what, revocation| endings.learn(what, revocation);
+        let verifier = self.verifier.clone();
+        let have_all = move || verifier.revocations().set_read();
+        bus.revocations().teach(daemon, learn, have_all);
+    }
+
+    /// Whether all that has ended is known.
+    pub(crate) fn are_known(&self) -> bool {
+        self.verifier.revocations().are_complete()
     }
 
     /// Whether a session has ended: it or its access token, its login at the provider, or all of its subject.
@@ -66,10 +75,10 @@ impl Endings {
         (!self.has_ended(session)).then_some(cut)
     }
 
-    /// Ends sessions: their cookies count no more, and their live updates are closed.
-    pub(crate) fn end(&self, claim: Claim, value: &str) -> Telling {
+    /// Ends sessions at the moment `at`: their cookies count no more, and their live updates are closed.
+    pub(crate) fn end(&self, claim: Claim, value: &str, at: Timestamp) -> Telling {
         let what = Revocable::new(&self.issuer, claim, value);
-        let revocation = Revocation::at(Timestamp::now(), claim);
+        let revocation = Revocation::at(at, claim);
         self.learn(what, revocation);
         let bus = self.bus.clone();
         Telling(bus.map(|bus| tokio::spawn(tell(bus, what, revocation).in_current_span())))

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use orders_auth::{LogoutToken, Refusal};
-use orders_contracts::Claim;
+use orders_contracts::{Claim, Timestamp};
 use serde_json::json;
 use tracing::{Instrument as _, info, warn};
 
@@ -40,10 +40,10 @@ pub(super) async fn logout(State(web): State<Arc<Web>>, headers: HeaderMap) -> R
     let session: Option<Session> = login.open(&headers, cookies::SESSION);
     let page = match session {
         Some(session) => {
-            login.endings.end(Claim::Token, &session.id);
+            let now = Timestamp::now();
+            login.endings.end(Claim::Token, &session.id, now);
             let id_token = &session.id_token;
             let way = login.seal(
-                &headers,
                 cookies::LOGOUT,
                 id_token,
                 SameSite::Strict,
@@ -133,14 +133,17 @@ pub(super) async fn backchannel(State(web): State<Arc<Web>>, Fields(fields): Fie
         .verifier
         .verify_logout_token(token, &login.settings.client_id)
         .await;
-    let (claim, value) = match ended {
+    let (claim, value, issued_at) = match ended {
         Ok(LogoutToken {
-            session: Some(sid), ..
-        }) => (Claim::Session, sid),
+            session: Some(sid),
+            issued_at,
+            ..
+        }) => (Claim::Session, sid, issued_at),
         Ok(LogoutToken {
             subject: Some(subject),
+            issued_at,
             ..
-        }) => (Claim::Subject, subject),
+        }) => (Claim::Subject, subject, issued_at),
         Ok(_) => return invalid("logout_token names nobody"),
         Err(Refusal::NoKeys { retry_after }) => return not_yet(retry_after),
         Err(refusal) => {
@@ -149,7 +152,11 @@ pub(super) async fn backchannel(State(web): State<Arc<Web>>, Fields(fields): Fie
         }
     };
     info!("the provider has ended a login");
-    match login.endings.end(claim, &value).has_arrived().await {
+    // The clock of the provider, which its tokens have their times from, may be ahead.
+    let told_at = Timestamp::from_millis(issued_at.timestamp_millis());
+    let at = told_at.max(Some(Timestamp::now()));
+    let at = at.unwrap_or_else(Timestamp::now);
+    match login.endings.end(claim, &value, at).has_arrived().await {
         true => StatusCode::OK.into_response(),
         false => not_yet(RETRY_AFTER),
     }

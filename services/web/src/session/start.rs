@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{RawQuery, State},
-    http::HeaderMap,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -62,11 +61,7 @@ pub(crate) fn login_path(target: &str) -> String {
 }
 
 /// `GET /login?to=...`. A link and no form: browsers would apply `form-action` to the provider, too.
-async fn login_page(
-    State(web): State<Arc<Web>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
+async fn login_page(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Response {
     let Some(login) = &web.login else {
         return pages::not_found().await;
     };
@@ -98,13 +93,7 @@ async fn login_page(
     }
     let url = endpoints.authorization(&parameters);
     // Lax: the provider, another site, leads back.
-    let cookies = login.seal(
-        &headers,
-        cookies::LOGIN,
-        &begun,
-        SameSite::Lax,
-        Some(LONGEST),
-    );
+    let cookies = login.seal(cookies::LOGIN, &begun, SameSite::Lax, Some(LONGEST));
     with_cookies(
         Redirect::to(&url).into_response(),
         cookies.unwrap_or_default(),

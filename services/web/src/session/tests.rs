@@ -5,7 +5,7 @@ use axum::{
     http::{Method, Request, Response, StatusCode, header},
 };
 use http_body_util::BodyExt;
-use orders_contracts::Claim;
+use orders_contracts::{Claim, Timestamp};
 use orders_testkit::{Issuer, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -122,10 +122,9 @@ impl Site {
 
     /// The `Cookie` header of a session.
     fn cookie(&self, session: &Session) -> String {
-        let none = HeaderMap::new();
         let set = self
             .login
-            .seal(&none, cookies::SESSION, session, SameSite::Strict, None)
+            .seal(cookies::SESSION, session, SameSite::Strict, None)
             .unwrap();
         let pair = |cookie: &HeaderValue| {
             cookie
@@ -430,7 +429,7 @@ async fn a_session_ends_when_it_is_idle_old_changed_or_ended() {
         let cookie = site.cookie(&session);
         assert_eq!(status(&cookie).await, StatusCode::OK, "{claim:?} {value}");
         let line = site.login.endings.line(&session).unwrap();
-        site.login.endings.end(claim, value);
+        site.login.endings.end(claim, value, Timestamp::now());
         assert_eq!(
             status(&cookie).await,
             StatusCode::UNAUTHORIZED,
@@ -511,6 +510,21 @@ async fn a_provider_ends_a_login_with_a_token_that_counts() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
     assert_eq!(open().await, StatusCode::UNAUTHORIZED);
+
+    // All of a subject, by the clock of the provider, which may be ahead.
+    let ahead = site.issuer.logout_token("pages").subject("u2");
+    let (response, _) = tell(&ahead.claim("iat", now() + 20).sign()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let goes_on = |after: u64| {
+        let mut session = Session {
+            subject: "u2".to_owned(),
+            sid: None,
+            ..site.session()
+        };
+        session.times.started += after;
+        site.login.endings.line(&session).is_some()
+    };
+    assert!(!goes_on(10) && goes_on(30));
 }
 
 #[tokio::test]
