@@ -114,12 +114,64 @@ fn cells(row: &OrderRow) -> [Cow<'_, str>; COLUMNS.len()] {
     cells.map(harmless)
 }
 
-/// A cell that no spreadsheet program takes for a formula: where it would, an apostrophe comes first (OWASP, CSV
-/// injection). Some programs take full-width signs for formulas too.
+/// What begins a formula; some programs take full-width signs, too.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+/// Where other cells may begin in a cell: programs take other separators than commas by their language, and then quotes in
+/// the middle of a cell do not keep lines together.
+const SEPARATORS: [char; 4] = [';', '\t', '\r', '\n'];
+
+/// A cell that no spreadsheet program takes for a formula, nor a part of it: where it would, an apostrophe comes first
+/// (OWASP, CSV injection).
 fn harmless(cell: Cow<'_, str>) -> Cow<'_, str> {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
-        format!("'{cell}").into()
-    } else {
-        cell
+    let is_formula = |text: &str| text.trim_start_matches(['"', ' ']).starts_with(FORMULA);
+    let first = (cell.starts_with(SEPARATORS) || is_formula(&cell)).then_some(0);
+    let ends = cell.match_indices(SEPARATORS).map(|(at, _)| at + 1);
+    let others = ends.filter(|end| is_formula(&cell[*end..]));
+    let places: Vec<usize> = first.into_iter().chain(others).collect();
+    if places.is_empty() {
+        return cell;
+    }
+    let (mut text, mut done) = (String::with_capacity(cell.len() + places.len()), 0);
+    for place in places {
+        text.push_str(&cell[done..place]);
+        text.push('\'');
+        done = place;
+    }
+    text.push_str(&cell[done..]);
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_part_of_a_cell_is_a_formula(cell in "[a'\" ;\t\r\n=+@＝－,-]{0,12}") {
+            let written = harmless(Cow::from(&cell)).into_owned();
+            for part in written.split(SEPARATORS) {
+                let text = part.trim_start_matches(['"', ' ']);
+                prop_assert!(!text.starts_with(FORMULA), "{cell:?} {written:?}");
+            }
+            prop_assert_eq!(written.replace('\'', ""), cell.replace('\'', ""));
+        }
+    }
+
+    #[test]
+    fn what_is_harmless_stays_as_it_is() {
+        for cell in [
+            "",
+            "Zoë",
+            "a-b; c",
+            "a;b=1",
+            "Smith, Jr.",
+            "O'Neil",
+            "1;\n2",
+        ] {
+            assert_eq!(harmless(cell.into()), cell);
+        }
+        assert_eq!(harmless("=1;=2\n\"=3".into()), "'=1;'=2\n'\"=3");
     }
 }

@@ -56,8 +56,8 @@ pub(super) fn export() -> Value {
     let text = |example: String| json!({ "schema": { "type": "string" }, "example": example });
     let description = format!(
         "All orders of the list, newest first, one a line. NDJSON has what a list with `expand=summary` has, and a last line \
-         with the number of orders, without which it is not whole. CSV (RFC 4180) has the same in columns; a cell that a \
-         spreadsheet program would take for a formula begins with an apostrophe. An export that fails breaks off its \
+         with the number of orders, without which it is not whole. CSV (RFC 4180) has the same in columns; where a \
+         spreadsheet program would take a cell, or a part of one, for a formula, an apostrophe comes first. An export that fails breaks off its \
          connection before the end of the body; of a complete one, a client that sends `TE: trailers` gets the number of \
          orders in the trailer `{}`. A tenant has at most two exports at once, and a client that reads too slowly is cut off.",
         http_header::EXPORT_ROWS

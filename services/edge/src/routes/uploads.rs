@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{HeaderMap, Method, StatusCode, Uri},
 };
 use futures_util::StreamExt;
 use orders_contracts::{PresignUpload, PresignedUpload, ReceivedUpload};
@@ -83,7 +83,6 @@ pub(crate) async fn presign(
 pub(crate) async fn receive(
     State(edge): State<Arc<AppState>>,
     Segment(storage_key): Segment,
-    headers: HeaderMap,
     method: Method,
     uri: Uri,
     body: Body,
@@ -107,10 +106,8 @@ pub(crate) async fn receive(
             None => break,
         }
     }
-    // The name of the file is the client's, and stays out of the log.
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    info!(size, content_type, "received an upload");
+    // What the client says of the file stays out of the log.
+    info!(size, "received an upload");
     Ok(Json(ReceivedUpload {
         ok: true,
         storage_key,
