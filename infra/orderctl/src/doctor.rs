@@ -1,5 +1,6 @@
 //! `doctor`: checks everything that the pipeline depends on and changes nothing.
 
+mod clocks;
 mod consumers;
 mod daemons;
 mod letters;
@@ -12,19 +13,20 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use orders_bus::{ConsumerState, Operator, StreamState};
-use orders_contracts::streams::{ALL, Consumer, Stream};
+use orders_bus::Operator;
+use orders_contracts::streams::ALL;
 use orders_store::Store;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use self::report::{Diagnosis, Report};
 use crate::{
     Context, Verdict,
+    look::Look,
     migrate::{Declared, consumer_name, stream_name},
 };
 
-/// Check servers, daemons, streams, consumers, indexes, dead letters and a sample of the list; exit code 1 if a check is
-/// red
+/// Check servers, daemons, clocks, streams, consumers, indexes, dead letters and a sample of the list; exit code 1 if a
+/// check is red
 #[derive(Args)]
 pub(crate) struct Options {
     /// The URL of the NATS server's monitoring, the only place that tells how it syncs to disk and how full its disk is
@@ -96,9 +98,10 @@ async fn of_bus(
     .await;
     for stream in ALL {
         let difference = bus.stream_difference(&stream).await?;
+        let raised = bus.raised_limits(&stream).await?;
         report.add(
             &stream_name(stream.name),
-            Diagnosis::drift(difference.as_ref()),
+            streams::settings(difference.as_ref(), raised),
         );
     }
     for consumer in options.declared.consumers() {
@@ -109,12 +112,15 @@ async fn of_bus(
         );
     }
     let bar = context.output.busy("watching streams and consumers");
-    let before = Look::at(bus, &options.declared).await?;
+    let look = async || Look::at(bus, options.declared.consumers()).await.whole();
+    let before = look().await?;
     let pause = context.stop.run_until_cancelled(sleep(options.look));
     let (daemons, _) = tokio::join!(bus.daemons(), pause);
-    let after = Look::at(bus, &options.declared).await?;
+    let after = look().await?;
     bar.finish_and_clear();
-    daemons::judge(&daemons?, report);
+    let daemons = daemons?;
+    daemons::judge(&daemons, report);
+    clocks::judge(bus, &daemons, report).await;
     streams::judge(&before, &after, report);
     consumers::judge(&context.deployment().namespace, &before, &after, report);
     letters::judge(&after, report);
@@ -153,45 +159,4 @@ async fn of_store(
         }
     }
     sample::judge(context, store, bus, options.look, report).await
-}
-
-/// All streams and consumers at one moment.
-struct Look {
-    at: Instant,
-    streams: Vec<(Stream, StreamState)>,
-    consumers: Vec<(Consumer, ConsumerState)>,
-}
-
-impl Look {
-    /// Those that exist.
-    async fn at(bus: &Operator, declared: &Declared) -> Result<Self> {
-        let mut look = Self {
-            at: Instant::now(),
-            streams: Vec::new(),
-            consumers: Vec::new(),
-        };
-        for stream in ALL {
-            let state = bus.stream_state(&stream).await?;
-            look.streams.extend(state.map(|state| (stream, state)));
-        }
-        for consumer in declared.consumers() {
-            let state = bus.consumer_state(&consumer).await?;
-            look.consumers.extend(state.map(|state| (consumer, state)));
-        }
-        Ok(look)
-    }
-
-    fn stream(&self, name: &str) -> Option<&StreamState> {
-        let mut streams = self.streams.iter();
-        streams
-            .find(|(stream, _)| stream.name == name)
-            .map(|(_, state)| state)
-    }
-
-    fn consumer(&self, consumer: &Consumer) -> Option<&ConsumerState> {
-        let mut consumers = self.consumers.iter();
-        consumers
-            .find(|(found, _)| found == consumer)
-            .map(|(_, state)| state)
-    }
 }

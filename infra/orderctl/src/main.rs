@@ -10,6 +10,7 @@ mod dlq;
 mod doctor;
 mod erase;
 mod finding;
+mod look;
 mod migrate;
 mod nats;
 mod order;
@@ -19,6 +20,7 @@ mod reconcile;
 mod record;
 mod revoke;
 mod tap;
+mod top;
 mod uploads;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
@@ -139,6 +141,7 @@ enum Command {
     Revoke(revoke::Options),
     Order(order::Options),
     Tap(tap::Options),
+    Top(top::Options),
     Migrate(migrate::Options),
     Doctor(doctor::Options),
     Audit(audit::Options),
@@ -196,12 +199,16 @@ struct Context {
 impl Context {
     /// Connects to the bus, or fails if NATS does not answer within a few seconds.
     async fn bus(&self) -> Result<Operator> {
-        let bus = Bus::connect(&self.servers.nats, self.role)
-            .await?
-            .deployed(self.deployment());
+        let bus = self.patient_bus().await?;
         let refuses = orders_bus::Error::refuses_login;
         self.answers(bus.readiness(), refuses).await?;
-        Ok(bus.operator())
+        Ok(bus)
+    }
+
+    /// The bus, which connects without end where NATS does not answer.
+    async fn patient_bus(&self) -> Result<Operator> {
+        let bus = Bus::connect(&self.servers.nats, self.role).await?;
+        Ok(bus.deployed(self.deployment()).operator())
     }
 
     /// Connects to the store, or fails if the database does not answer within a few seconds.
@@ -320,6 +327,7 @@ async fn main() -> ExitCode {
         Command::Revoke(options) => revoke::run(&context, options).await,
         Command::Order(options) => order::run(&context, options).await,
         Command::Tap(options) => tap::run(&context, options).await,
+        Command::Top(options) => top::run(&context, options).await,
         Command::Migrate(options) => migrate::run(&context, options).await,
         Command::Doctor(options) => doctor::run(&context, options).await,
         Command::Audit(options) => audit::run(&context, options).await,

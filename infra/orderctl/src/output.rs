@@ -26,6 +26,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints one result: `text` for people, `value` for programs.
     pub(crate) fn line(&self, text: impl Display, value: &impl Serialize) {
         self.marked("", text, value);
@@ -170,6 +174,13 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 pub(crate) fn shown(moment: Timestamp) -> String {
     let text = moment.to_string().replace('T', " ");
     text.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// A duration in its largest two units: `17m 4s`, `29days 23h`.
+pub(crate) fn span(duration: Duration) -> String {
+    let text = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
+    let parts: Vec<&str> = text.split(' ').take(2).collect();
+    parts.join(" ")
 }
 
 /// A number of bytes: `3.4 GiB`.

@@ -11,8 +11,8 @@ use async_nats::{
     },
 };
 use orders_contracts::{
-    Channel, Subject, TenantId, Timestamp,
-    streams::{Consumer, Stream},
+    Channel, PaymentSettings, Subject, TenantId, Timestamp,
+    streams::{self, Consumer, Retention, Stream},
 };
 
 use crate::{Bus, Error, Operator, error::is_not_found, history::unreadable};
@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 /// The contents of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamState {
     /// The number of messages.
     pub messages: u64,
@@ -37,6 +37,8 @@ pub struct StreamState {
     pub max_bytes: Option<u64>,
     /// The age at which a message leaves it; `None` without a limit.
     pub max_age: Option<Duration>,
+    /// How long it remembers the id of a message, to drop a second one.
+    pub duplicate_window: Duration,
     /// The sequence of its oldest message; `last + 1` when it is empty.
     pub first: u64,
     /// When its oldest message was stored; `None` when it is empty.
@@ -46,18 +48,22 @@ pub struct StreamState {
 }
 
 /// The progress of a durable consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ConsumerState {
     /// The number of messages not delivered yet.
     pub pending: u64,
     /// The number of messages delivered but not acked.
     pub ack_pending: u64,
+    /// The number of these that were delivered more than once.
+    pub redelivered: u64,
     /// The number of waiting pull requests; 0 if nobody reads.
     pub waiting: u64,
     /// The sequence up to which every message is acked.
     pub ack_floor: u64,
     /// When the oldest unacked message was stored.
     pub oldest: Option<Timestamp>,
+    /// How long the server waits for an ack before it delivers a message again.
+    pub ack_wait: Duration,
 }
 
 impl Operator {
@@ -70,9 +76,32 @@ impl Operator {
         }
     }
 
+    /// What the server has refused lately, such as a right that is missing; what was asked gets no other answer.
+    pub fn refused(&self) -> Option<String> {
+        self.bus.refusals.check().err()
+    }
+}
+
+impl ConsumerState {
+    /// How many messages, at most, `consumer`'s stream dropped before the consumer got them. `contents` is what the stream
+    /// held *before* this was seen: what is acked in between may leave it.
+    pub fn lost(&self, consumer: &Consumer, contents: &StreamState) -> u64 {
+        // A work queue drops nothing.
+        if consumer.stream.retention == Retention::WorkQueue {
+            return 0;
+        }
+        // The floor of a consumer that wants one kind of message only stays behind the others, so it tells nothing unless
+        // the consumer is behind.
+        let is_behind = consumer.filter.is_none() || self.pending > 0;
+        let lost = contents.first.saturating_sub(self.ack_floor + 1);
+        if is_behind { lost } else { 0 }
+    }
+}
+
+impl Bus {
     /// The contents of `stream`; `None` if it does not exist.
     pub async fn stream_state(&self, stream: &Stream) -> Result<Option<StreamState>, Error> {
-        let info = self.bus.stream_info(stream).await?;
+        let info = self.stream_info(stream).await?;
         Ok(info.map(|info| StreamState {
             messages: info.state.messages,
             bytes: info.state.bytes,
@@ -80,6 +109,7 @@ impl Operator {
                 .ok()
                 .filter(|bytes| *bytes > 0),
             max_age: Some(info.config.max_age).filter(|age| !age.is_zero()),
+            duplicate_window: info.config.duplicate_window,
             first: info.state.first_sequence,
             oldest: (info.state.messages > 0).then(|| timestamp(info.state.first_timestamp)),
             last: info.state.last_sequence,
@@ -97,14 +127,22 @@ impl Operator {
         Ok(Some(ConsumerState {
             pending: info.num_pending,
             ack_pending: info.num_ack_pending as u64,
+            redelivered: info.num_redelivered as u64,
             waiting: info.num_waiting as u64,
             ack_floor: info.ack_floor.stream_sequence,
             oldest: self.oldest_unacked(consumer, &info).await?,
+            ack_wait: info.config.ack_wait,
         }))
     }
-}
 
-impl Bus {
+    /// The delay of payments, as the consumer of the payment-simulator tells it; `None` if that does not exist.
+    pub async fn payment_delay(&self) -> Result<Option<Duration>, Error> {
+        // Its settings do not identify the consumer.
+        let payments = streams::payment_simulator(&PaymentSettings::default());
+        let info = self.consumer_info(&payments).await?;
+        Ok(info.map(|info| streams::payment_delay(info.config.ack_wait)))
+    }
+
     /// When `stream` was made; `None` if it does not exist. One that was lost and made again is another stream.
     pub async fn made_at(&self, stream: &Stream) -> Result<Option<Timestamp>, Error> {
         let info = self.stream_info(stream).await?;

@@ -7,7 +7,7 @@ use orders_testkit::{Stack, eventually, free_port};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{drop_index, early_payment, publish, run, until_dead_letters};
+use super::{drop_index, early_payment, publish, run, top::stranger, until_dead_letters};
 use crate::pipeline::Pipeline;
 
 #[tokio::test]
@@ -138,6 +138,51 @@ async fn a_server_without_jetstream_is_told_from_one_that_is_away() {
         assert!(nats[of].as_str().unwrap().contains(part), "{nats}");
     }
     stack.clean_up().await;
+}
+
+#[tokio::test]
+async fn other_versions_wrong_clocks_and_raised_limits_are_told() {
+    let pipeline = Pipeline::start("1h").await;
+    pipeline.create("t-1", "r1").await;
+    let look = ["doctor", "--json", "--look", "0s", "--payment-delay", "1h"];
+    let told = async |check: &str| {
+        let said = run(&pipeline.stack, &look).await.expect(0);
+        let mut lines = said.lines().into_iter();
+        let line = lines.find(|line| line["check"] == check);
+        line.unwrap_or_else(|| panic!("{check} in {}", said.text))
+    };
+    let clocks = told("clocks").await;
+    assert_eq!(clocks["colour"], "green", "{clocks}");
+    assert_eq!(clocks["found"], "7 clocks, none 500 ms off another");
+
+    let jetstream = pipeline.stack.jetstream().await;
+    let feed = jetstream.get_stream("ORDERS_FEED").await.unwrap();
+    let config = feed.cached_info().config.clone();
+    let raised = Config {
+        max_bytes: 2 * config.max_bytes,
+        duplicate_window: Duration::from_secs(600),
+        ..config
+    };
+    jetstream.update_stream(raised).await.unwrap();
+    stranger(&pipeline.stack.client().await).await;
+    for (check, parts) in [
+        ("versions", &["9.9.9 (abc): writer.9", "this orderctl"][..]),
+        ("clocks", &["writer.9 is 3600.", " s ahead of "]),
+        (
+            "stream ORDERS_FEED",
+            &[
+                "higher limits than the settings: ",
+                "max_bytes (server 2147483648",
+                "duplicate_window",
+            ],
+        ),
+    ] {
+        let line = told(check).await;
+        assert_eq!(line["colour"], "yellow", "{line}");
+        let found = line["found"].as_str().unwrap();
+        assert!(parts.iter().all(|part| found.contains(part)), "{line}");
+    }
+    pipeline.stack.clean_up().await;
 }
 
 /// `nats micro ls` shows what the doctor asks.

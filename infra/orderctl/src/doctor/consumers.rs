@@ -1,18 +1,13 @@
 //! Whether every consumer is read, and gets on.
 
-use std::time::Duration;
-
 use orders_bus::{ConsumerState, StreamState};
-use orders_contracts::{
-    Namespace, Timestamp,
-    streams::{Consumer, Policy, Retention},
-};
+use orders_contracts::{Namespace, streams::Consumer};
 
-use super::{
-    Look,
-    report::{Diagnosis, Report},
+use super::report::{Diagnosis, Report};
+use crate::{
+    look::{Look, age, has_work, is_stuck},
+    output::counted,
 };
-use crate::output::counted;
 
 pub(super) fn judge(namespace: &Namespace, before: &Look, after: &Look, report: &mut Report<'_>) {
     for (consumer, state) in &after.consumers {
@@ -36,10 +31,11 @@ fn progress(
         stream, durable, ..
     } = consumer;
     let last = contents.last;
-    if after.ack_floor > last {
+    // By the look before: the stream may have grown since the later one at it.
+    if before.ack_floor > last {
         let found = format!(
             "has acked up to {}, but the stream ends at {last}: it will miss new messages",
-            after.ack_floor
+            before.ack_floor
         );
         let remedy = format!(
             "run nats consumer rm {} {durable}; {durable} creates it again",
@@ -47,7 +43,8 @@ fn progress(
         );
         return Diagnosis::red(found, remedy);
     }
-    if let Some(lost) = lost(consumer, contents, after) {
+    let lost = after.lost(consumer, contents);
+    if lost > 0 {
         let found = format!(
             "up to {} are gone from {} before {durable} handled them",
             counted(lost, "message"),
@@ -57,20 +54,14 @@ fn progress(
                       orderctl reconcile";
         return Diagnosis::red(found, remedy);
     }
-    let age = after
-        .oldest
-        .map_or(Duration::ZERO, |oldest| Timestamp::now().since(oldest));
+    let age = age(after);
     let found = format!(
         "{} not delivered, {} in hand, the oldest {} s old",
         after.pending,
         after.ack_pending,
         age.as_secs()
     );
-    let has_work = |state: &ConsumerState| state.pending + state.ack_pending > 0;
-    // Messages that the daemon holds on purpose are no sign of trouble before they are overdue.
-    let is_overdue = consumer.policy != Policy::HOLD || age > consumer.ack_wait;
-    let is_still = before.ack_floor == after.ack_floor;
-    if has_work(before) && has_work(after) && is_still && is_overdue {
+    if is_stuck(consumer, before, after, age) {
         let remedy = if after.waiting == 0 && after.ack_pending == 0 {
             format!("no {durable} is connected; start one")
         } else {
@@ -91,23 +82,12 @@ fn progress(
     }
 }
 
-/// How many messages, at most, the stream dropped before the consumer got them.
-fn lost(consumer: &Consumer, contents: &StreamState, state: &ConsumerState) -> Option<u64> {
-    // A work queue drops nothing.
-    if consumer.stream.retention == Retention::WorkQueue {
-        return None;
-    }
-    // The floor of a consumer that wants one kind of message only stays behind the others, so it tells nothing unless
-    // the consumer is behind.
-    let is_behind = consumer.filter.is_none() || state.pending > 0;
-    let lost = contents.first.saturating_sub(state.ack_floor + 1);
-    (is_behind && lost > 0).then_some(lost)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use orders_contracts::{
-        PaymentSettings,
+        PaymentSettings, Timestamp,
         streams::{PROJECTOR, WRITER_COMMANDS, payment_simulator},
     };
 
@@ -118,10 +98,7 @@ mod tests {
             messages: last + 1 - first,
             first,
             last,
-            oldest: None,
-            bytes: 0,
-            max_bytes: None,
-            max_age: None,
+            ..StreamState::default()
         }
     }
 
@@ -132,6 +109,8 @@ mod tests {
             waiting: 1,
             ack_floor,
             oldest: Timestamp::from_millis(Timestamp::now().millis() - age * 1_000),
+            ack_wait: Duration::from_secs(8),
+            ..ConsumerState::default()
         }
     }
 

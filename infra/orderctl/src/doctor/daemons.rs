@@ -1,32 +1,27 @@
 //! Whether every daemon is there, ready and of one version.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
+use orders_bus::DaemonAnswer;
 use orders_contracts::DaemonHealth;
 
 use super::report::{Diagnosis, Report};
-use crate::VERSION;
+use crate::{VERSION, look::DAEMONS};
 
-/// Those that are connected to NATS in every mode.
-const DAEMONS: [&str; 5] = [
-    "edge",
-    "writer",
-    "projector",
-    "payment-simulator",
-    "realtime",
-];
 /// How long to wait for the front end.
 const WEB_DEADLINE: Duration = Duration::from_secs(2);
 
-pub(super) fn judge(found: &[DaemonHealth], report: &mut Report<'_>) {
+pub(super) fn judge(answers: &[DaemonAnswer], report: &mut Report<'_>) {
+    let found = Vec::from_iter(answers.iter().map(|answer| &answer.health));
     for name in DAEMONS {
         let instances: Vec<_> = found
             .iter()
+            .copied()
             .filter(|health| health.daemon == name)
             .collect();
         report.add(&format!("daemon {name}"), readiness(name, &instances));
     }
-    report.add("versions", versions(found));
+    report.add("versions", versions(&found));
 }
 
 fn readiness(name: &str, instances: &[&DaemonHealth]) -> Diagnosis {
@@ -47,17 +42,21 @@ fn readiness(name: &str, instances: &[&DaemonHealth]) -> Diagnosis {
     }
 }
 
-fn versions(found: &[DaemonHealth]) -> Diagnosis {
-    let mut versions: BTreeSet<&str> = found.iter().map(|health| health.version.as_str()).collect();
-    versions.insert(VERSION);
-    let list = Vec::from_iter(versions.iter().copied()).join(", ");
-    match versions.len() {
-        1 => Diagnosis::green(list),
-        _ => Diagnosis::yellow(
-            list,
-            format!("this orderctl is {VERSION}; run one version everywhere"),
-        ),
+fn versions(found: &[&DaemonHealth]) -> Diagnosis {
+    let mut versions = BTreeMap::from([(VERSION, vec!["this orderctl"])]);
+    for health in found {
+        let instances = versions.entry(&health.version).or_default();
+        instances.push(&health.instance);
     }
+    if versions.len() == 1 {
+        return Diagnosis::green(VERSION);
+    }
+    let lists = versions.into_iter().map(|(version, mut instances)| {
+        instances.sort_unstable();
+        format!("{version}: {}", instances.join(", "))
+    });
+    let found = Vec::from_iter(lists).join("; ");
+    Diagnosis::yellow(found, "run one version everywhere")
 }
 
 /// The front end, by its address: in mode off it is not connected to NATS.
@@ -86,6 +85,10 @@ mod tests {
             instance: "edge.1".to_owned(),
             version: VERSION.to_owned(),
             problem: problem.map(str::to_owned),
+            id: None,
+            uptime_seconds: None,
+            asked_at: None,
+            answered_at: None,
         }
     }
 
@@ -106,12 +109,17 @@ mod tests {
     }
 
     #[test]
-    fn several_versions_are_told() {
+    fn several_versions_are_told_with_those_that_have_them() {
+        let (edge, other) = (health(None), health(None));
         let other = DaemonHealth {
             version: "0.0.1 (abc)".to_owned(),
-            ..health(None)
+            instance: "writer.2".to_owned(),
+            ..other
         };
-        assert_eq!(versions(&[health(None)]).colour, Colour::Green);
-        assert_eq!(versions(&[health(None), other]).colour, Colour::Yellow);
+        assert_eq!(versions(&[&edge]).colour, Colour::Green);
+        let told = versions(&[&edge, &other]);
+        assert_eq!(told.colour, Colour::Yellow);
+        let found = format!("0.0.1 (abc): writer.2; {VERSION}: edge.1, this orderctl");
+        assert_eq!(told.found, found);
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use orders_bus::StreamState;
 use orders_contracts::{Timestamp, streams::ORDERS_DLQ};
 
-use super::{
-    Look,
-    report::{Diagnosis, Report},
+use super::report::{Diagnosis, Report};
+use crate::{
+    look::Look,
+    output::{counted, shown},
 };
-use crate::output::{counted, shown};
 
 /// ORDERS_DLQ drops dead letters that are ten days older.
 const OLD: Duration = Duration::from_secs(20 * 24 * 60 * 60);
@@ -57,8 +57,8 @@ mod tests {
             last: 1,
             oldest: Timestamp::from_millis((100 - days) * day),
             bytes: 1,
-            max_bytes: None,
             max_age: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            ..StreamState::default()
         };
         assert!(old(&of_age(20), now).is_none());
         let told = old(&of_age(23), now).unwrap();
