@@ -7,6 +7,7 @@ mod drift;
 mod orders;
 mod rebuild;
 mod timeline;
+mod top;
 
 use std::{
     path::Path,

@@ -77,6 +77,7 @@ async fn everything_works_under_the_lists() {
     run(stack, &["reconcile", "--yes"]).await.expect(0);
     let delay = ["migrate", "--check", "--payment-delay", "200ms"];
     run(stack, &delay).await.expect(0);
+    run(stack, &["top", "--once"]).await.expect(0);
     let doctor = run(stack, &["doctor", "--json"]).await;
     assert!(doctor.errors.is_empty(), "{}", doctor.errors);
 
