@@ -70,14 +70,14 @@ async fn no_cell_is_a_formula_and_a_client_of_ndjson_gets_what_is_there() {
         ("+1", "'+1"),
         ("-1", "'-1"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\\t=1", "'\t=1"),
-        ("\\r=1", "\"'\r=1\""),
-        ("\\n=1", "\"'\n=1\""),
+        ("\\t=1", "'\t'=1"),
+        ("\\r=1", "\"'\r'=1\""),
+        ("\\n=1", "\"'\n'=1\""),
         ("＝1", "'＝1"),
         ("=a,\\\"b\\\"", "\"'=a,\"\"b\"\"\""),
         ("'=1", "'=1"),
         ("a=1", "a=1"),
-        (" =1", " =1"),
+        (" =1", "' =1"),
     ] {
         let row = row(&format!(r#","buyerName":"{name}""#));
         let (csv, _) = whole(vec![Ok(vec![row.clone()])], ExportFormat::Csv).await;
