@@ -203,7 +203,7 @@ fn settings_for_traces_have_the_names_of_opentelemetry_and_show_no_token() {
         (
             "OTEL_TRACES_SAMPLER",
             "xray",
-            "unknown value `xray`, expected one of: always_on, always_off, traceidratio",
+            "unknown value `xray`, expected one of: always_on, parentbased_always_on, always_off, parentbased_always_off, parentbased_traceidratio, traceidratio",
         ),
         (
             "OTEL_TRACES_SAMPLER_ARG",
