@@ -24,9 +24,10 @@ use tokio::{
 use crate::login::visitor::Visitor;
 
 /// How far the last port of the pipeline is from the first.
-const PORTS: [u16; 10] = [0, 1, 101, 201, 301, 401, 900, 901, NATS, MONGO];
+const PORTS: [u16; 11] = [0, 1, 101, 201, 301, 401, 900, 901, NATS, MONGO, METRICS];
 const NATS: u16 = 902;
 const MONGO: u16 = 903;
+const METRICS: u16 = 910;
 /// The first build of a tool or a folder of the database may fall into it.
 const START: Duration = Duration::from_secs(300);
 
@@ -45,7 +46,7 @@ impl Up {
         let folder_of_programs =
             std::env::var("ORDERS_TEST_BIN_DIR").expect("run `cargo xtask test`");
         let mut process = Command::new(Path::new(&folder_of_programs).join("xtask"))
-            .args(["up", "--secure"])
+            .args(["up", "--secure", "--observe"])
             .env("CARGO_MANIFEST_DIR", checkout().join("infra/xtask"))
             // The programs are built, with the features that the tests have chosen.
             .env("CARGO", "true")
@@ -152,6 +153,32 @@ async fn shell(script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The server of the dashboards gets metrics of all daemons, and has them below the folder.
+async fn the_daemons_are_observed(up: &Up) {
+    let printed = up.line(&["dashboards"]);
+    let port = up.base + METRICS;
+    assert!(
+        printed.contains(&format!("http://localhost:{port}/vmui/")),
+        "{printed}"
+    );
+    let server = format!("http://127.0.0.1:{port}");
+    let dashboards = reqwest::get(format!("{server}/vmui/custom-dashboards")).await;
+    let dashboards = dashboards.unwrap().text().await.unwrap();
+    assert!(dashboards.contains("Where is the backlog?"), "{dashboards}");
+    eventually("all six daemons tell their metrics", async || {
+        let ask = reqwest::Client::new()
+            .get(format!("{server}/api/v1/query"))
+            .query(&[("query", r#"count(orders_build_info{job="orders"})"#)]);
+        let answer: Value = ask.send().await.unwrap().json().await.unwrap();
+        match answer["data"]["result"][0]["value"][1].as_str() {
+            Some("6") => Ok(()),
+            _ => Err(answer),
+        }
+    })
+    .await;
+    assert!(up.folder.path().join("secure/observe/data").is_dir());
+}
+
 /// A program that prints lines until it is dropped, such as a tap.
 struct Lines {
     seen: watch::Receiver<String>,
@@ -237,6 +264,7 @@ async fn every_printed_example_works_and_nothing_is_open() {
         );
     }
 
+    the_daemons_are_observed(&up).await;
     uploads_are_stored(&edge, first_line).await;
     no_request_without_a_token(&edge).await;
     an_operator_is_one_on_the_pages_and_nobody_else_is(&up).await;

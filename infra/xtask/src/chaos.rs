@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// With NATS in operator mode, where each daemon may do only what its role lists
     #[arg(long)]
     permissions: bool,
+    /// Check instead, in some minutes, that alerts tell a killed projector, and nothing else
+    #[arg(long)]
+    alerts: bool,
     /// More arguments for the chaos program, such as `--help`
     #[arg(last = true)]
     args: Vec<OsString>,
@@ -44,6 +47,7 @@ impl Options {
             minutes: 1.2,
             seed: Some(21),
             permissions: false,
+            alerts: false,
             args: Vec::new(),
         }
     }
@@ -61,6 +65,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     chaos
         .arg(format!("--minutes={}", options.minutes))
         .args(options.seed.map(|seed| format!("--seed={seed}")))
+        .args(options.alerts.then_some("--alerts"))
         .args(options.args)
         .current_dir(workspace.root())
         .env(

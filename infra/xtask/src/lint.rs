@@ -5,7 +5,7 @@ mod boundaries;
 use anyhow::{Result, ensure};
 use tokio::process::Command;
 
-use crate::{progress, schemas, tools, workspace::Workspace};
+use crate::{observe, progress, schemas, tools, workspace::Workspace};
 
 pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
     let mut failed = Vec::new();
@@ -36,6 +36,7 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<()> {
     );
     note("foreign crates", crates(workspace).await);
     note("schemas", schemas::check(workspace).await);
+    note("dashboards", observe::check(workspace));
     ensure!(failed.is_empty(), "lint failed: {}", failed.join(", "));
     Ok(())
 }

@@ -12,6 +12,7 @@ mod exit;
 mod fuzz;
 mod leftovers;
 mod lint;
+mod observe;
 mod ports;
 mod process;
 mod procfile;
@@ -64,12 +65,12 @@ enum Command {
     Reset,
     SeedData(seed_data::Options),
     Test(test::Options),
-    /// Check formatting, clippy, types, dependencies and their licences, and that schemas/ is up to date
+    /// Check formatting, clippy, types, dependencies and their licences, and that what is generated is up to date
     Lint,
     Bench(bench::Options),
     Chaos(chaos::Options),
     Fuzz(fuzz::Options),
-    /// Generate schemas/ from the code
+    /// Generate schemas/ and the dashboards from the code
     Schemas,
 }
 
@@ -99,7 +100,12 @@ async fn run(command: Command) -> Result<u8> {
         Command::SeedData(options) => seed_data::run(&workspace, options).await,
         Command::Fuzz(options) => unless_interrupted(fuzz::run(&workspace, options)).await,
         Command::Lint => unless_interrupted(lint::run(&workspace)).await,
-        Command::Schemas => unless_interrupted(schemas::write(&workspace)).await,
+        Command::Schemas => unless_interrupted(generate(&workspace)).await,
     };
     Ok(done?.map_or(INTERRUPTED, |()| SUCCESS))
+}
+
+async fn generate(workspace: &Workspace) -> Result<()> {
+    observe::write(workspace)?;
+    schemas::write(workspace).await
 }

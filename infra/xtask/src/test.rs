@@ -53,6 +53,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     tests.env("ORDERS_TEST_NGINX", setup.nginx);
     tests.env("ORDERS_TEST_CLAMD", setup.clamd);
+    tests.env("ORDERS_TEST_PROMTOOL", setup.promtool);
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // The tests wait more than they compute, but some of them measure how long others wait.
         tests.env("RUST_TEST_THREADS", "3");
@@ -71,6 +72,7 @@ struct Setup {
     python: PathBuf,
     nginx: PathBuf,
     clamd: PathBuf,
+    promtool: PathBuf,
     mongo_url: String,
     /// The database below FerretDB, if it is FerretDB.
     postgres_url: Option<String>,
@@ -93,10 +95,11 @@ impl Setup {
                 tools::python(workspace).await?,
                 tools::nginx().await?,
                 tools::clamd().await?,
+                tools::promtool().await?,
             ))
         };
         // Side by side: one downloads while the other compiles.
-        let ((tools, python, nginx, clamd), ()) =
+        let ((tools, python, nginx, clamd, promtool), ()) =
             tokio::try_join!(programs, up::built(&mut build))?;
         if let Some(mongo_url) = given {
             return Ok(Self {
@@ -104,6 +107,7 @@ impl Setup {
                 python,
                 nginx,
                 clamd,
+                promtool,
                 mongo_url,
                 postgres_url: None,
                 database: Vec::new(),
@@ -117,6 +121,7 @@ impl Setup {
             python,
             nginx,
             clamd,
+            promtool,
             mongo_url: format!("mongodb://127.0.0.1:{port}"),
             postgres_url: database.postgres_url,
             database: database.layers,

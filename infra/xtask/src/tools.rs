@@ -15,19 +15,24 @@ use crate::{
     workspace::{Workspace, cache, on_path, short_hash},
 };
 
-/// Programs in Go that are built together; infra/tools/go.mod pins them.
+/// Programs in Go that are built together.
 struct GoTools {
     /// Of their folder.
     name: &'static str,
     /// For people.
     what: &'static str,
+    /// The folder whose go.mod pins them. A large one has its own, so that nobody else downloads what it needs.
+    module: &'static str,
     packages: &'static [&'static str],
 }
+
+const PINS: &str = "infra/tools";
 
 /// What `up` needs.
 const SERVERS: GoTools = GoTools {
     name: "go-servers",
     what: "NATS and FerretDB",
+    module: PINS,
     packages: &[
         "github.com/nats-io/nats-server/v2",
         "github.com/FerretDB/FerretDB/v2/cmd/ferretdb",
@@ -37,18 +42,28 @@ const SERVERS: GoTools = GoTools {
 const NATS_CLI: GoTools = GoTools {
     name: "go-nats-cli",
     what: "the nats CLI",
+    module: PINS,
     packages: &["github.com/nats-io/natscli/nats"],
 };
 /// What stores uploads where that is asked for.
 const S3: GoTools = GoTools {
     name: "go-s3",
     what: "versitygw, an S3 server",
+    module: PINS,
     packages: &["github.com/versity/versitygw/cmd/versitygw"],
+};
+/// What keeps metrics and shows them where that is asked for.
+const METRICS: GoTools = GoTools {
+    name: "go-metrics",
+    what: "VictoriaMetrics",
+    module: "infra/tools/metrics",
+    packages: &["github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics"],
 };
 /// What only the tests need.
 const FOR_TESTS: GoTools = GoTools {
     name: "go-tests",
     what: "overmind and toxiproxy",
+    module: PINS,
     packages: &[
         "github.com/DarthSim/overmind/v2",
         "github.com/Shopify/toxiproxy/v2/cmd/server",
@@ -70,19 +85,25 @@ pub(crate) async fn s3_server(workspace: &Workspace) -> Result<PathBuf> {
     Ok(go(workspace, &S3).await?.join("versitygw"))
 }
 
-/// The folders with all programs in Go, as a search path: the tests need nats, versitygw, overmind and toxiproxy's `server`.
+/// VictoriaMetrics.
+pub(crate) async fn victoria_metrics(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(go(workspace, &METRICS).await?.join("victoria-metrics"))
+}
+
+/// The folders with all programs in Go, as a search path: the tests need nats, versitygw, victoria-metrics, overmind and
+/// toxiproxy's `server`.
 pub(crate) async fn all_go(workspace: &Workspace) -> Result<OsString> {
     let mut folders = Vec::new();
-    for tools in [SERVERS, NATS_CLI, S3, FOR_TESTS] {
+    for tools in [SERVERS, NATS_CLI, S3, METRICS, FOR_TESTS] {
         folders.push(go(workspace, &tools).await?);
     }
     env::join_paths(folders).context("the folders of the tools")
 }
 
 async fn go(workspace: &Workspace, tools: &GoTools) -> Result<PathBuf> {
-    let module = workspace.root().join("infra/tools");
+    let module = workspace.root().join(tools.module);
     let pins = ["go.mod", "go.sum"].map(|name| fs::read(module.join(name)));
-    let [modules, sums] = pins.map(|pin| pin.context("reading infra/tools"));
+    let [modules, sums] = pins.map(|pin| pin.with_context(|| format!("reading {}", tools.module)));
     let version = short_hash((modules?, sums?));
     ensure(tools.name, &version, async |folder| {
         if on_path("go").is_none() {
@@ -159,6 +180,15 @@ pub(crate) async fn nginx() -> Result<PathBuf> {
     }
     let folder = debian("nginx", "echo nginx").await?;
     Ok(folder.join("usr/sbin/nginx"))
+}
+
+/// promtool: the one on the PATH, else Debian's.
+pub(crate) async fn promtool() -> Result<PathBuf> {
+    if let Some(found) = on_path("promtool") {
+        return Ok(found);
+    }
+    let folder = debian("prometheus", "echo prometheus").await?;
+    Ok(folder.join("usr/bin/promtool"))
 }
 
 /// The folder with Debian's clamd, in `usr/sbin`, and its libraries, in `lib`.

@@ -16,6 +16,7 @@ use crate::{
     database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, interrupted, unless_interrupted},
     leftovers,
+    observe::Observe,
     process::Record,
     procfile, progress,
     secure::Secure,
@@ -38,6 +39,9 @@ use crate::{
 ///
 /// With --s3 uploads are stored, in the bucket of an S3 server that it starts; their files are in .orders/uploads.
 ///
+/// With --observe it also starts VictoriaMetrics, which keeps the daemons' metrics in .orders/observe and shows them as
+/// dashboards; it prints their address. If OTEL_EXPORTER_OTLP_ENDPOINT is set, every trace is recorded.
+///
 /// With --secure everything asks for a login: pages and API take that of an OpenID provider, which it starts with users
 /// to try; NATS and the database have one for each daemon, over TLS; uploads are stored as with --s3. It has data and keys of its own, in .orders/secure.
 #[derive(Args)]
@@ -51,11 +55,26 @@ pub(crate) struct Options {
     /// Store uploads, in an S3 server
     #[arg(long)]
     s3: bool,
+    /// Keep the daemons' metrics, and show dashboards
+    #[arg(long)]
+    observe: bool,
 }
 
 impl Options {
     fn stores_uploads(&self) -> bool {
         self.s3 || self.secure
+    }
+
+    /// The command that continues with the same data.
+    fn again(&self) -> String {
+        let flags = [
+            (self.secure, " --secure"),
+            (self.s3, " --s3"),
+            (self.observe, " --observe"),
+        ];
+        let given = flags.into_iter().filter(|(is_given, _)| *is_given);
+        let given: String = given.map(|(_, flag)| flag).collect();
+        format!("cargo xtask up{given}")
     }
 }
 
@@ -68,14 +87,9 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
         () = &mut stop => {}
         () = stack.announce(workspace) => stop.await,
     }
-    let again = match (options.secure, options.s3) {
-        (true, _) => "up --secure",
-        (false, true) => "up --s3",
-        (false, false) => "up",
-    };
     eprintln!("stopping (Ctrl-C again to stop at once)");
     tokio::select! {
-        () = stop_in_order(stack.layers) => eprintln!("stopped; `cargo xtask {again}` continues with the same data"),
+        () = stop_in_order(stack.layers) => eprintln!("stopped; `{}` continues with the same data", options.again()),
         () = interrupted() => {}
     }
     Ok(SUCCESS)
@@ -105,7 +119,7 @@ impl Stack {
         let lock = lock.context(
             "another `cargo xtask up` runs in this checkout (cargo xtask down stops it)",
         )?;
-        plan.check(options.secure, options.stores_uploads())?;
+        plan.check(options.secure, options.stores_uploads(), options.observe)?;
 
         let console = Console::new(
             plan.daemons
@@ -140,6 +154,15 @@ impl Stack {
             false => None,
         };
 
+        let observe = match options.observe {
+            true => {
+                let daemons = plan.listeners();
+                let daemons = daemons.map(|(daemon, port)| (daemon.name.as_str(), port));
+                Some(Observe::new(&site.data, plan.observe_port(), daemons)?)
+            }
+            false => None,
+        };
+
         let servers = async {
             match &secure {
                 Some(secure) => secure.fetch(workspace).await?,
@@ -147,6 +170,9 @@ impl Stack {
             }
             if uploads.is_some() {
                 tools::s3_server(workspace).await?;
+            }
+            if observe.is_some() {
+                tools::victoria_metrics(workspace).await?;
             }
             anyhow::Ok(())
         };
@@ -159,6 +185,9 @@ impl Stack {
         if let Some(uploads) = &uploads {
             layers[0].push(uploads.start(workspace, &site).await?);
         }
+        if let Some(observe) = &observe {
+            layers[0].push(observe.start(workspace, &site).await?);
+        }
         if let Some(secure) = &secure {
             let uploads = uploads.as_ref().map(Uploads::settings_of_operator);
             secure.write_operator_file(uploads.unwrap_or_default())?;
@@ -166,6 +195,7 @@ impl Stack {
         plan.introduce(
             secure.as_ref(),
             uploads.as_ref(),
+            observe.as_ref(),
             settings.get("ORDERS_HOST").as_deref(),
         );
 
@@ -176,7 +206,11 @@ impl Stack {
             &plan.ports,
             profile,
             settings.get("ORDERS_PUBLIC_URL").as_deref(),
-            |daemon| env(&settings, &plan, secure.as_ref(), uploads.as_ref(), daemon),
+            |daemon| {
+                let mut env = env(&settings, &plan, secure.as_ref(), uploads.as_ref(), daemon);
+                env.extend(observe.iter().flat_map(|_| Observe::settings(&settings)));
+                env
+            },
         )?;
         layers.insert(0, vec![daemons]);
         Ok(Self {

@@ -23,6 +23,8 @@ const MONGO_PORT: u16 = 27017;
 const PROVIDER: u16 = 899;
 /// How far the port of the S3 server is.
 const S3: u16 = 900;
+/// How far that of VictoriaMetrics is.
+const OBSERVE: u16 = 909;
 
 pub(super) struct Plan {
     pub(super) daemons: Vec<Daemon>,
@@ -84,6 +86,11 @@ impl Plan {
         self.port("edge").saturating_add(S3)
     }
 
+    /// The port of VictoriaMetrics.
+    pub(super) fn observe_port(&self) -> u16 {
+        self.port("edge").saturating_add(OBSERVE)
+    }
+
     pub(super) fn nats_url(&self) -> String {
         self.nats.as_ref().map_or_else(
             || format!("nats://127.0.0.1:{NATS_PORT}"),
@@ -128,7 +135,7 @@ impl Plan {
     }
 
     /// Finds every obstacle before anything is started.
-    pub(super) fn check(&self, secure: bool, stores_uploads: bool) -> Result<()> {
+    pub(super) fn check(&self, secure: bool, stores_uploads: bool, observe: bool) -> Result<()> {
         match self.nats_port() {
             Some(port) => {
                 require_free("NATS", port, "stop it, or set NATS_URL to use it")?;
@@ -163,6 +170,10 @@ impl Plan {
         if stores_uploads {
             let remedy = "stop it, or set ORDERS_BASE_PORT";
             require_free("the S3 server", self.s3_port(), remedy)?;
+        }
+        if observe {
+            let remedy = "stop it, or set ORDERS_BASE_PORT";
+            require_free("VictoriaMetrics", self.observe_port(), remedy)?;
         }
         self.listeners().try_for_each(|(daemon, port)| {
             let remedy = format!("stop it, or set {}", daemon.port_variable());

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use super::{Plan, Stack, plan::MONITOR_PORT};
 use crate::{
+    observe::Observe,
     secure::Secure,
     stack::{all_ready, redacted},
     tools,
@@ -62,6 +63,7 @@ impl Plan {
         &self,
         secure: Option<&Secure>,
         uploads: Option<&Uploads>,
+        observe: Option<&Observe>,
         host: Option<&str>,
     ) {
         println!();
@@ -92,6 +94,9 @@ impl Plan {
         }
         if let Some(uploads) = uploads {
             uploads.introduce();
+        }
+        if let Some(observe) = observe {
+            observe.introduce();
         }
         println!();
     }

@@ -4,6 +4,7 @@
 //! `cargo xtask chaos` starts the database and calls it. All load goes to loopback, is bounded, and stops by itself.
 #![expect(clippy::print_stdout, reason = "a report is what it makes")]
 
+mod alerts;
 mod check;
 mod cluster;
 mod faults;
@@ -44,6 +45,9 @@ struct Options {
     /// Only the fault whose name contains this, again and again
     #[arg(long)]
     only: Option<String>,
+    /// Instead of that, check that alerts tell a killed projector, and nothing else
+    #[arg(long)]
+    alerts: bool,
 }
 
 /// How long the load runs before the first fault, and after the last one: nothing is disturbed then.
@@ -66,6 +70,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<bool> {
+    if options.alerts {
+        return alerts::check().await;
+    }
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let permissions = match std::env::var_os("ORDERS_TEST_PERMISSIONS") {
         Some(_) => " --permissions",

@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::checkout;
+
+/// An alert of `infra/prometheus/orders.rules.yml`.
+#[derive(Debug, Clone)]
+pub struct Alert {
+    /// Its name.
+    pub name: String,
+    /// `page` or `ticket`.
+    pub severity: String,
+    /// What has to be true for a while. Recorded series are replaced by what they record, so any server can be asked.
+    pub expr: String,
+    /// The command to begin with.
+    pub runbook: String,
+}
+
+impl Alert {
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        let path = checkout().join("infra/prometheus/orders.rules.yml");
+        let text = std::fs::read_to_string(path).expect("the rules are there");
+        let file: File = serde_saphyr::from_str(&text).expect("the rules are YAML");
+        let rules: Vec<Rule> = file
+            .groups
+            .into_iter()
+            .flat_map(|group| group.rules)
+            .collect();
+        let recorded = |rule: &Rule| Some((rule.record.clone()?, rule.expr.clone()));
+        let recorded: Vec<_> = rules.iter().filter_map(recorded).collect();
+        let alert = |rule: Rule| {
+            Some(Self {
+                name: rule.alert?,
+                severity: text_of(&rule.labels, "severity"),
+                expr: expand(rule.expr, &recorded),
+                runbook: text_of(&rule.annotations, "runbook"),
+            })
+        };
+        rules.into_iter().filter_map(alert).collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    record: Option<String>,
+    alert: Option<String>,
+    expr: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+fn text_of(texts: &BTreeMap<String, String>, name: &str) -> String {
+    let text = texts
+        .get(name)
+        .unwrap_or_else(|| panic!("an alert without {name}"));
+    text.clone()
+}
+
+/// A recorded series may use those before it.
+fn expand(expr: String, recorded: &[(String, String)]) -> String {
+    recorded.iter().rev().fold(expr, |expr, (name, meaning)| {
+        expr.replace(name, &format!("({meaning})"))
+    })
+}
