@@ -135,7 +135,9 @@ impl Site {
                 .unwrap()
                 .to_owned()
         };
-        set.iter().map(pair).collect::<Vec<_>>().join("; ")
+        // A browser sends none of those that it is told to forget.
+        let pairs = set.iter().map(pair).filter(|pair| !pair.ends_with('='));
+        pairs.collect::<Vec<_>>().join("; ")
     }
 
     async fn send(
