@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::pipeline::{Pipeline, order};
 
+/// The trace of every request.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 /// Every scope.
 const ALL: &str = "orders:read orders:create orders:cancel uploads:create";
 
@@ -130,6 +132,7 @@ async fn ask(edge: &Daemon, call: &Call, credentials: &str) -> Answer {
         .request(call.method.clone(), url)
         // The same for all, so that answers can be compared.
         .header("x-request-id", "r")
+        .header("traceparent", TRACE)
         .header(header::ACCEPT, "application/json");
     if !credentials.is_empty() {
         request = request.header(header::AUTHORIZATION, credentials);
