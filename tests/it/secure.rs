@@ -288,7 +288,6 @@ async fn every_printed_example_works_and_nothing_is_open() {
 
 /// A file goes to the bucket and comes back; `token` are the commands that get a token.
 async fn uploads_are_stored(edge: &str, token: &str) {
-    let token = token.replace("orders:cancel'", "orders:cancel uploads:create'");
     let script = format!(
         r#"{token}
         call() {{ curl -s -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' "$@"; }}

@@ -169,7 +169,7 @@ async fn where_a_token_is_asked_for_it_fills_one_tenant_as_fast_as_it_may() {
     let (code, text) = said(&seed_data(&url).output().await.expect("it runs"));
     assert_eq!(code, Some(1), "{text}");
     assert!(
-        text.contains("error: the API answers 401 Unauthorized"),
+        text.contains("error: the API asks who calls: set ORDERS_TOKEN"),
         "{text}"
     );
 

@@ -167,6 +167,9 @@ async fn refusal(answer: Response) -> Error {
     let status = answer.status();
     let problem: Option<ProblemDetails> = answer.json().await.ok();
     match problem {
+        Some(_) if status == StatusCode::UNAUTHORIZED => anyhow!(
+            "the API asks who calls: set ORDERS_TOKEN to an access token or API key, and --tenant to its tenant"
+        ),
         Some(problem) => anyhow!("the API answers {status}: {}", problem.message.join("; ")),
         None => anyhow!("the API answers {status}"),
     }

@@ -34,7 +34,7 @@ impl Secure {
             println!(
                 r#"
   TOKEN=$(curl -s {issuer}/token -u {tenant}:{secret} -d grant_type=client_credentials \
-    -d 'scope=orders:read orders:create orders:cancel' | jq -r .access_token)
+    -d 'scope=orders:read orders:create orders:cancel uploads:create' | jq -r .access_token)
   curl -i http://localhost:{edge}/api/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
     -d '{{"requestId":"r1","tenantId":"{tenant}","buyer":{{"email":"alice@example.com","name":"Alice"}},"items":[{{"sku":"SKU-1","qty":2,"price":49.99}}]}}'
   curl 'http://localhost:{edge}/api/orders?tenantId={tenant}' -H "authorization: Bearer $TOKEN"
