@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::jetstream;
 use futures_util::{StreamExt, stream};
 use orders_contracts::{Body, streams::Consumer};
+use orders_service::metrics::{BATCH_MESSAGES, Histogram, histogram};
 use tokio::{
     sync::watch,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
@@ -40,6 +41,7 @@ pub struct BatchConsumer<T> {
     schedule: Schedule<(Share, Delivery<T>)>,
     origin: Arc<Origin>,
     signs_of_progress: Interval,
+    batch_messages: Histogram,
 }
 
 impl Bus {
@@ -57,6 +59,7 @@ impl Bus {
             schedule: Schedule::new(declaration.policy.alone_from, BESIDE),
             origin: Arc::new(Origin::new(self, declaration)),
             signs_of_progress,
+            batch_messages: histogram!(BATCH_MESSAGES, "stream" => declaration.stream.name),
         })
     }
 }
@@ -70,7 +73,7 @@ impl<T: Body> BatchConsumer<T> {
         work: Duration,
         handler: &impl Handler<T>,
     ) {
-        let ack_wait = self.declaration.ack_wait;
+        let declaration = self.declaration;
         let in_hand = watch::Sender::new(0);
         let batches = stream::unfold(self, async |mut consumer| {
             let (batch, weight) = consumer.next(shutdown, in_hand.subscribe()).await?;
@@ -85,7 +88,7 @@ impl<T: Body> BatchConsumer<T> {
                 sleep(work).await;
             };
             tokio::select! {
-                () = parts.handle(handler, ack_wait) => {}
+                () = parts.handle(handler, &declaration) => {}
                 () = too_late => {}
             }
             parts.release().await;
@@ -116,9 +119,7 @@ impl<T: Body> BatchConsumer<T> {
             }
             let count = *in_hand.borrow_and_update();
             if let Some(next) = self.next_now(count).await {
-                let stream = self.declaration.stream.name;
-                metrics::histogram!("orders_batch_messages", "stream" => stream)
-                    .record(next.0.len() as f64);
+                self.batch_messages.record(next.0.len() as f64);
                 return Some(next);
             }
             if let Some(room) = self.origin.budget.room()

@@ -113,7 +113,7 @@ fn command<C: Settings>(about: &About) -> Command {
             "Print the settings in effect as TOML, without passwords, and exit",
         ))
         .arg(flag("settings", "Print the table of settings as Markdown").hide(true))
-        .arg(flag("metrics", "Print the table of all daemons' metrics as Markdown").hide(true))
+        .arg(flag("metrics", "Print the table of metrics as Markdown").hide(true))
         .args(about.prints.iter().map(|&(name, help, _)| flag(name, help)))
         .after_help(config::help::<C>())
 }

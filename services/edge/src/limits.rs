@@ -14,8 +14,8 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use metrics::counter;
 use orders_contracts::TenantId;
+use orders_service::metrics::{REQUESTS_LIMITED, counter};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -177,7 +177,7 @@ impl Limits {
 }
 
 async fn refuse(policy: &'static str, wait: u64) -> Problem {
-    counter!("orders_requests_limited_total", "policy" => policy).increment(1);
+    counter!(REQUESTS_LIMITED, "policy" => policy).increment(1);
     // A client that tries again at once would take the processors from all others.
     sleep(REFUSAL).await;
     Problem::too_much(

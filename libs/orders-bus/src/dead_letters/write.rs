@@ -3,6 +3,7 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use orders_contracts::{Channel, Subject, Timestamp, header};
+use orders_service::metrics::{DEAD_LETTERS, counter};
 use tracing::error;
 
 use crate::{Bus, Error, publish::Outgoing};
@@ -55,7 +56,7 @@ impl Reason {
     /// Counts and logs a message that was given up.
     pub(crate) fn given_up(self, position: &str, cause: &str) {
         let reason = self.as_str();
-        metrics::counter!("orders_dead_letters_total", "reason" => reason).increment(1);
+        counter!(DEAD_LETTERS, "reason" => reason).increment(1);
         error!(
             dead_letter.reason = reason,
             position, "gave up {position} as {reason}: {cause}"
@@ -150,4 +151,18 @@ pub(crate) fn one_line(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(500)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use orders_service::metrics::ALL;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_is_counted_from_0() {
+        let mut rows = ALL.iter();
+        let row = rows.find(|row| row.name == DEAD_LETTERS).unwrap();
+        assert_eq!(row.labels[0].values, Reason::ALL.map(Reason::as_str));
+    }
 }

@@ -7,11 +7,11 @@ use axum::{
     http::{StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
-use metrics::counter;
 use orders_contracts::{
     TenantId, Timestamp,
     query::{self, ExportFormat},
 };
+use orders_service::metrics::{EXPORTS, counter};
 use tokio::time::sleep;
 
 use super::orders::unreadable;
@@ -80,7 +80,7 @@ fn unmarked() -> Problem {
 }
 
 async fn shed(full: Full) -> Problem {
-    counter!("orders_exports_total", "outcome" => "refused").increment(1);
+    counter!(EXPORTS, "outcome" => "refused").increment(1);
     match full {
         Full::All => {
             Problem::overloaded("Too many exports are under way; try again when one is done")
