@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
 };
 use futures_util::StreamExt;
 use orders_contracts::{PresignUpload, PresignedUpload, ReceivedUpload};
@@ -83,6 +83,7 @@ pub(crate) async fn presign(
 pub(crate) async fn receive(
     State(edge): State<Arc<AppState>>,
     Segment(storage_key): Segment,
+    headers: HeaderMap,
     method: Method,
     uri: Uri,
     body: Body,
@@ -106,13 +107,26 @@ pub(crate) async fn receive(
             None => break,
         }
     }
-    // What the client says of the file stays out of the log.
-    info!(size, "received an upload");
+    // What else the client says of the file stays out of the log.
+    let content_type = essence(&headers);
+    info!(size, content_type, "received an upload");
     Ok(Json(ReceivedUpload {
         ok: true,
         storage_key,
         size,
     }))
+}
+
+/// The media type of a body, without parameters, which may say anything; nothing if it is none or is long.
+fn essence(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = text.split(';').next()?.trim();
+    let (kind, subtype) = essence.split_once('/')?;
+    let is_name = |part: &str| {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b);
+        (1..=127).contains(&part.len()) && part.bytes().all(is_allowed)
+    };
+    (is_name(kind) && is_name(subtype)).then_some(essence)
 }
 
 /// When the next chunk is late: 10 s from now, or earlier if the whole upload falls behind 1 KiB/s after its first 30 s.
@@ -124,6 +138,22 @@ fn next_chunk(began: Instant, size: u64) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_content_type_only_the_media_type_is_told() {
+        for (sent, told) in [
+            ("application/pdf", Some("application/pdf")),
+            ("text/plain; name=alice@example.com", Some("text/plain")),
+            ("alice@example.com", None),
+            ("text/alice@example.com", None),
+            ("text/", None),
+            (&format!("text/{}", "x".repeat(128)), None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, sent.parse().unwrap())]);
+            assert_eq!(essence(&headers), told, "{sent}");
+        }
+        assert_eq!(essence(&HeaderMap::new()), None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_upload_may_be_slow_but_not_stop_and_not_drip() {
