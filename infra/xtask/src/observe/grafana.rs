@@ -20,6 +20,7 @@ pub(super) fn dashboard() -> String {
         "schemaVersion": 41,
         "refresh": "10s",
         "time": { "from": "now-1h", "to": "now" },
+        "annotations": { "list": [] },
         "templating": { "list": [
             {
                 "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus",
