@@ -189,13 +189,13 @@ impl Span {
         span
     }
 
-    /// Gives it the id that every span of publishing the message `message_id` has. If the daemon that published it first
-    /// was killed before the collector had its span, whoever publishes the message again records the one that the stored
-    /// message names.
+    /// Gives it the id that every span of publishing the message `message_id` to `template` has. If the daemon that
+    /// published it first was killed before the collector had its span, whoever publishes the message again records the one
+    /// that the stored message names.
     #[must_use]
-    pub fn identified_by(mut self, message_id: &str) -> Self {
+    pub fn identified_by(mut self, template: &str, message_id: &str) -> Self {
         if let Some(record) = &self.record {
-            let id = derived_id(self.context.trace(), message_id);
+            let id = derived_id(self.context.trace(), template, message_id);
             self.context = self.context.recorded_as(id);
             record.change(|span| span.span_context = span_context(self.context));
         }
@@ -301,9 +301,11 @@ fn random_id() -> NonZeroU64 {
 }
 
 /// FNV-1a, the same in every daemon of every version.
-fn derived_id(trace: u128, message_id: &str) -> NonZeroU64 {
+fn derived_id(trace: u128, template: &str, message_id: &str) -> NonZeroU64 {
     let trace = trace.to_be_bytes();
-    let bytes = trace.iter().chain(message_id.as_bytes());
+    // An event and the entry of the feed that tells of it have the same message id.
+    let message = template.as_bytes().iter().chain(message_id.as_bytes());
+    let bytes = trace.iter().chain(message);
     let id = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -322,7 +324,7 @@ mod tests {
         for parent in [sampled, sampled.unsampled()] {
             let span = Span::start(Kind::Process, "orders.evt.{tenant}.created", parent);
             assert!(!span.is_recorded());
-            assert_eq!(span.identified_by("m").context(), parent);
+            assert_eq!(span.identified_by("s", "m").context(), parent);
             let span = Span::enter("GET", "/", Some(parent));
             assert_eq!(span.context(), parent.unsampled());
         }
@@ -331,8 +333,9 @@ mod tests {
 
     #[test]
     fn whoever_publishes_a_message_again_has_the_same_id() {
-        let ids = [(1, "a"), (1, "b"), (2, "a")].map(|(trace, id)| derived_id(trace, id));
-        assert_eq!(ids[0], derived_id(1, "a"));
-        assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
+        let all = [(1, "s", "a"), (1, "s", "b"), (1, "t", "a"), (2, "s", "a")];
+        let ids = all.map(|(trace, template, id)| derived_id(trace, template, id));
+        assert_eq!(ids[0], derived_id(1, "s", "a"));
+        assert_eq!(std::collections::BTreeSet::from(ids).len(), ids.len());
     }
 }

@@ -23,6 +23,10 @@ pub(super) fn tree(spans: &[CollectedSpan], parent: Option<&str>) -> String {
 }
 
 fn draw(spans: &[CollectedSpan], parent: Option<&str>, depth: usize, text: &mut String) {
+    assert!(
+        depth <= spans.len(),
+        "a span is its own ancestor: {spans:#?}"
+    );
     let line = |span: &CollectedSpan| format!("{} {} {}", span.service(), span.kind, span.name);
     let mut children: Vec<_> = spans
         .iter()

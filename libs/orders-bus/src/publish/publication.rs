@@ -14,8 +14,9 @@ impl Publication {
     /// OpenTelemetry: who handles the message hangs on it.
     pub(super) fn begin(mut message: Message) -> Self {
         let metadata = &mut message.metadata;
-        let span = Span::start(Kind::Publish, message.channel.template(), metadata.trace);
-        let span = span.identified_by(&message.message_id);
+        let template = message.channel.template();
+        let span = Span::start(Kind::Publish, template, metadata.trace);
+        let span = span.identified_by(template, &message.message_id);
         span.about(&message.tenant, &metadata.order_id);
         span.text("messaging.message.id", &metadata.id);
         if let Some((key, value)) = message.note {
