@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::Client;
 use futures_util::StreamExt;
 use orders_contracts::Timestamp;
-use orders_testkit::{NatsServer, SocketClient, Stack};
+use orders_testkit::{NatsServer, SocketClient, Stack, eventually};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -197,11 +197,20 @@ async fn orders_are_counted_and_their_times_measured() {
 async fn a_daemon_that_is_dead_or_paused_shows_and_so_does_what_waits_for_it() {
     let mut pipeline = Pipeline::start("1h").await;
     pipeline.create("t-1", "r0").await;
+    let jetstream = pipeline.stack.jetstream().await;
+    let events = jetstream.get_stream("ORDERS_EVENTS").await.unwrap();
+    eventually("the projector has nothing in hand", async || {
+        let projector = events.consumer_info("projector").await.unwrap();
+        match projector.num_ack_pending {
+            0 => Ok(()),
+            count => Err(count),
+        }
+    })
+    .await;
     pipeline.projector.kill().await;
     for number in 1..=4 {
         pipeline.create("t-1", &format!("r{number}")).await;
     }
-    let jetstream = pipeline.stack.jetstream().await;
     early_payment(&jetstream).await;
     until_dead_letters(&jetstream, 1).await;
 
