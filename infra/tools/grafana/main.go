@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -19,6 +20,11 @@ func main() {
 	text, err := os.ReadFile(os.Args[1])
 	if err == nil {
 		err = (&dashboard.Dashboard{}).UnmarshalJSONStrict(text)
+	}
+	// Without faults, it returns an empty list of them, which is an error that is not nil.
+	var faults cog.BuildErrors
+	if errors.As(err, &faults) && len(faults) == 0 {
+		err = nil
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
