@@ -26,6 +26,10 @@ func main() {
 	if errors.As(err, &faults) && len(faults) == 0 {
 		err = nil
 	}
+	// The decoder returns a list of faults as an error even if the list is empty.
+	if faults := (cog.BuildErrors{}); errors.As(err, &faults) && len(faults) == 0 {
+		err = nil
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
