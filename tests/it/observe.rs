@@ -117,7 +117,7 @@ async fn grafana_can_read_its_dashboard() {
 /// While clients send orders, one of which nobody can read and one of which is refused, every panel shows something.
 #[tokio::test]
 async fn every_query_of_the_dashboards_has_an_answer() {
-    let pipeline = Pipeline::start("1s").await;
+    let pipeline = Pipeline::open("1s").await;
     let stack = &pipeline.stack;
     let web = stack
         .daemon("web")
