@@ -145,11 +145,8 @@ async fn every_query_of_the_dashboards_has_an_answer() {
     let began = SystemTime::now();
     let _socket = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
     let poison = r#"{"not":"an order"}"#;
-    let sent = stack
-        .jetstream()
-        .await
-        .publish("orders.cmd.t-1.create", poison.into())
-        .await;
+    let jetstream = stack.jetstream().await;
+    let sent = jetstream.publish("orders.cmd.t-1.create", poison.into()).await;
     sent.unwrap().await.unwrap();
     let refused = pipeline
         .post("/api/orders", &json!({ "tenantId": "t-1" }))
