@@ -146,7 +146,9 @@ async fn every_query_of_the_dashboards_has_an_answer() {
     let _socket = SocketClient::of_tenant(&pipeline.edge.url(), "t-1");
     let poison = r#"{"not":"an order"}"#;
     let jetstream = stack.jetstream().await;
-    let sent = jetstream.publish("orders.cmd.t-1.create", poison.into()).await;
+    let sent = jetstream
+        .publish("orders.cmd.t-1.create", poison.into())
+        .await;
     sent.unwrap().await.unwrap();
     let refused = pipeline
         .post("/api/orders", &json!({ "tenantId": "t-1" }))
