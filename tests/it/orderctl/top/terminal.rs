@@ -121,7 +121,7 @@ async fn a_terminal_shows_what_changes_and_is_left_as_it_was() {
                 "realtime.1",
                 "ready",
                 "CANNOT SEE",
-                "no edge answers",
+                "none answers",
                 "last 0 s",
             ];
             parts.iter().all(|part| frame.contains(part))
