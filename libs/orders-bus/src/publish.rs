@@ -198,7 +198,11 @@ impl Bus {
         });
         let stored = join_all(acks).await;
         if let Some(first) = publications.first() {
-            measured(first.message.channel, began, stored.iter().all(Result::is_ok));
+            measured(
+                first.message.channel,
+                began,
+                stored.iter().all(Result::is_ok),
+            );
         }
         stored
     }
@@ -222,9 +226,9 @@ impl Bus {
                 [Publication { message, .. }] => ids::span(&message.tenant, &message.metadata),
                 _ => Span::current(),
             };
-            lines.say(|_| {
-                warn!(parent: &span, "cannot publish {count} messages: {error}; retrying")
-            });
+            lines.say(
+                |_| warn!(parent: &span, "cannot publish {count} messages: {error}; retrying"),
+            );
             tokio::time::sleep(backoff.next().unwrap_or(ACK_DEADLINE)).await;
         }
     }

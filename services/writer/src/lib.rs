@@ -15,8 +15,8 @@ use std::collections::HashMap;
 
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message, Reason};
 use orders_contracts::{
-    CreateOrder, OrderCommand, OrderEvent, OrderId, OrderPaid, PaymentSettings, Refusal, Reply, Role,
-    Timestamp, streams,
+    CreateOrder, OrderCommand, OrderEvent, OrderId, OrderPaid, PaymentSettings, Refusal, Reply,
+    Role, Timestamp, streams,
 };
 use orders_domain::Order;
 use orders_service::{BoxError, Daemon, retry, shutdown};

@@ -184,7 +184,14 @@ async fn garbage(jetstream: &jetstream::Context) {
         headers
     };
     let mut odd = HeaderMap::new();
-    for name in ["ce-id", "ce-type", "ce-subject", "ce-time", "ce-traceparent", "traceparent"] {
+    for name in [
+        "ce-id",
+        "ce-type",
+        "ce-subject",
+        "ce-time",
+        "ce-traceparent",
+        "traceparent",
+    ] {
         odd.insert(name, EMAIL);
     }
     let twice = format!(r#"{{"buyer":{{"{EMAIL}":1,"{EMAIL}":2}},"{NAME}":1}}"#);
