@@ -30,7 +30,7 @@ mod routes;
 mod segment;
 mod state;
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -44,7 +44,7 @@ use orders_contracts::{Namespace, Role, http_header, streams};
 use orders_http::{
     Access, Front, Intake, Origins, below, discard_unread, observe, refuse_misdirected,
 };
-use orders_service::{BoxError, Daemon, Seldom, retry, shutdown};
+use orders_service::{About, BoxError, Daemon, Seldom, retry, shutdown};
 use orders_store::{Error as StoreError, Store};
 use tokio::{sync::Semaphore, time::sleep};
 use tower_http::{
@@ -66,8 +66,15 @@ pub use crate::{
 /// The stream that the edge writes.
 const STREAMS: [streams::Stream; 1] = [streams::ORDERS_COMMANDS];
 
+/// Runs the daemon from its command line to its exit code.
+///
+/// It stands here, not in the program, so that a new commit, which changes only `about`, does not compile it again.
+pub fn main(about: About) -> ExitCode {
+    orders_service::main(about, run)
+}
+
 /// Runs the edge until `daemon` is told to stop.
-pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let attachments = Attachments::open(&config.uploads)?;
     let bus = Bus::connect(&config.nats, Role::Edge)
         .await?

@@ -8,5 +8,5 @@ fn main() -> ExitCode {
         "Print the OpenAPI document and exit",
         edge::openapi,
     );
-    orders_service::main(about, edge::run)
+    edge::main(about)
 }

@@ -7,12 +7,12 @@ mod clock;
 mod config;
 mod pending;
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use orders_bus::{Bus, Delivery, Error as BusError, Message, release_all};
 use orders_contracts::{Channel, Metadata, OrderEvent, OrderPaid, Role, Timestamp, streams};
 use orders_service::{
-    BoxError, Daemon, failpoint,
+    About, BoxError, Daemon, failpoint,
     metrics::{PAYMENTS_PENDING, PROCESS_DURATION, gauge, histogram},
     retry, shutdown,
 };
@@ -32,8 +32,15 @@ const STREAMS: [streams::Stream; 3] = [
 /// The most batches of payments that are published at once; payments due meanwhile form the next batch.
 const MAX_IN_FLIGHT: usize = 4;
 
+/// Runs the daemon from its command line to its exit code.
+///
+/// It stands here, not in the program, so that a new commit, which changes only `about`, does not compile it again.
+pub fn main(about: About) -> ExitCode {
+    orders_service::main(about, run)
+}
+
 /// Runs the payment-simulator until `daemon` is told to stop.
-pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let bus = Bus::connect(&config.nats, Role::PaymentSimulator)
         .await?
         .deployed(&config.nats.deployment);

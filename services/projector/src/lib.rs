@@ -8,10 +8,12 @@ mod feed;
 mod paid;
 mod project;
 
+use std::process::ExitCode;
+
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::{OrderEvent, Role, streams};
 use orders_service::{
-    BoxError, Daemon, chain,
+    About, BoxError, Daemon, chain,
     metrics::{Histogram, PROJECTION_LAG, histogram},
     retry, shutdown,
 };
@@ -29,8 +31,15 @@ const STREAMS: [streams::Stream; 3] = [
     streams::ORDERS_DLQ,
 ];
 
+/// Runs the daemon from its command line to its exit code.
+///
+/// It stands here, not in the program, so that a new commit, which changes only `about`, does not compile it again.
+pub fn main(about: About) -> ExitCode {
+    orders_service::main(about, run)
+}
+
 /// Runs the projector until `daemon` is told to stop.
-pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let deployment = &config.nats.deployment;
     let bus = Bus::connect(&config.nats, Role::Projector)
         .await?

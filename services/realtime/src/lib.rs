@@ -26,14 +26,14 @@ mod session;
 mod sockets;
 mod sse;
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::middleware::{from_fn, from_fn_with_state};
 use orders_auth::{Mode, Verifier};
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::Role;
 use orders_http::{Front, refuse_misdirected};
-use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_service::{About, BoxError, Daemon, retry, shutdown};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
@@ -55,8 +55,15 @@ struct Rooms {
     sessions: TaskTracker,
 }
 
+/// Runs the daemon from its command line to its exit code.
+///
+/// It stands here, not in the program, so that a new commit, which changes only `about`, does not compile it again.
+pub fn main(about: About) -> ExitCode {
+    orders_service::main(about, run)
+}
+
 /// Runs realtime until `daemon` is told to stop.
-pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let bus = Bus::connect(&config.nats, Role::Realtime)
         .await?
         .deployed(&config.nats.deployment);

@@ -16,7 +16,7 @@ mod prefix;
 mod session;
 mod tenant;
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use axum::{
     Router,
@@ -29,7 +29,7 @@ use axum::{
 use orders_bus::Bus;
 use orders_contracts::Role;
 use orders_http::{Access, Forward, Front, Intake, Origin, below, discard_unread, observe};
-use orders_service::{BoxError, Daemon, Settings, shutdown};
+use orders_service::{About, BoxError, Daemon, Settings, shutdown};
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -48,8 +48,15 @@ pub use crate::{
     session::{OidcSettings, SessionSettings},
 };
 
+/// Runs the daemon from its command line to its exit code.
+///
+/// It stands here, not in the program, so that a new commit, which changes only `about`, does not compile it again.
+pub fn main(about: About) -> ExitCode {
+    orders_service::main(about, run)
+}
+
 /// Runs the front end until `daemon` is told to stop.
-pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     if ASSETS.client.is_none() {
         warn!("built without Node: the pages have no live updates and no uploads");
     }

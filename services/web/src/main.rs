@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    orders_service::main(orders_service::about!(), web::run)
+    web::main(orders_service::about!())
 }

@@ -11,7 +11,7 @@ mod pay;
 mod retell;
 mod transition;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, process::ExitCode};
 
 use orders_bus::{Bus, Delivery, Error as BusError, Failure, Handler, Message, Reason};
 use orders_contracts::{
@@ -19,7 +19,7 @@ use orders_contracts::{
     Role, Timestamp, streams,
 };
 use orders_domain::Order;
-use orders_service::{BoxError, Daemon, retry, shutdown};
+use orders_service::{About, BoxError, Daemon, retry, shutdown};
 use orders_store::{Error as StoreError, Store, WriteModel};
 
 pub use crate::config::Config;
@@ -38,8 +38,15 @@ const STREAMS: [streams::Stream; 7] = [
 /// The consumers the writer reads.
 const CONSUMERS: [streams::Consumer; 2] = [streams::WRITER_COMMANDS, streams::WRITER_PAYMENTS];
 
+/// Runs the daemon from its command line to its exit code.
+///
+/// It stands here, not in the program, so that a new commit, which changes only `about`, does not compile it again.
+pub fn main(about: About) -> ExitCode {
+    orders_service::main(about, run)
+}
+
 /// Runs the writer until `daemon` is told to stop.
-pub async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
+async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     let deployment = &config.nats.deployment;
     let bus = Bus::connect(&config.nats, Role::Writer)
         .await?

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    orders_service::main(orders_service::about!(), writer::run)
+    writer::main(orders_service::about!())
 }
