@@ -124,7 +124,7 @@ async fn a_tenant_beyond_its_rate_is_told_when_to_come_again() {
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(
             response.headers()["ratelimit-policy"],
-            "\"tenant\";q=10;w=1"
+            "\"tenant\";q=20;w=2"
         );
         let seconds: u64 = response.headers()["retry-after"]
             .to_str()

@@ -209,9 +209,9 @@ impl Told {
         let (mut policies, mut limits) = (String::new(), String::new());
         for (n, (name, rate, left)) in told.iter().enumerate() {
             let comma = if n > 0 { ", " } else { "" };
-            let Rate { units, seconds, .. } = rate;
+            let (quota, window) = (rate.burst, rate.window());
             let (now, whole_in) = (left.units, left.whole_in.div_ceil(SECOND));
-            let _ = write!(policies, "{comma}\"{name}\";q={units};w={seconds}");
+            let _ = write!(policies, "{comma}\"{name}\";q={quota};w={window}");
             let _ = write!(limits, "{comma}\"{name}\";r={now};t={whole_in}");
         }
         for (name, text) in [(RATE_LIMIT_POLICY, policies), (RATE_LIMIT, limits)] {

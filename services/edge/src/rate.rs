@@ -14,9 +14,9 @@ const SHARDS: usize = 64;
 /// So many units in so many seconds, and so many of them at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    pub(crate) units: u32,
-    pub(crate) seconds: u32,
-    burst: u32,
+    units: u32,
+    seconds: u32,
+    pub(crate) burst: u32,
 }
 
 /// What a key has after a request.
@@ -44,6 +44,11 @@ impl Rate {
             burst: self.burst.div_ceil(4),
             ..self
         }
+    }
+
+    /// The seconds in which the whole burst comes.
+    pub(crate) fn window(self) -> u64 {
+        self.time_of(self.burst).div_ceil(SECOND)
     }
 
     /// The nanoseconds in which so many units come.

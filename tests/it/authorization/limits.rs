@@ -52,7 +52,7 @@ async fn a_subject_has_a_quarter_of_what_its_tenant_has() {
     assert!((10..=most(10, 5.0, began)).contains(&taken), "{taken}");
     assert_eq!(policies, [json!(["subject"]).to_string()]);
     let told = first.iter().find(|answer| answer.status == 200).unwrap();
-    let policy = "\"subject\";q=20;w=4, \"tenant\";q=20;w=1";
+    let policy = "\"subject\";q=10;w=2, \"tenant\";q=40;w=2";
     assert_eq!(told.header("ratelimit-policy"), policy);
     assert!(
         told.header("ratelimit").starts_with("\"subject\";r="),

@@ -73,8 +73,8 @@ pub(super) fn headers() -> Value {
             "schema": { "type": "string" }, "example": "\"tenant\";r=42;t=1",
         },
         "ratelimit-policy": {
-            "description": "The limits of requests, each with the requests in so many seconds, if the service tells",
-            "schema": { "type": "string" }, "example": "\"tenant\";q=100;w=1",
+            "description": "The limits of requests, each with the requests at once and the seconds in which as many come again, if the service tells",
+            "schema": { "type": "string" }, "example": "\"tenant\";q=200;w=2",
         },
         "retry-after": { "description": "When to try again, in seconds", "schema": { "type": "integer" } },
     })
