@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::http::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,11 @@ pub struct Access {
     /// The proxies whose `X-Forwarded-*` and `Forwarded` count, as addresses and networks separated by commas, or none.
     #[schemars(with = "String")]
     pub trusted_proxies: TrustedProxies,
+    /// How long SIGTERM leaves the daemon in service, unready, so that load balancers send new requests elsewhere; its
+    /// sockets and streams close one by one meanwhile. Then it stops within 4 s.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String", extend("x-shortest" = "0s", "x-longest" = "10m"))]
+    pub drain: Duration,
 }
 
 impl Access {
@@ -27,6 +34,7 @@ impl Access {
             cors_origin: Origins::try_from(pages).expect("origins"),
             public_url: None,
             trusted_proxies: TrustedProxies::default(),
+            drain: Duration::ZERO,
         }
     }
 }

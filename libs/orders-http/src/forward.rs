@@ -13,7 +13,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use orders_contracts::{TraceContext, http_header::TRACEPARENT};
-use orders_service::{Seldom, chain};
+use orders_service::{Departure, Seldom, chain};
 use tokio::{
     io::{copy, split},
     time::{Instant, sleep_until, timeout_at},
@@ -65,7 +65,7 @@ const FOR_ALL: [HeaderName; 5] = [
 #[derive(Debug, Clone)]
 pub struct Forward {
     client: Client<HttpConnector, Body>,
-    shutdown: CancellationToken,
+    departure: Departure,
 }
 
 /// In the extensions of a request that is forwarded: how long its WebSocket or stream of events may last.
@@ -95,9 +95,9 @@ pub enum Unanswered {
 }
 
 impl Forward {
-    /// `shutdown` closes the tunnels, ends the streams of events, and gives up on unanswered requests.
+    /// The `departure` closes tunnels and ends streams of events one by one; its end gives up on unanswered requests.
     #[must_use]
-    pub fn new(shutdown: CancellationToken) -> Self {
+    pub fn new(departure: Departure) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -105,7 +105,7 @@ impl Forward {
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(IDLE)
                 .build(connector),
-            shutdown,
+            departure,
         }
     }
 
@@ -147,19 +147,18 @@ impl Forward {
             headers.insert(REQUEST_ID, id.header());
         }
 
-        let answer = self
-            .shutdown
-            .run_until_cancelled(self.client.request(request))
-            .await;
+        let answer = tokio::select! {
+            answer = self.client.request(request) => answer,
+            () = self.departure.over() => return Err(Unanswered::Shutdown),
+        };
         let mut response = match answer {
-            Some(Ok(response)) => response,
-            Some(Err(error)) if is_of_body(&error) => return Err(Unanswered::Body),
-            Some(Err(error)) => {
+            Ok(response) => response,
+            Err(error) if is_of_body(&error) => return Err(Unanswered::Body),
+            Err(error) => {
                 static LINES: Seldom = Seldom::new();
                 LINES.say(|unsaid| warn!(unsaid, "{origin} does not answer: {}", chain(&error)));
                 return Err(Unanswered::Silence);
             }
-            None => return Err(Unanswered::Shutdown),
         };
         let server = hyper::upgrade::on(&mut response);
         let protocol = response.headers_mut().remove(header::UPGRADE);
@@ -168,8 +167,13 @@ impl Forward {
             && let (Some(client), Some(protocol)) = (client, protocol)
         {
             upgrade_to(response.headers_mut(), protocol);
-            let tunnel = tunnel_until(until, client, server);
-            let tunnel = self.shutdown.clone().run_until_cancelled_owned(tunnel);
+            let (tunnel, departure) = (tunnel_until(until, client, server), self.departure.clone());
+            let tunnel = async move {
+                tokio::select! {
+                    () = tunnel => {}
+                    () = departure.turn() => {}
+                }
+            };
             tokio::spawn(tunnel.in_current_span());
             return Ok(response.map(Body::new));
         }
@@ -177,20 +181,20 @@ impl Forward {
         let is_endless = media_type.is_some_and(|media_type| media_type == EVENT_STREAM);
         let response = response.map(Body::new);
         Ok(match is_endless {
-            true => response.map(|body| ending(body, until, self.shutdown.clone())),
+            true => response.map(|body| ending(body, until, self.departure.clone())),
             false => response,
         })
     }
 }
 
-/// A body that goes on until the service ends it, or `until`, or `shutdown`.
-fn ending(body: Body, until: Option<Until>, shutdown: CancellationToken) -> Body {
+/// A body that goes on until the service ends it, or `until`, or the departure of this service.
+fn ending(body: Body, until: Option<Until>, departure: Departure) -> Body {
     let over = async move {
         let Some(Until { cut, end }) = until else {
-            return shutdown.cancelled().await;
+            return departure.turn().await;
         };
         tokio::select! {
-            () = shutdown.cancelled() => {}
+            () = departure.turn() => {}
             () = cut.cancelled() => {}
             () = sleep_until(end) => {}
         }

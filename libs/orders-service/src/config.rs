@@ -55,6 +55,11 @@ pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema + Send +
         true
     }
 
+    /// How long SIGTERM leaves the daemon in service.
+    fn drain(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Refuses what the types allow and the daemon does not, naming the key.
     fn validate(&self) -> Result<(), Invalid> {
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io, net,
     panic::AssertUnwindSafe,
     process::ExitCode,
     sync::{
@@ -23,16 +24,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    About, Health, Metrics, VERSION, chain,
+    About, Departure, Health, Metrics, VERSION, chain,
     cli::{self, Request},
     config::{AuthMode, Loaded, Settings},
-    http, limits,
+    healthcheck, http, limits, notify,
     shutdown::{GRACE, PROBES, PROMISE, TRACES},
     telemetry, trace,
 };
 
 /// The exit code for a wrong command line or configuration, `EX_USAGE` of sysexits.
 const USAGE: u8 = 64;
+
+/// The number of the signal.
+const SIGTERM: u8 = 15;
 
 /// A longer one might not fit into the clock.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -69,7 +73,9 @@ pub struct Daemon {
     pub port: u16,
     /// The name of this process: `writer.2` when the process manager runs several, else the name of the daemon.
     pub instance: String,
-    /// Cancelled by the first signal, or when the daemon fails: take no new work, finish the work in hand.
+    /// Begins with SIGTERM, and ends with `shutdown`.
+    pub departure: Departure,
+    /// Cancelled after the drain of the first signal, or when the daemon fails: take no new work, finish the work in hand.
     pub shutdown: CancellationToken,
     /// Cancelled after `shutdown`, when the last API request was answered or given up: whatever requests need may stop
     /// now.
@@ -84,15 +90,17 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn new(about: &About, instance: String, port: u16, metrics: Metrics) -> Self {
+    fn new(about: &About, instance: String, port: u16, metrics: Metrics, drain: Duration) -> Self {
         let shutdown = CancellationToken::new();
+        let departure = Departure::new(drain, shutdown.clone());
         Self {
             name: about.name,
             commit: about.commit,
             instance,
             port,
-            health: Health::new(shutdown.clone()),
+            health: Health::new(departure.clone()),
             metrics,
+            departure,
             shutdown,
             drained: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -135,9 +143,9 @@ impl Daemon {
 
 /// Runs a daemon: reads the command line and the configuration, listens, calls `run` and stops on SIGTERM or SIGINT.
 ///
-/// The daemon also stops when `run` returns. Exit codes: 0 after a clean stop, 1 after a failure or a stop that took
-/// longer than [`GRACE`], 64 for a wrong command line or configuration, 128 + n when a second signal n cut the stop
-/// short.
+/// SIGTERM begins its [`Departure`], SIGINT its shutdown at once. The daemon also stops when `run` returns. Exit codes: 0
+/// after a clean stop, 1 after a failure or a stop that took longer than [`GRACE`], 64 for a wrong command line or
+/// configuration, 128 + n when a second signal n cut the stop short.
 pub fn main<C, F, T>(about: About, run: F) -> ExitCode
 where
     C: Settings,
@@ -154,6 +162,7 @@ where
             cli::print(&text);
             return ExitCode::SUCCESS;
         }
+        Ok(Request::Ask(address)) => return healthcheck::run(address),
         Err(error) => {
             eprintln!("{}", error.trim_end());
             return USAGE.into();
@@ -164,6 +173,7 @@ where
         .map_or_else(|| about.name.to_owned(), |(_, instance)| instance);
     telemetry::logs(&loaded.config.common().log, about.name, &instance);
     limits::allow_many_files();
+    let passed = http::passed();
     let metrics = Metrics::of(&about);
 
     if let Err(error) = trace::begin(&about, &instance, loaded.config.common()) {
@@ -184,7 +194,7 @@ where
         }
     };
     let ended = runtime
-        .block_on(supervise(&about, loaded, metrics, instance, run))
+        .block_on(supervise(&about, loaded, passed, metrics, instance, run))
         .unwrap_or_else(|error| {
             error!("{error}");
             Ended::at_once(ExitCode::FAILURE)
@@ -213,6 +223,7 @@ impl Ended {
 async fn supervise<C, F, T>(
     about: &About,
     Loaded { config, source }: Loaded<C>,
+    passed: io::Result<Vec<net::TcpListener>>,
     metrics: Metrics,
     instance: String,
     run: F,
@@ -224,10 +235,7 @@ where
 {
     let mut signals = Signals::new()?;
     let common = config.common();
-    let (host, port) = (common.host, common.port);
-    let listeners = http::bind(host, port)
-        .await
-        .map_err(|error| format!("cannot listen on port {port} of {host}: {error}"))?;
+    let listeners = http::listen(passed, config.auth(), common.host, common.port).await?;
     let admin =
         match common.admin_addr {
             Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
@@ -236,7 +244,7 @@ where
             None => None,
         };
     let port = listeners[0].local_addr()?.port();
-    let daemon = Daemon::new(about, instance, port, metrics.clone());
+    let daemon = Daemon::new(about, instance, port, metrics.clone(), config.drain());
     info!(
         version = VERSION,
         commit = about.commit,
@@ -253,14 +261,30 @@ where
     let idle = config.common().keep_alive.min(MAX_KEEP_ALIVE);
     let own = match admin {
         Some(listener) => {
-            tokio::spawn(http::serve(vec![listener], probes, idle, stop.clone()));
+            let departure = daemon.departure.clone();
+            tokio::spawn(http::serve(
+                vec![listener],
+                probes,
+                idle,
+                departure,
+                stop.clone(),
+            ));
             http::liveness()
         }
         None => probes,
     };
     let router = http::router(own, daemon.health.clone(), daemon.api.clone());
-    let server = tokio::spawn(http::serve(listeners, router, idle, stop.clone()));
+    let departure = daemon.departure.clone();
+    let server = tokio::spawn(http::serve(
+        listeners,
+        router,
+        idle,
+        departure,
+        stop.clone(),
+    ));
     tokio::spawn(metrics.keep_small());
+    notify::begin(daemon.health.clone());
+    let drain_time = config.drain();
     let service = run(config, daemon.clone());
     let shutdown = daemon.shutdown.clone();
     daemon.spawn(daemon.name, async move {
@@ -270,11 +294,14 @@ where
 
     let mut signalled = false;
     tokio::select! {
-        (name, _) = signals.next() => {
-            info!("{name} received, shutting down");
+        first = signals.next() => {
             signalled = true;
+            notify::stopping(drain_time + PROMISE);
+            if let Some(code) = drain(&daemon, &mut signals, first).await {
+                return Ok(Ended::at_once(code));
+            }
         }
-        () = daemon.shutdown.cancelled() => {}
+        () = daemon.shutdown.cancelled() => notify::stopping(PROMISE),
     }
     let began = Instant::now();
     let ended = |code| Ended {
@@ -295,10 +322,9 @@ where
                 warn!("not finished {GRACE:?} after the shutdown began, leaving {left} tasks");
                 return Ok(ended(ExitCode::FAILURE));
             }
-            (name, number) = signals.next() => {
+            again = signals.next() => {
                 if signalled {
-                    warn!("{name} received again, exiting at once");
-                    return Ok(Ended::at_once(ExitCode::from(128 + number)));
+                    return Ok(Ended::at_once(cut_short(again)));
                 }
                 signalled = true;
             }
@@ -309,6 +335,26 @@ where
     }
     info!("{} stopped", daemon.instance);
     Ok(ended(ExitCode::SUCCESS))
+}
+
+/// Goes on serving for the drain after the `first` signal; returns the exit code if a second one cuts it short. A person
+/// who presses Ctrl-C waits for no drain.
+async fn drain(daemon: &Daemon, signals: &mut Signals, first: (&str, u8)) -> Option<ExitCode> {
+    let (name, number) = first;
+    info!("{name} received, shutting down");
+    if number != SIGTERM {
+        return None;
+    }
+    daemon.departure.begin();
+    tokio::select! {
+        () = daemon.departure.over() => None,
+        second = signals.next() => Some(cut_short(second)),
+    }
+}
+
+fn cut_short((name, number): (&str, u8)) -> ExitCode {
+    warn!("{name} received again, exiting at once");
+    ExitCode::from(128 + number)
 }
 
 /// Ends the HTTP server and the tasks. A server with an API stops first, so that requests in hand still have the tasks
@@ -333,7 +379,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -342,7 +388,7 @@ impl Signals {
 
     async fn next(&mut self) -> (&'static str, u8) {
         tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", 15),
+            _ = self.terminate.recv() => ("SIGTERM", SIGTERM),
             _ = self.interrupt.recv() => ("SIGINT", 2),
         }
     }

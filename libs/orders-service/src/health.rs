@@ -14,9 +14,8 @@ use futures_util::{
     future::{BoxFuture, join_all},
 };
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::{BoxError, chain};
+use crate::{BoxError, Departure, chain};
 
 /// How long a probe may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
@@ -25,13 +24,13 @@ const FRESH: Duration = Duration::from_secs(1);
 
 type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// The readiness of a daemon: its start-up is over, no shutdown has begun and every probe succeeds.
+/// The readiness of a daemon: its start-up is over, its departure has not begun and every probe succeeds.
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
 
 struct Inner {
     started: AtomicBool,
-    shutdown: CancellationToken,
+    departure: Departure,
     probes: Mutex<Vec<Arc<Probe>>>,
 }
 
@@ -60,10 +59,10 @@ impl Probe {
 }
 
 impl Health {
-    pub(crate) fn new(shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(departure: Departure) -> Self {
         Self(Arc::new(Inner {
             started: AtomicBool::new(false),
-            shutdown,
+            departure,
             probes: Mutex::default(),
         }))
     }
@@ -110,25 +109,32 @@ impl Health {
         }
     }
 
-    /// Runs every probe not named in `exclude`, all at the same time.
+    /// Runs every probe not named in `exclude`, all at the same time. Names that are no probe's change nothing, as in the
+    /// API of Kubernetes: whoever names one may know of another release.
     pub(crate) async fn report(&self, exclude: &[String]) -> Report {
         let started = self.is_started();
-        let draining = self.0.shutdown.is_cancelled();
-        let mut probes = self
+        let draining = self.0.departure.has_begun();
+        let probes = self
             .0
             .probes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        probes.retain(|probe| !exclude.iter().any(|excluded| excluded == probe.name));
-        let results = probes
-            .iter()
-            .map(async |probe| (probe.name, probe.result().await));
+        let results = probes.iter().map(async |probe| {
+            let is_excluded = exclude.iter().any(|name| name == probe.name);
+            let result = match is_excluded {
+                true => None,
+                false => Some(probe.result().await),
+            };
+            (probe.name, result)
+        });
         let results = join_all(results);
+        let is_unknown = |name: &&String| !probes.iter().any(|probe| probe.name == *name);
         Report {
             started,
             draining,
             probes: results.await,
+            unknown: exclude.iter().filter(is_unknown).cloned().collect(),
         }
     }
 }
@@ -145,18 +151,22 @@ impl fmt::Debug for Health {
 pub(crate) struct Report {
     started: bool,
     draining: bool,
-    probes: Vec<(&'static str, Result<(), String>)>,
+    /// Those that were excluded have no result.
+    probes: Vec<(&'static str, Option<Result<(), String>>)>,
+    /// What was to be excluded and is no probe.
+    unknown: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn is_ready(&self) -> bool {
-        self.started && !self.draining && self.probes.iter().all(|(_, result)| result.is_ok())
+        let mut results = self.probes.iter().filter_map(|(_, result)| result.as_ref());
+        self.started && !self.draining && results.all(Result::is_ok)
     }
 
     /// Why the daemon is not ready, on one line.
     fn verdict(&self) -> Result<(), String> {
         let failed = self.probes.iter().filter_map(|(name, result)| {
-            let reason = result.as_ref().err()?;
+            let reason = result.as_ref()?.as_ref().err()?;
             Some(format!("{name}: {reason}"))
         });
         let starting = (!self.started).then(|| "starting".to_owned());
@@ -180,9 +190,22 @@ impl Display for Report {
         }
         for (name, result) in &self.probes {
             match result {
-                Ok(()) => writeln!(f, "[+]{name} ok")?,
-                Err(reason) => writeln!(f, "[-]{name} failed: {reason}")?,
+                None => writeln!(f, "[+]{name} excluded: ok")?,
+                Some(Ok(())) => writeln!(f, "[+]{name} ok")?,
+                Some(Err(reason)) => writeln!(f, "[-]{name} failed: {reason}")?,
             }
+        }
+        if !self.unknown.is_empty() {
+            let names: Vec<_> = self
+                .unknown
+                .iter()
+                .map(|name| format!("{name:?}"))
+                .collect();
+            let names = names.join(",");
+            writeln!(
+                f,
+                "warn: some health checks cannot be excluded: no matches for {names}"
+            )?;
         }
         writeln!(
             f,
@@ -198,14 +221,18 @@ mod tests {
 
     use super::*;
 
+    fn health() -> Health {
+        Health::new(Departure::default())
+    }
+
     async fn failing() -> Result<(), String> {
         Err("connection refused".to_owned())
     }
 
     #[tokio::test]
-    async fn ready_only_between_start_and_shutdown() {
-        let shutdown = CancellationToken::new();
-        let health = Health::new(shutdown.clone());
+    async fn ready_only_between_start_and_departure() {
+        let departure = Departure::default();
+        let health = Health::new(departure.clone());
         assert_eq!(
             health.report(&[]).await.to_string(),
             "[-]starting\nreadyz check failed\n"
@@ -215,7 +242,7 @@ mod tests {
             health.report(&[]).await.to_string(),
             "readyz check passed\n"
         );
-        shutdown.cancel();
+        departure.begin();
         assert_eq!(
             health.report(&[]).await.to_string(),
             "[-]draining\nreadyz check failed\n"
@@ -224,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_probe_counts_unless_excluded() {
-        let health = Health::new(CancellationToken::new());
+        let health = health();
         health.ready();
         health.probe("nats", || async { Ok::<_, String>(()) });
         health.probe("mongo", failing);
@@ -236,12 +263,30 @@ mod tests {
             report.to_string(),
             "[+]nats ok\n[-]mongo failed: connection refused\nreadyz check failed\n"
         );
-        assert!(health.report(&["mongo".to_owned()]).await.is_ready());
+        let excluding = async |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            let report = health.report(&names).await;
+            (report.is_ready(), report.to_string())
+        };
+        let without_mongo = "[+]nats ok\n[+]mongo excluded: ok\nreadyz check passed\n";
+        assert_eq!(
+            excluding(&["mongo"]).await,
+            (true, without_mongo.to_owned())
+        );
+        assert!(excluding(&["mongo", "nats"]).await.0);
+        let (ready, told) = excluding(&["mongodb", "x\n"]).await;
+        assert!(!ready);
+        let warning =
+            r#"warn: some health checks cannot be excluded: no matches for "mongodb","x\n""#;
+        assert!(
+            told.contains(&format!("refused\n{warning}\nreadyz check failed\n")),
+            "{told}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_crowd_that_asks_costs_one_check_a_second() {
-        let health = Health::new(CancellationToken::new());
+        let health = health();
         health.ready();
         let checks = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&checks);
@@ -259,7 +304,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_probe_fails_after_a_second() {
-        let health = Health::new(CancellationToken::new());
+        let health = health();
         health.ready();
         health.probe("mongo", std::future::pending::<Result<(), String>>);
         let asked = tokio::time::Instant::now();

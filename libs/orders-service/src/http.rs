@@ -1,22 +1,16 @@
 //! The HTTP server of a daemon: health and metrics always, an API once the service has mounted one.
 
+mod listen;
 mod stream;
 mod wire;
 
-use std::{
-    convert::Infallible,
-    io, iter,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::pin,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Query, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{any, get},
     serve::Listener,
@@ -26,46 +20,28 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::timeout,
+    sync::SetOnce,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+pub(crate) use self::listen::{listen, passed};
 use self::stream::{Awaiting, ClientStream};
-use crate::{Health, Metrics, shutdown::REQUESTS};
+use crate::{Departure, Health, Metrics, shutdown::REQUESTS};
 
 /// How long a client may take to begin its first request, to complete the head of any, or leave an answer unread.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long it may take for its first request when the daemon stops.
+const LAST_CALL: Duration = Duration::from_millis(100);
+/// How long a request waits for the API after the start. A daemon that takes over a socket has some at once.
+const STARTING: Duration = Duration::from_secs(1);
 /// The most bytes of a request's head, which is what Node takes, and the size of a connection's buffers.
 const MAX_HEAD: usize = 16 << 10;
 
 /// The routes of a service, absent until it has started far enough to answer.
-pub(crate) type Api = Arc<OnceLock<Router>>;
-
-/// Listens on `port` of `host`. If that is `0.0.0.0`, every IPv6 address counts too, and with `127.0.0.1` `::1`, so that
-/// `localhost` works whichever it resolves to. A machine without IPv6 has the IPv4 addresses alone.
-pub(crate) async fn bind(host: IpAddr, port: u16) -> io::Result<Vec<TcpListener>> {
-    if host == Ipv4Addr::UNSPECIFIED
-        && let Some(all) = bind_v6(Ipv6Addr::UNSPECIFIED, port).await?
-    {
-        return Ok(vec![all]);
-    }
-    let first = TcpListener::bind((host, port)).await?;
-    let second = match host == Ipv4Addr::LOCALHOST {
-        true => bind_v6(Ipv6Addr::LOCALHOST, first.local_addr()?.port()).await?,
-        false => None,
-    };
-    Ok(iter::once(first).chain(second).collect())
-}
-
-/// Listens on an IPv6 address, if this machine has IPv6.
-async fn bind_v6(address: Ipv6Addr, port: u16) -> io::Result<Option<TcpListener>> {
-    match TcpListener::bind((address, port)).await {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Ok(None),
-        result => result.map(Some),
-    }
-}
+pub(crate) type Api = Arc<SetOnce<Router>>;
 
 /// `/livez` answers while the process runs. `/healthz`, the old name, is an alias of it: whatever watches it may restart
 /// the daemon, and a restart does not help when a dependency is away.
@@ -76,7 +52,8 @@ pub(crate) fn liveness() -> Router {
         .route("/healthz", live)
 }
 
-/// `/readyz` runs the probes too, with `?verbose` for people and `?exclude=NAME`; `/metrics` is for Prometheus.
+/// `/readyz` runs the probes too, with `?verbose` for people and, as often as wanted, `?exclude=NAME`; `/metrics` is for
+/// Prometheus.
 pub(crate) fn probes(health: Health, metrics: Metrics) -> Router {
     liveness()
         .route("/readyz", get(ready).with_state(health))
@@ -118,12 +95,12 @@ async fn render(State(metrics): State<Metrics>) -> Response {
 }
 
 async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> Response {
-    match api.get() {
-        Some(api) => api.clone().oneshot(request).await.into_response(),
-        None if health.is_started() => {
-            (StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics\n").into_response()
-        }
-        None => (
+    if api.get().is_none() && health.is_started() {
+        return (StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics\n").into_response();
+    }
+    match timeout(STARTING, api.wait()).await {
+        Ok(api) => api.clone().oneshot(request).await.into_response(),
+        Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             [(header::RETRY_AFTER, "1")],
             "starting\n",
@@ -133,18 +110,23 @@ async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> R
 }
 
 /// Serves until `stop`, then finishes the requests in hand within [`REQUESTS`]. Idle connections are closed at once, and
-/// otherwise after `idle`.
+/// otherwise after `idle`. Once the `departure` has begun, each connection closes after its next answer.
 pub(crate) async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
     idle: Duration,
+    departure: Departure,
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
     let accepting = listeners.into_iter().map(|listener| {
-        let (stopped, stop, router) = (stop.clone(), stop.clone(), router.clone());
+        let (stopped, stop) = (stop.clone(), stop.clone());
+        let service = Service {
+            router: router.clone(),
+            departure: departure.clone(),
+        };
         let converse =
-            move |stream, peer| converse(stream, peer, router.clone(), idle, stop.clone());
+            move |stream, peer| converse(stream, peer, service.clone(), idle, stop.clone());
         accept(listener, connections.clone(), stopped, converse)
     });
     join_all(accepting).await;
@@ -175,23 +157,30 @@ async fn accept<F>(
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    service: Service,
     idle: Duration,
     stop: CancellationToken,
 ) {
     // hyper counts a connection without a request yet as busy, so it would hold up the stop.
-    let asked = timeout(CLIENT_DEADLINE, stream.readable());
-    if !matches!(stop.run_until_cancelled(asked).await, Some(Ok(Ok(())))) {
-        return;
+    let late = async {
+        stop.cancelled().await;
+        sleep(LAST_CALL).await;
+    };
+    tokio::select! {
+        asked = timeout(CLIENT_DEADLINE, stream.readable()) => match asked {
+            Ok(Ok(())) => {}
+            _ => return,
+        },
+        () = late => return,
     }
     set_options(&stream);
     let awaiting = Awaiting::new();
     let stream = ClientStream::new(stream, awaiting.clone(), idle);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let answer = service_fn(move |request: hyper::Request<Incoming>| {
         awaiting.begin();
-        let (awaiting, router) = (awaiting.clone(), router.clone());
+        let (awaiting, service) = (awaiting.clone(), service.clone());
         async move {
-            let response = answer(router, peer, request.map(Body::new)).await;
+            let response = service.answer(peer, request.map(Body::new)).await;
             Ok::<_, Infallible>(awaiting.until_sent(response))
         }
     });
@@ -200,7 +189,7 @@ async fn converse(
         // Some clients close their side once they have asked, and wait for the answer.
         .half_close(true)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
@@ -228,12 +217,26 @@ fn set_options(stream: &TcpStream) {
     }
 }
 
-async fn answer(router: Router, peer: SocketAddr, mut request: Request) -> Response {
-    if let Some(fault) = wire::wrong_host(&request) {
-        return (StatusCode::BAD_REQUEST, fault).into_response();
+/// What answers the requests.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    departure: Departure,
+}
+
+impl Service {
+    async fn answer(self, peer: SocketAddr, mut request: Request) -> Response {
+        if let Some(fault) = wire::wrong_host(&request) {
+            return (StatusCode::BAD_REQUEST, fault).into_response();
+        }
+        wire::drop_slashes(request.uri_mut());
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let Ok(mut response) = self.router.oneshot(request).await;
+        if self.departure.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The client comes back to another daemon, rather than when this one is about to close the connection.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
     }
-    wire::drop_slashes(request.uri_mut());
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let Ok(response) = router.oneshot(request).await;
-    response
 }

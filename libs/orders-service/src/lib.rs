@@ -5,7 +5,7 @@
 //!
 //! * the port is bound and `/livez`, `/readyz`, `/healthz`, `/metrics` answer before `run` starts;
 //! * the first SIGTERM or SIGINT cancels [`Daemon::shutdown`], and the process exits within [`shutdown::PROMISE`];
-//!   a second signal ends it at once;
+//!   a second signal ends it at once. Only a [`Departure`] with a drain, which is a setting, comes before that;
 //! * a spawned task that fails or panics takes the whole daemon down with exit code 1;
 //! * no service reads the environment itself.
 
@@ -13,12 +13,15 @@ mod chain;
 mod cli;
 pub mod config;
 mod daemon;
+mod departure;
 mod failpoint;
 mod health;
+mod healthcheck;
 mod http;
 mod https;
 mod limits;
 pub mod metrics;
+mod notify;
 mod poison;
 mod retry;
 mod seldom;
@@ -31,6 +34,7 @@ pub use self::{
     cli::About,
     config::{Invalid, Settings, redact},
     daemon::{BoxError, Daemon, TaskResult, main},
+    departure::Departure,
     failpoint::failpoint,
     health::Health,
     https::https_connector,

@@ -1,4 +1,4 @@
-//! How long each part of a shutdown may take.
+//! How long each part of a shutdown may take. The drain of a [`Departure`](crate::Departure) comes before it.
 //!
 //! The parts follow one another, and their sum stays below [`GRACE`], so a daemon that uses up every part still exits by
 //! itself: a daemon with an API takes [`REQUESTS`] and [`FLUSH`] (2 s), all others [`WORK`], [`RELEASE`], [`FLUSH`] and
@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// Daemons promise to be gone 4 s after SIGTERM; process managers kill after 5 s.
+/// Daemons promise to be gone 4 s after SIGTERM and their drain, if they have one; process managers kill after 5 s.
 pub const PROMISE: Duration = Duration::from_millis(3900);
 
 /// Everything but the last spans.

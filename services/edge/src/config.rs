@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use orders_auth::{AuthSettings, Mode};
 use orders_http::{Access, Origins, PublicUrl};
 use orders_service::{
@@ -151,6 +153,10 @@ impl Settings for Config {
 
     fn auth(&self) -> Auth {
         (&self.auth).into()
+    }
+
+    fn drain(&self) -> Duration {
+        self.access.drain
     }
 
     fn validate(&self) -> Result<(), Invalid> {

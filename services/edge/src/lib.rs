@@ -39,7 +39,7 @@ use axum::{
     routing::any,
 };
 use orders_auth::Verifier;
-use orders_bus::{Bus, Error as BusError};
+use orders_bus::{Bus, Error as BusError, Revocations};
 use orders_contracts::{Namespace, Role, http_header, streams};
 use orders_http::{
     Access, Front, Intake, Origins, below, discard_unread, observe, refuse_misdirected,
@@ -91,10 +91,10 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.probe("streams", bus.needs(&STREAMS, &[]));
     let limits = Arc::new(config.limits());
     let guard = Guard::new(&config, daemon.port, Arc::clone(&limits))?;
-    if let Some(verifier) = guard.verifier() {
+    let revocations = guard.verifier().map(|verifier| {
         keep_keys(verifier, &daemon);
-        know_revocations(verifier, &bus, &daemon);
-    }
+        know_revocations(verifier, &bus, &daemon)
+    });
     bus.answer_operators(&daemon);
     let report = bus.report(
         &STREAMS,
@@ -122,7 +122,7 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         guard,
         realtimes: Arc::new(Realtimes::new(
             &config.realtime_urls,
-            daemon.shutdown.clone(),
+            daemon.departure.clone(),
         )),
         on_mismatch: config.idempotency.on_mismatch,
     });
@@ -158,6 +158,13 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
                     .unwrap_or(Ok(()))
             }
         });
+        // The probe tells this, too; but whoever excludes what needs NATS wants an edge that can go on without it.
+        if let Some(revocations) = revocations {
+            daemon
+                .shutdown
+                .run_until_cancelled(revocations.known())
+                .await;
+        }
         daemon.health.ready();
         daemon.shutdown.cancelled().await;
     }
@@ -181,7 +188,7 @@ fn keep_keys(verifier: &Verifier, daemon: &Daemon) {
 }
 
 /// Learns what is revoked. Until all of it is known, the edge is not ready, and requests with a token get 503.
-fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) {
+fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) -> Revocations {
     let learn = {
         let verifier = verifier.clone();
         move |what, revocation| {
@@ -195,7 +202,9 @@ fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) {
     };
     let verifier = verifier.clone();
     let have_all = move || verifier.revocations().set_read();
-    bus.revocations().teach(daemon, learn, have_all);
+    let revocations = bus.revocations();
+    revocations.teach(daemon, learn, have_all);
+    revocations
 }
 
 /// Fails if the database is not of the installation that the stream of commands belongs to. The edge serves meanwhile,

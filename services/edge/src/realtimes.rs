@@ -6,22 +6,28 @@
 
 mod follow;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, Uri, header, uri::PathAndQuery},
+    http::{Method, StatusCode, Uri, header, request::Parts, uri::PathAndQuery},
     response::Response,
 };
 use orders_http::{Forward, Origins, Unanswered};
-use tokio_util::sync::CancellationToken;
+use orders_service::Departure;
+use tokio::time::timeout;
 
 use crate::problem::Problem;
 
+/// How long a daemon may take to begin a session or a stream.
+const OPENING: Duration = Duration::from_secs(5);
 /// More than an answer that opens a session can have.
 const MAX_OPENING: usize = 4 << 10;
 /// Stands between an id and a daemon's place; no id has it.
@@ -34,9 +40,9 @@ pub(crate) struct Realtimes {
 }
 
 impl Realtimes {
-    pub(crate) fn new(origins: &Origins, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(origins: &Origins, departure: Departure) -> Self {
         Self {
-            forward: Forward::new(shutdown),
+            forward: Forward::new(departure),
             origins: origins
                 .iter()
                 .map(|origin| origin.as_str().to_owned())
@@ -45,17 +51,41 @@ impl Realtimes {
         }
     }
 
-    /// The place of the daemon that has the session of a request, and the URI by which the daemon knows the session. New
-    /// sessions go to the daemons in turn.
-    fn pick(&self, uri: &Uri) -> (usize, Option<Uri>) {
-        let known = known(uri).filter(|(place, _)| *place < self.origins.len());
-        match known {
-            Some((place, uri)) => (place, Some(uri)),
-            None => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                (turn % self.origins.len(), None)
+    /// The place of the daemon that has the session of a request, and the URI by which the daemon knows the session.
+    fn known(&self, uri: &Uri) -> Option<(usize, Uri)> {
+        known(uri).filter(|(place, _)| *place < self.origins.len())
+    }
+
+    /// The place of the daemon whose turn it is.
+    fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.origins.len()
+    }
+
+    /// Sends a request that begins a session or a stream to the daemon whose turn it is, or else to another one: one that
+    /// is about to stop takes nobody. Returns the place of the daemon, and its answer.
+    async fn open(&self, parts: Parts) -> (usize, Result<Response, Unanswered>) {
+        let mut place = self.turn();
+        for _ in 1..self.origins.len() {
+            let answer = self.ask(place, parts.clone()).await;
+            let elsewhere = match &answer {
+                Ok(response) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
+                Err(unanswered) => *unanswered == Unanswered::Silence,
+            };
+            if !elsewhere {
+                return (place, answer);
             }
+            place = (place + 1) % self.origins.len();
         }
+        (place, self.ask(place, parts).await)
+    }
+
+    async fn ask(&self, place: usize, mut parts: Parts) -> Result<Response, Unanswered> {
+        // Whoever sends a body with it, it goes no further.
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let request = Request::from_parts(parts, Body::empty());
+        let answer = self.forward.send(&self.origins[place], request);
+        let answer = timeout(OPENING, answer).await;
+        answer.unwrap_or(Err(Unanswered::Silence))
     }
 }
 
@@ -64,22 +94,37 @@ pub(crate) async fn forward(
     State(realtimes): State<Arc<Realtimes>>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let (place, uri) = realtimes.pick(request.uri());
-    let opens = uri.is_none() && !request.headers().contains_key(header::UPGRADE);
-    if let Some(uri) = uri {
+    if let Some((place, uri)) = realtimes.known(request.uri()) {
         *request.uri_mut() = uri;
+        let answer = realtimes.forward.send(&realtimes.origins[place], request);
+        return answer.await.map_err(problem);
     }
-    let answer = realtimes.forward.send(&realtimes.origins[place], request);
-    let response = answer.await.map_err(|unanswered| match unanswered {
+    if request.method() != Method::GET {
+        // It belongs to no session, as the daemon will say.
+        let origin = &realtimes.origins[realtimes.turn()];
+        return realtimes
+            .forward
+            .send(origin, request)
+            .await
+            .map_err(problem);
+    }
+    let (parts, _) = request.into_parts();
+    let polls = !parts.headers.contains_key(header::UPGRADE);
+    let (place, answer) = realtimes.open(parts).await;
+    let response = answer.map_err(problem)?;
+    if polls && response.status() == StatusCode::OK {
+        return opened(response, place).await;
+    }
+    Ok(response)
+}
+
+fn problem(unanswered: Unanswered) -> Problem {
+    match unanswered {
         Unanswered::Path => Problem::bad_request("The path is not valid"),
         Unanswered::Body => Problem::bad_request("The body ended too early"),
         Unanswered::Silence => silence(),
         Unanswered::Shutdown => Problem::unavailable("Shutting down, connect again"),
-    })?;
-    if opens && response.status() == StatusCode::OK {
-        return opened(response, place).await;
     }
-    Ok(response)
 }
 
 fn silence() -> Problem {
@@ -120,29 +165,56 @@ fn known(uri: &Uri) -> Option<(usize, Uri)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use axum::{response::IntoResponse, routing::any};
 
-    fn realtimes() -> Realtimes {
-        let origins = Origins::try_from("http://a,http://b,http://c".to_owned()).unwrap();
-        Realtimes::new(&origins, CancellationToken::new())
-    }
+    use super::*;
+    use crate::realtimes::follow::tests::listen;
 
     #[test]
     fn a_session_stays_where_its_id_says_and_new_ones_take_turns() {
-        let realtimes = realtimes();
-        let pick = |query: &str| {
-            let (place, uri) = realtimes.pick(&format!("/ws/?EIO=4{query}").parse().unwrap());
-            (place, uri.map(|uri| uri.to_string()))
+        let origins = Origins::try_from("http://a,http://b,http://c".to_owned()).unwrap();
+        let realtimes = Realtimes::new(&origins, Departure::default());
+        let known = |query: &str| {
+            let known = realtimes.known(&format!("/ws/?EIO=4{query}").parse().unwrap());
+            known.map(|(place, uri)| (place, uri.to_string()))
         };
-        let known = Some("/ws/?EIO=4&sid=AAAAAAAAAAAAAAHs&t=x".to_owned());
-        for _ in 0..2 {
-            assert_eq!(pick("&sid=AAAAAAAAAAAAAAHs.2&t=x"), (2, known.clone()));
+        let uri = "/ws/?EIO=4&sid=AAAAAAAAAAAAAAHs&t=x".to_owned();
+        assert_eq!(known("&sid=AAAAAAAAAAAAAAHs.2&t=x"), Some((2, uri)));
+        for unknown in ["", "&sid=A.3", "&sid=A.x", "&sid=A"] {
+            assert_eq!(known(unknown), None, "{unknown}");
         }
-        assert_eq!(pick("").0, 0);
-        // The daemon that gets these knows no such session.
-        assert_eq!(pick("&sid=AAAAAAAAAAAAAAHs.3"), (1, None));
-        assert_eq!(pick("&sid=AAAAAAAAAAAAAAHs.x"), (2, None));
-        assert_eq!(pick("&sid=AAAAAAAAAAAAAAHs"), (0, None));
+        assert_eq!([(); 4].map(|()| realtimes.turn()), [0, 1, 2, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_session_begins_at_any_daemon_that_takes_it() {
+        let full = any(async || StatusCode::SERVICE_UNAVAILABLE);
+        let open = any(async || r#"0{"sid":"AAAAAAAAAAAAAAHs","upgrades":[]}"#);
+        let [stopping, open] = [full, open].map(|answer| listen("/ws/", answer));
+        let origins = format!("http://127.0.0.1:9,{},{}", stopping.await, open.await);
+        let origins = Origins::try_from(origins).unwrap();
+        let realtimes = Arc::new(Realtimes::new(&origins, Departure::default()));
+        let ask = async |method: Method, query: &str| {
+            let request = Request::builder().method(method);
+            let request = request.uri(format!("/ws/?EIO=4{query}"));
+            let request = request.body(Body::empty()).unwrap();
+            match forward(State(Arc::clone(&realtimes)), request).await {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+                    (status, String::from_utf8(body.to_vec()).unwrap())
+                }
+                Err(problem) => (problem.into_response().status().as_u16(), String::new()),
+            }
+        };
+        for _ in 0..3 {
+            let (status, opened) = ask(Method::GET, "").await;
+            assert_eq!(status, 200);
+            assert!(opened.contains(r#""AAAAAAAAAAAAAAHs.2""#), "{opened}");
+        }
+        // What belongs to a session goes nowhere else.
+        assert_eq!(ask(Method::GET, "&sid=AAAAAAAAAAAAAAHs.0").await.0, 502);
+        assert_eq!(ask(Method::GET, "&sid=AAAAAAAAAAAAAAHs.1").await.0, 503);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use axum::{
     extract::{ConnectInfo, Request},
     http::{HeaderMap, StatusCode},
 };
+use orders_service::Departure;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,6 @@ async fn edge() -> Router {
 }
 
 async fn edge_with(config: Config) -> Router {
-    let shutdown = CancellationToken::new();
     let nats = orders_service::config::Nats {
         url: format!("nats://{NOWHERE}"),
         ..Default::default()
@@ -43,7 +43,7 @@ async fn edge_with(config: Config) -> Router {
             bus.clone(),
             rows.clone(),
             config.in_flight(),
-            shutdown.clone(),
+            CancellationToken::new(),
         ),
         rows,
         orders: store.write_model(),
@@ -58,7 +58,7 @@ async fn edge_with(config: Config) -> Router {
         },
         place: config.place(3001),
         guard: Guard::new(&config, 3001, limits).unwrap(),
-        realtimes: Arc::new(Realtimes::new(&realtime, shutdown)),
+        realtimes: Arc::new(Realtimes::new(&realtime, Departure::default())),
         on_mismatch: config.idempotency.on_mismatch,
     });
     router(edge, &config.access, 3001)

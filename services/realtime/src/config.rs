@@ -1,4 +1,4 @@
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
 use orders_auth::{AuthSettings, Mode};
 use orders_http::Access;
@@ -68,6 +68,10 @@ impl Settings for Config {
 
     fn auth(&self) -> Auth {
         (&self.auth).into()
+    }
+
+    fn drain(&self) -> Duration {
+        self.access.drain
     }
 
     fn validate(&self) -> Result<(), Invalid> {

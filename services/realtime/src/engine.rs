@@ -202,6 +202,11 @@ fn credentials(headers: &HeaderMap) -> Vec<HeaderValue> {
     copies.collect()
 }
 
+/// Whether a request is to begin a session.
+pub(crate) fn begins(uri: &Uri) -> bool {
+    sid(uri).is_none()
+}
+
 fn sid(uri: &Uri) -> Option<Sid> {
     let mut pairs = uri.query()?.split('&');
     pairs

@@ -1,13 +1,14 @@
 //! realtime: bridges the feed to the rooms of the tenants, over Socket.IO and as Server-Sent Events.
 //!
-//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each client. Each client has a
-//! [`session`] that replays the entries it missed, then empties the mailbox. There are two transports, [`sockets`] and
-//! [`sse`]; all else is the same for both. Invariants:
+//! One ordered consumer reads the whole feed into the [`hub`], which keeps a mailbox for each client, and drops an entry
+//! by its subject if no client follows its tenant. Each client has a [`session`] that replays the entries it missed, then
+//! empties the mailbox. There are two transports, [`sockets`] and [`sse`]; all else is the same for both. Invariants:
 //!
 //! * a client gets each entry of its tenant once and in order, however often it reconnects;
 //! * an entry that a client does not take ends its connection: nothing is skipped, the client resumes from its offset;
 //! * a client that the [`door`] does not let in is refused for good; for any other the transport closes, also when its
-//!   [`lease`] ends, and the client reconnects by itself.
+//!   [`lease`] ends, and the client reconnects by itself;
+//! * once the [`Departure`] of the daemon has begun, its clients leave one by one, and it takes no others.
 
 mod archive;
 mod bounds;
@@ -33,8 +34,8 @@ use orders_auth::{Mode, Verifier};
 use orders_bus::{Bus, Error as BusError};
 use orders_contracts::Role;
 use orders_http::{Front, refuse_misdirected};
-use orders_service::{About, BoxError, Daemon, retry, shutdown};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use orders_service::{About, BoxError, Daemon, Departure, retry, shutdown};
+use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub use crate::config::Config;
@@ -50,7 +51,7 @@ struct Rooms {
     archive: StoredFeed,
     door: Door,
     /// Ends all sessions.
-    shutdown: CancellationToken,
+    departure: Departure,
     /// The sessions that have not ended.
     sessions: TaskTracker,
 }
@@ -96,7 +97,7 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         hub: Arc::clone(&hub),
         archive: StoredFeed::new(bus.clone()),
         door: door?,
-        shutdown: daemon.shutdown.clone(),
+        departure: daemon.departure.clone(),
         sessions: sessions.clone(),
     };
     let front = Front::new(&config.access, daemon.port);

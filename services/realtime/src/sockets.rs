@@ -21,8 +21,11 @@ use orders_contracts::{
     },
 };
 use orders_http::Origins;
-use orders_service::metrics::{
-    SOCKET_CONNECTIONS, SOCKET_DISCONNECTS, SOCKET_EMITS, SOCKET_REFRESHES, counter, gauge,
+use orders_service::{
+    Departure,
+    metrics::{
+        SOCKET_CONNECTIONS, SOCKET_DISCONNECTS, SOCKET_EMITS, SOCKET_REFRESHES, counter, gauge,
+    },
 };
 use serde_json::Value;
 use socketioxide::{
@@ -38,11 +41,12 @@ use tracing::{Instrument as _, debug};
 use crate::{
     Rooms,
     door::{Guest, Pass},
-    engine::{Engine, PATH},
+    engine::{self, Engine, PATH},
     handshake::ConnectError,
     lease::{CLOCK, Due},
     members::Member,
     origin::Guard,
+    refusal,
     session::{Client, End, Refused, Session, SocketEvent},
 };
 
@@ -77,6 +81,7 @@ impl Rooms {
             true => (MAX_MESSAGE_WITH_TOKEN, CONNECT_TIMEOUT_WITH_TOKEN),
         };
         let (engine, io) = Engine::new(server(max_message, connect_timeout), max_message);
+        let departure = self.departure.clone();
         self.attend(&io, engine.clone());
         // Lets the pages of these origins read the answers to polling.
         let cors = CorsLayer::new()
@@ -84,20 +89,27 @@ impl Rooms {
             .allow_methods([Method::GET, Method::POST])
             .allow_headers(AllowHeaders::mirror_request())
             .allow_credentials(true);
-        let serve =
-            any(async |State(engine): State<Engine>, request: Request| engine.serve(request).await);
+        let serve = any(
+            async |State((engine, departure)): State<(Engine, Departure)>, request: Request| {
+                // A client tries again after a 503, and its next request finds another daemon.
+                match departure.has_begun() && engine::begins(request.uri()) {
+                    true => refusal::shutting_down(),
+                    false => engine.serve(request).await,
+                }
+            },
+        );
         Router::new()
             .route(PATH, serve.clone())
             .route(&format!("{PATH}/"), serve)
-            .with_state(engine)
+            .with_state((engine, departure))
             .layer(from_fn_with_state(Guard::new(origins), Guard::check))
             .layer(cors)
     }
 
     fn attend(self, io: &SocketIo, engine: Engine) {
-        let (shutdown, door) = (self.shutdown.clone(), self.door.clone());
+        let (departure, door) = (self.departure.clone(), self.door.clone());
         let admit = async move |socket: SocketRef, TryData(auth): TryData<Value>| {
-            if shutdown.is_cancelled() {
+            if departure.is_over() {
                 // A client reconnects when its transport closes, but not after a refusal.
                 pending::<()>().await;
             }
@@ -165,7 +177,7 @@ impl Rooms {
             },
             reason = left.recv() => reason.map_or("gone", name),
             reason = self.stay(&socket, member, pass, refreshes) => reason,
-            () = self.shutdown.cancelled() => "shutdown",
+            () = self.departure.turn() => "shutdown",
         };
         // This does nothing if the client has already closed its transport.
         engine.close_transport(&socket);

@@ -88,14 +88,14 @@ impl Rooms {
             () = left.closed() => "client",
             () = revoked.cancelled() => "revoked",
             () = expired(pass) => "expired",
-            () = self.shutdown.cancelled() => "shutdown",
+            () = self.departure.turn() => "shutdown",
         };
         counter!(STREAM_ENDS, "reason" => reason).increment(1);
     }
 }
 
 async fn follow(State(rooms): State<Rooms>, request: Request) -> Response {
-    if rooms.shutdown.is_cancelled() {
+    if rooms.departure.has_begun() {
         return refusal::shutting_down();
     }
     let (parts, _) = request.into_parts();

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::http::Uri;
 use orders_auth::{AuthSettings, Mode};
 use orders_http::{Access, PublicUrl};
@@ -77,6 +79,10 @@ impl Settings for Config {
 
     fn auth(&self) -> Auth {
         (&self.auth).into()
+    }
+
+    fn drain(&self) -> Duration {
+        self.access.drain
     }
 
     fn uses_nats(&self) -> bool {

@@ -29,8 +29,7 @@ use axum::{
 use orders_bus::Bus;
 use orders_contracts::Role;
 use orders_http::{Access, Forward, Front, Intake, Origin, below, discard_unread, observe};
-use orders_service::{About, BoxError, Daemon, Settings, shutdown};
-use tokio_util::sync::CancellationToken;
+use orders_service::{About, BoxError, Daemon, Departure, Settings, shutdown};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
@@ -68,11 +67,16 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         ),
         false => None,
     };
-    let web = Web::new(config, bus.clone(), daemon.shutdown.clone())?;
-    if let Some(login) = &web.login {
-        login.start(&daemon);
-    }
+    let web = Web::new(config, bus.clone(), daemon.departure.clone())?;
+    let revocations = web.login.as_ref().and_then(|login| login.start(&daemon));
     daemon.mount(router(Arc::new(web), daemon.port));
+    // The probe tells this, too; but whoever excludes what needs NATS wants pages that can go on without it.
+    if let Some(revocations) = revocations {
+        daemon
+            .shutdown
+            .run_until_cancelled(revocations.known())
+            .await;
+    }
     daemon.health.ready();
     daemon.drained.cancelled().await;
     if let Some(bus) = bus {
@@ -95,11 +99,7 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    fn new(
-        config: Config,
-        bus: Option<Bus>,
-        shutdown: CancellationToken,
-    ) -> Result<Self, BoxError> {
+    fn new(config: Config, bus: Option<Bus>, departure: Departure) -> Result<Self, BoxError> {
         let upload_origin = config.upload_origin();
         let login = LoginSettings::new(&config.oidc, &config.session)?;
         let login = login
@@ -108,7 +108,7 @@ impl Web {
         Ok(Self {
             login: login.map(Arc::new),
             edge: Edge::new(&config.edge_url)?,
-            forward: Forward::new(shutdown),
+            forward: Forward::new(departure),
             intake: Intake::new(),
             policy: pages::content_security_policy(&upload_origin)?,
             edge_url: config.edge_url,

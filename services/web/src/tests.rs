@@ -25,7 +25,7 @@ fn site_of(edge_url: String) -> Router {
         ..Config::default()
     };
     config.validate().unwrap();
-    let web = Web::new(config, None, tokio_util::sync::CancellationToken::new()).unwrap();
+    let web = Web::new(config, None, Departure::default()).unwrap();
     router(Arc::new(web), 3000)
 }
 

@@ -9,10 +9,15 @@ use tokio::{
 
 use super::*;
 
+/// A departure without a drain.
+fn departure(shutdown: &CancellationToken) -> Departure {
+    Departure::new(Duration::ZERO, shutdown.clone())
+}
+
 /// A proxy in front of one server: its address, and the token that stops it.
 async fn serve(server: SocketAddr) -> (SocketAddr, CancellationToken) {
     let shutdown = CancellationToken::new();
-    let forwarder = Forward::new(shutdown.clone());
+    let forwarder = Forward::new(departure(&shutdown));
     let forward = async move |request: Request| {
         let answer = forwarder.send(&format!("http://{server}"), request).await;
         answer.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
@@ -31,9 +36,10 @@ async fn a_server_that_is_away_is_reported() {
         let answer = forward.send(&format!("http://{address}"), request).await;
         answer.map(|response| response.status())
     };
-    let forward = Forward::new(CancellationToken::new());
+    let shutdown = CancellationToken::new();
+    let forward = Forward::new(departure(&shutdown));
     assert_eq!(send(&forward).await, Err(Unanswered::Silence));
-    forward.shutdown.cancel();
+    shutdown.cancel();
     assert_eq!(send(&forward).await, Err(Unanswered::Shutdown));
 }
 
@@ -112,7 +118,7 @@ async fn a_trailer_reaches_clients_that_take_it() {
 async fn read_until(until: Until) -> usize {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap();
-    let forwarder = Forward::new(CancellationToken::new());
+    let forwarder = Forward::new(departure(&CancellationToken::new()));
     let forward = async move |mut request: Request| {
         request.extensions_mut().insert(until.clone());
         let answer = forwarder.send(&format!("http://{server}"), request).await;
@@ -218,7 +224,8 @@ async fn stream(forward: &Forward, until: Option<Until>) -> BodyDataStream {
 
 #[tokio::test]
 async fn a_stream_lasts_as_long_as_it_may() {
-    let forward = Forward::new(CancellationToken::new());
+    let shutdown = CancellationToken::new();
+    let forward = Forward::new(departure(&shutdown));
     let until = |wait: u64| Until {
         cut: Arc::default(),
         end: Instant::now() + Duration::from_secs(wait),
@@ -232,6 +239,6 @@ async fn a_stream_lasts_as_long_as_it_may() {
     cut.cancel();
     assert!(ended.next().await.is_none());
     assert!(timeout_at(Instant::now(), other.next()).await.is_err());
-    forward.shutdown.cancel();
+    shutdown.cancel();
     assert!(other.next().await.is_none());
 }

@@ -1,25 +1,15 @@
 //! Opens streams of events at realtime daemons.
 
-use std::{sync::atomic::Ordering, time::Duration};
-
 use axum::{
-    body::Body,
     extract::Request,
-    http::{
-        StatusCode,
-        header::{CONTENT_LENGTH, WWW_AUTHENTICATE},
-    },
+    http::{StatusCode, header::WWW_AUTHENTICATE},
     response::{IntoResponse, Response},
 };
 use orders_contracts::{TenantId, sse::PATH};
 use orders_http::Unanswered;
-use tokio::time::timeout;
 
 use super::{Realtimes, silence};
 use crate::problem::Problem;
-
-/// How long a daemon may take to begin a stream.
-const OPENING: Duration = Duration::from_secs(5);
 
 impl Realtimes {
     /// Opens a stream of the changes of `tenant` for the sender of `request`, at the daemon whose turn it is or else at
@@ -34,26 +24,16 @@ impl Realtimes {
         parts.uri = format!("{PATH}?tenantId={tenant}")
             .parse()
             .expect("tenant ids fit into URIs");
-        // Whoever sends a body with it, it goes no further.
-        parts.headers.remove(CONTENT_LENGTH);
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut problem = silence();
-        for n in 0..self.origins.len() {
-            let origin = &self.origins[turn.wrapping_add(n) % self.origins.len()];
-            let request = Request::from_parts(parts.clone(), Body::empty());
-            problem = match timeout(OPENING, self.forward.send(origin, request)).await {
-                Ok(Ok(response)) if response.status() == StatusCode::OK => return Ok(response),
-                Ok(Ok(response)) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
-                    Problem::unavailable("The changes cannot be followed for a moment, try again")
-                }
-                Ok(Ok(response)) => return Ok(refused(&response)),
-                Ok(Err(Unanswered::Shutdown)) => {
-                    return Err(Problem::unavailable("Shutting down, connect again"));
-                }
-                Ok(Err(_)) | Err(_) => silence(),
-            };
+        let (_, answer) = self.open(parts).await;
+        match answer {
+            Ok(response) if response.status() == StatusCode::OK => Ok(response),
+            Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => Err(
+                Problem::unavailable("The changes cannot be followed for a moment, try again"),
+            ),
+            Ok(response) => Ok(refused(&response)),
+            Err(Unanswered::Shutdown) => Err(Problem::unavailable("Shutting down, connect again")),
+            Err(_) => Err(silence()),
         }
-        Err(problem)
     }
 }
 
@@ -78,13 +58,27 @@ fn refused(response: &Response) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::{Router, http::HeaderMap, routing::get};
+pub(super) mod tests {
+    use axum::{
+        Router,
+        body::Body,
+        http::HeaderMap,
+        routing::{MethodRouter, get},
+    };
     use orders_http::Origins;
+    use orders_service::Departure;
     use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
+
+    /// The origin of a server that answers below `path`.
+    pub(in crate::realtimes) async fn listen(path: &str, answer: MethodRouter) -> String {
+        let router = Router::new().route(path, answer);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        origin
+    }
 
     /// A daemon that answers with `status`, or with what it was asked.
     async fn daemon(status: StatusCode) -> String {
@@ -94,11 +88,7 @@ mod tests {
             let last = last.map(|last| last.to_str().unwrap().to_owned());
             (status, format!("{} {last:?}", request.uri()))
         };
-        let router = Router::new().route(PATH, get(answer));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        listen(PATH, get(answer)).await
     }
 
     /// The status and the text of an answer through daemons with these statuses; 0 is one that is away.
@@ -111,7 +101,7 @@ mod tests {
             });
         }
         let origins = Origins::try_from(origins.join(",")).unwrap();
-        let realtimes = Realtimes::new(&origins, CancellationToken::new());
+        let realtimes = Realtimes::new(&origins, Departure::default());
         let request = Request::get("/api/orders/events?tenantId=other&x=%2F")
             .header("last-event-id", "7.42")
             .header("content-length", "3")

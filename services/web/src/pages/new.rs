@@ -239,13 +239,13 @@ fn is_about_kind(rule: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
+    use orders_service::Departure;
 
     use super::*;
     use crate::{Config, pages::tests::has_script_or_says_so};
 
     fn blank_page() -> NewOrderPage {
-        let web = Web::new(Config::default(), None, CancellationToken::new()).unwrap();
+        let web = Web::new(Config::default(), None, Departure::default()).unwrap();
         NewOrderPage::new(&web, NewOrder::blank("t-1".to_owned()))
     }
 

@@ -6,11 +6,11 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use orders_contracts::{Claim, Timestamp};
+use orders_service::Departure;
 use orders_testkit::{Issuer, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
@@ -87,7 +87,7 @@ impl Site {
             },
             ..Config::default()
         };
-        let web = Arc::new(Web::new(config, None, CancellationToken::new()).unwrap());
+        let web = Arc::new(Web::new(config, None, Departure::default()).unwrap());
         let login = Arc::clone(web.login.as_ref().unwrap());
         let running = Arc::clone(&login);
         tokio::spawn(async move { running.verifier.run().await });
