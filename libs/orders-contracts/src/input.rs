@@ -52,6 +52,11 @@ impl FieldError {
     pub fn unknown(name: &str) -> Self {
         Path(Vec::new()).unknown(name)
     }
+
+    /// Whether it is an unknown member.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.detail == UNKNOWN
+    }
 }
 
 /// The faults of an input; never empty.

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::{Channel, Status, TenantId};
+use crate::{CancelOrder, Channel, CreateOrder, FieldError, Invalid, Status, TenantId};
 
-/// Whether a message that this version cannot read has the form of a message of this pipeline, with a kind, a type or a
-/// status that this version does not know: a newer version may have written it.
+/// Whether a message that this version cannot read has the form of a message of this pipeline, with a kind, a type, a
+/// status or, in a command, a member that this version does not know: a newer version may have written it.
 ///
 /// `subject` is the message's, `message_type` its `ce-type`, `payload` its body.
 pub fn may_be_newer(subject: &str, message_type: Option<&str>, payload: &[u8]) -> bool {
@@ -14,6 +14,7 @@ pub fn may_be_newer(subject: &str, message_type: Option<&str>, payload: &[u8]) -
         Some((channel, _)) => {
             message_type.is_some_and(|name| is_later_type(name, channel.message_type()))
                 || has_unknown_status(payload)
+                || has_unknown_members(channel, payload)
         }
     }
 }
@@ -62,6 +63,17 @@ fn has_unknown_status(payload: &[u8]) -> bool {
     })
 }
 
+/// Whether `payload` is a command with nothing wrong but members that this version does not know. To ignore them would be
+/// to lose what a client asked for.
+fn has_unknown_members(channel: Channel, payload: &[u8]) -> bool {
+    let read = match channel {
+        Channel::CreateOrder => CreateOrder::read(payload).map(drop),
+        Channel::CancelOrder => CancelOrder::parse(payload).map(drop),
+        _ => return false,
+    };
+    read.is_err_and(|Invalid(faults)| faults.iter().all(FieldError::is_unknown))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,8 +84,23 @@ mod tests {
         format!(r#"{{"order":{{"status":"{status}"}},"more":1}}"#).into_bytes()
     }
 
+    /// A command with one more member.
+    fn create(member: &str) -> Vec<u8> {
+        format!(
+            r#"{{"requestId":"r","tenantId":"t","buyer":{{"email":"a@b.cc","name":"A"}},
+                "items":[{{"sku":"S","qty":1,"price":1}}],{member}}}"#
+        )
+        .into_bytes()
+    }
+
+    /// The same.
+    fn cancel(member: &str) -> Vec<u8> {
+        format!(r#"{{"tenantId":"t","orderId":"ord_qz74bke6iblutmfkqfvmtezzkq",{member}}}"#)
+            .into_bytes()
+    }
+
     #[test]
-    fn kinds_types_and_statuses_of_tomorrow_are_told_from_what_is_malformed() {
+    fn kinds_types_statuses_and_members_of_tomorrow_are_told_from_what_is_malformed() {
         let known = Channel::OrderCreated.message_type();
         let later = known.replace(".v1", ".v2");
         for (subject, message_type, body) in [
@@ -82,6 +109,8 @@ mod tests {
             (CREATED, Some(later.as_str()), body("PENDING")),
             (CREATED, Some(known), body("SHIPPED")),
             (CREATED, Some(known), body("PARTLY_PAID")),
+            ("orders.cmd.t.create", None, create(r#""gift":{"a":1}"#)),
+            ("orders.cmd.t.cancel", None, cancel(r#""why":"late""#)),
         ] {
             assert!(may_be_newer(subject, message_type, &body), "{subject}");
         }
@@ -97,6 +126,13 @@ mod tests {
             ("orders.evt.$.shipped", None, body("PENDING")),
             ("other.evt.t.shipped", None, body("PENDING")),
             ("shipped", None, body("PENDING")),
+            (
+                "orders.cmd.t.create",
+                None,
+                create(r#""gift":1,"metadata":7"#),
+            ),
+            ("orders.cmd.t.cancel", None, create(r#""why":"late""#)),
+            ("orders.cmd.t.create", None, br#"{"gift":1}"#.to_vec()),
         ] {
             assert!(!may_be_newer(subject, message_type, &body), "{subject}");
         }
