@@ -10,13 +10,12 @@ use anyhow::{Context, Result, bail};
 use async_nats::jetstream;
 use fastrand::Rng;
 use orders_testkit::Daemon;
+use orders_tests::{check::Window, history::now};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use crate::{
-    check::Window,
     cluster::{Cluster, DAEMONS, INSTANCES, batches_read, is_ready, memory},
-    history::now,
     toxiproxy::Harm,
 };
 

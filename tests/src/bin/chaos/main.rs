@@ -4,14 +4,10 @@
 //! `cargo xtask chaos` starts the database and calls it. All load goes to loopback, is bounded, and stops by itself.
 #![expect(clippy::print_stdout, reason = "a report is what it makes")]
 
-mod alerts;
-mod check;
+mod breakages;
 mod cluster;
 mod faults;
-mod history;
-mod load;
 mod report;
-mod sockets;
 mod toxiproxy;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -19,15 +15,18 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::Parser;
 use fastrand::Rng;
+use orders_tests::{
+    check::{self, Evidence, Window},
+    history::{Answer, History, Operation, Outcome, What, now},
+    load::{Clients, Load},
+    report::keep_logs,
+    sockets::Sockets,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    check::{Evidence, Window},
     cluster::Cluster,
     faults::{Deck, Lengths, RECOVERY, Saboteur},
-    history::{Answer, History, Operation, Outcome, What, now},
-    load::{Clients, Load},
-    sockets::Sockets,
 };
 
 /// Breaks the running pipeline on purpose and checks that it kept its promises.
@@ -42,12 +41,12 @@ struct Options {
     /// Print the faults of the seed in their order, and end
     #[arg(long)]
     list: bool,
-    /// Only the fault whose name contains this, again and again
+    /// Only the fault, or the breakage, whose name contains this
     #[arg(long)]
     only: Option<String>,
-    /// Instead of that, check that alerts tell a killed projector, and nothing else
+    /// Instead of that, check what alerts, dashboards, top and doctor tell of each thing that one can break by hand
     #[arg(long)]
-    alerts: bool,
+    breakages: bool,
 }
 
 /// How long the load runs before the first fault, and after the last one: nothing is disturbed then.
@@ -70,8 +69,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<bool> {
-    if options.alerts {
-        return alerts::check().await;
+    if options.breakages {
+        return breakages::check(options.only.as_deref()).await;
     }
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let permissions = match std::env::var_os("ORDERS_TEST_PERMISSIONS") {
@@ -138,9 +137,16 @@ async fn run(options: Options) -> Result<bool> {
             outcome: Outcome::Ok,
             answer: Answer::default(),
         });
-        faults.push((fault, start, now()));
+        let window = Window {
+            from: start,
+            to: now(),
+        };
+        faults.push(check::Fault {
+            class: fault.class(),
+            window,
+        });
         if let Some(known) = known {
-            let same = replays(&clients, &known).await;
+            let same = clients.replays(&known, RECOVERY).await;
             saboteur.measured.violations.extend(same.err());
         }
         sleep(deck.pause()).await;
@@ -150,61 +156,25 @@ async fn run(options: Options) -> Result<bool> {
     load.stop().await;
     let measured = saboteur.measured;
 
-    let evidence = Evidence::gather(&cluster, &sockets, history.finish()?, faults, calm).await?;
+    let evidence = Evidence::gather(
+        &cluster.stack.database().await,
+        &cluster.stack.jetstream().await,
+        &sockets,
+        history.finish()?,
+        faults,
+        calm,
+    )
+    .await?;
     let report = report::make(&evidence, &measured);
     std::fs::write(folder.join("report.md"), &report.text)?;
     println!("{}", report.text);
     if report.broken {
         let logs = folder.join("logs");
-        copy_logs(cluster.stack.folder(), &logs)?;
+        keep_logs(cluster.stack.folder(), &logs)?;
         println!(
             "FAILED; again: {again}; history and logs: {}",
             folder.display()
         );
     }
     Ok(!report.broken)
-}
-
-/// Asks both edges for an order that was named before the fault: it must still be the same one.
-async fn replays(clients: &Clients, known: &load::Wish) -> Result<(), String> {
-    for edge in 0..cluster::INSTANCES {
-        let start = Instant::now();
-        loop {
-            let again = clients.create(edge, known).await;
-            match again.answer.status {
-                200 if again.answer.order == known.order => break,
-                200 | 201 => {
-                    return Err(format!(
-                        "a replay of {} {} answered {} {:?}, not {:?}",
-                        known.tenant,
-                        known.request,
-                        again.answer.status,
-                        again.answer.order,
-                        known.order
-                    ));
-                }
-                _ if start.elapsed() < RECOVERY => sleep(Duration::from_millis(100)).await,
-                status => {
-                    return Err(format!(
-                        "no replay within {RECOVERY:?}, the last answer was {status}"
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn copy_logs(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)?.flatten() {
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "log")
-        {
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }

@@ -12,12 +12,15 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use crate::history::{Answer, History, Operation, Outcome, What, now};
 
 /// How many tenants there are.
-pub(crate) const TENANTS: usize = 12;
+pub const TENANTS: usize = 12;
 /// How many operations are on their way at most.
 const WORKERS: u64 = 16;
 /// How long a worker thinks between two operations, in milliseconds, at most.
@@ -27,16 +30,19 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// One order as a client wants it.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    pub(crate) tenant: String,
-    pub(crate) request: String,
-    pub(crate) body: Value,
+pub struct Wish {
+    /// Whose it is.
+    pub tenant: String,
+    /// The id of its request.
+    pub request: String,
+    /// The body of its request.
+    pub body: Value,
     /// Its id, once an edge has named it.
-    pub(crate) order: Option<String>,
+    pub order: Option<String>,
 }
 
 /// The clients' view of the pipeline.
-pub(crate) struct Clients {
+pub struct Clients {
     edges: Vec<String>,
     http: reqwest::Client,
     history: Arc<History>,
@@ -44,7 +50,8 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn new(edges: Vec<String>, history: Arc<History>) -> Self {
+    /// Clients who know these edges.
+    pub fn new(edges: Vec<String>, history: Arc<History>) -> Self {
         let http = reqwest::Client::builder()
             .timeout(PATIENCE)
             .build()
@@ -78,14 +85,14 @@ impl Clients {
     }
 
     /// Any order that was named so far, for asking whether it still is the same.
-    pub(crate) fn known(&self, rng: &mut Rng) -> Option<Wish> {
+    pub fn known(&self, rng: &mut Rng) -> Option<Wish> {
         let wishes = self.wishes();
         let known: Vec<&Wish> = wishes.iter().filter(|wish| wish.order.is_some()).collect();
         (!known.is_empty()).then(|| known[rng.usize(..known.len())].clone())
     }
 
     /// Posts a wish to one edge.
-    pub(crate) async fn create(&self, edge: usize, wish: &Wish) -> Operation {
+    pub async fn create(&self, edge: usize, wish: &Wish) -> Operation {
         let post = self.http.post(format!("{}/api/orders", self.edges[edge]));
         let what = What::Create {
             tenant: wish.tenant.clone(),
@@ -107,6 +114,32 @@ impl Clients {
             }
         }
         operation
+    }
+
+    /// Asks every edge for an order that was named before: within `limit`, it must say that it is the same one.
+    pub async fn replays(&self, known: &Wish, limit: Duration) -> Result<(), String> {
+        for edge in 0..self.edges.len() {
+            let start = Instant::now();
+            loop {
+                let Answer { status, order, .. } = self.create(edge, known).await.answer;
+                match status {
+                    200 if order == known.order => break,
+                    200 | 201 => {
+                        return Err(format!(
+                            "a replay of {} {} answered {status} {order:?}, not {:?}",
+                            known.tenant, known.request, known.order
+                        ));
+                    }
+                    _ if start.elapsed() < limit => sleep(Duration::from_millis(100)).await,
+                    status => {
+                        return Err(format!(
+                            "no replay within {limit:?}, the last answer was {status}"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn ask(&self, edge: usize, what: What, request: RequestBuilder) -> Operation {
@@ -157,7 +190,7 @@ impl Clients {
     /// One step of a worker.
     async fn act(&self, rng: &mut Rng, number: u64) {
         let edge = rng.usize(..self.edges.len());
-        let other = self.edges.len() - 1 - edge;
+        let other = (edge + 1) % self.edges.len();
         match rng.u32(..100) {
             0..60 => {
                 let wish = wish(rng, number);
@@ -225,7 +258,8 @@ impl Clients {
     }
 }
 
-pub(crate) fn tenant(n: usize) -> String {
+/// The name of a tenant.
+pub fn tenant(n: usize) -> String {
     format!("t-{n}")
 }
 
@@ -247,13 +281,14 @@ fn wish(rng: &mut Rng, number: u64) -> Wish {
 }
 
 /// The running load.
-pub(crate) struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     workers: JoinSet<()>,
 }
 
 impl Load {
-    pub(crate) fn start(clients: &Arc<Clients>, seed: u64) -> Self {
+    /// Starts it; `seed` decides who does what.
+    pub fn start(clients: &Arc<Clients>, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
@@ -272,7 +307,7 @@ impl Load {
     }
 
     /// Lets every worker finish what it does.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.workers.join_all().await;
     }

@@ -18,22 +18,23 @@ use crate::load::{TENANTS, tenant};
 
 /// What one client has seen of its tenant's feed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Watched {
-    pub(crate) tenant: String,
+pub struct Watched {
+    /// Its tenant.
+    pub tenant: String,
     /// The sequence after which it began to listen.
-    pub(crate) since: Option<u64>,
+    pub since: Option<u64>,
     /// Every change, in the order it came: sequence, order, status, version.
-    pub(crate) seen: Vec<(u64, String, String, u64)>,
+    pub seen: Vec<(u64, String, String, u64)>,
     /// How often it came back.
-    pub(crate) connects: usize,
+    pub connects: usize,
     /// How often it was told that its offset cannot be honoured.
-    pub(crate) resets: usize,
+    pub resets: usize,
     /// What it was told of another tenant, or in another shape.
-    pub(crate) strange: Vec<String>,
+    pub strange: Vec<String>,
 }
 
 /// The clients: for each tenant one at each edge.
-pub(crate) struct Sockets {
+pub struct Sockets {
     watched: Arc<Mutex<Vec<Watched>>>,
     _process: Child,
 }
@@ -46,7 +47,8 @@ struct Line {
 }
 
 impl Sockets {
-    pub(crate) fn start(edges: &[String]) -> Result<Self> {
+    /// Starts them.
+    pub fn start(edges: &[String]) -> Result<Self> {
         let clients: Vec<(String, &String)> = (0..TENANTS)
             .flat_map(|n| edges.iter().map(move |edge| (tenant(n), edge)))
             .collect();
@@ -78,7 +80,8 @@ impl Sockets {
         })
     }
 
-    pub(crate) fn watched(&self) -> MutexGuard<'_, Vec<Watched>> {
+    /// What each of them has seen so far.
+    pub fn watched(&self) -> MutexGuard<'_, Vec<Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

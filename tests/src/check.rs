@@ -17,89 +17,115 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cluster::Cluster,
-    faults::Fault,
     history::{self, Millis, Operation},
     sockets::{Sockets, Watched},
 };
 
 /// How soon after the load everything must be settled.
-pub(crate) const SETTLED: Duration = Duration::from_secs(60);
+pub const SETTLED: Duration = Duration::from_secs(60);
 
 /// A span of time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Window {
-    pub(crate) from: Millis,
-    pub(crate) to: Millis,
+pub struct Window {
+    /// Its beginning.
+    pub from: Millis,
+    /// Its end.
+    pub to: Millis,
+}
+
+/// Something that was done to the pipeline.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// What it is counted under.
+    pub class: &'static str,
+    /// From when it began until all was mended.
+    pub window: Window,
 }
 
 impl Window {
-    pub(crate) fn has(self, moment: Millis) -> bool {
+    /// Whether it has that moment.
+    pub fn has(self, moment: Millis) -> bool {
         (self.from..=self.to).contains(&moment)
     }
 }
 
 /// A stored order, from its documents.
 #[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) tenant: String,
-    pub(crate) status: String,
-    pub(crate) version: i64,
-    pub(crate) created: Millis,
-    pub(crate) updated: Millis,
+pub struct Order {
+    /// Whose it is.
+    pub tenant: String,
+    /// Its status.
+    pub status: String,
+    /// Its version.
+    pub version: i64,
+    /// When it was created.
+    pub created: Millis,
+    /// When it was changed last.
+    pub updated: Millis,
     /// What the list must show of it.
-    pub(crate) view: Document,
+    pub view: Document,
 }
 
 /// A message of a stream.
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) sequence: u64,
-    pub(crate) tenant: String,
-    pub(crate) order: String,
-    pub(crate) version: u64,
-    pub(crate) status: String,
+pub struct Message {
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// Whose it is.
+    pub tenant: String,
+    /// The order it is about.
+    pub order: String,
+    /// The version of the order.
+    pub version: u64,
+    /// The status of the order.
+    pub status: String,
 }
 
 /// All that is there when the load is over.
-pub(crate) struct Evidence {
-    pub(crate) history: Vec<Operation>,
-    pub(crate) faults: Vec<(Fault, Millis, Millis)>,
-    pub(crate) calm: Window,
+pub struct Evidence {
+    /// What was asked, and what came of it.
+    pub history: Vec<Operation>,
+    /// What was done to the pipeline, in order.
+    pub faults: Vec<Fault>,
+    /// When nothing was.
+    pub calm: Window,
     /// How long after the load all was settled, if it was.
-    pub(crate) settled: Option<Duration>,
+    pub settled: Option<Duration>,
     /// `orders_write` by id.
-    pub(crate) orders: HashMap<String, Order>,
+    pub orders: HashMap<String, Order>,
     /// How many documents `orders_write` has for each tenant and request.
-    pub(crate) stored: HashMap<(String, String), Vec<String>>,
+    pub stored: HashMap<(String, String), Vec<String>>,
     /// `orders_read` by id.
-    pub(crate) rows: HashMap<String, Document>,
-    pub(crate) events: Vec<Message>,
-    pub(crate) feed: Vec<Message>,
-    pub(crate) dead_letters: u64,
-    pub(crate) watched: Vec<Watched>,
+    pub rows: HashMap<String, Document>,
+    /// ORDERS_EVENTS.
+    pub events: Vec<Message>,
+    /// ORDERS_FEED.
+    pub feed: Vec<Message>,
+    /// How many messages were given up.
+    pub dead_letters: u64,
+    /// What the sockets have seen.
+    pub watched: Vec<Watched>,
 }
 
 impl Evidence {
     /// Waits until all is settled and reads everything.
-    pub(crate) async fn gather(
-        cluster: &Cluster,
+    pub async fn gather(
+        database: &mongodb::Database,
+        jetstream: &jetstream::Context,
         sockets: &Sockets,
         history: &Path,
-        faults: Vec<(Fault, Millis, Millis)>,
+        faults: Vec<Fault>,
         calm: Window,
     ) -> Result<Self> {
-        let database = cluster.stack.database().await;
-        let jetstream = cluster.stack.jetstream().await;
         let over = Instant::now();
         let mut settled = None;
         while settled.is_none() && over.elapsed() < SETTLED {
             sleep(Duration::from_millis(250)).await;
-            if is_settled(&database, &jetstream).await? {
+            if is_settled(database, jetstream).await? {
                 settled = Some(over.elapsed());
             }
         }
-        let feed = messages(&jetstream, "ORDERS_FEED").await?;
+        let feed = messages(jetstream, "ORDERS_FEED").await?;
         let last = feed.last().map_or(0, |entry| entry.sequence);
         let patience = Instant::now();
         while patience.elapsed() < Duration::from_secs(30) && !have_seen(&sockets.watched(), &feed)
@@ -108,7 +134,7 @@ impl Evidence {
         }
         // A moment for anything that should not come any more.
         sleep(Duration::from_secs(1)).await;
-        let feed_now = messages(&jetstream, "ORDERS_FEED").await?;
+        let feed_now = messages(jetstream, "ORDERS_FEED").await?;
         let feed = if feed_now.last().is_some_and(|entry| entry.sequence > last) {
             feed_now
         } else {
@@ -123,7 +149,7 @@ impl Evidence {
             orders: HashMap::new(),
             stored: HashMap::new(),
             rows: HashMap::new(),
-            events: messages(&jetstream, "ORDERS_EVENTS").await?,
+            events: messages(jetstream, "ORDERS_EVENTS").await?,
             feed,
             dead_letters: jetstream
                 .get_stream("ORDERS_DLQ")
@@ -133,7 +159,7 @@ impl Evidence {
                 .messages,
             watched: sockets.watched().clone(),
         };
-        let written: Vec<Document> = all(&database, "orders_write").await?;
+        let written: Vec<Document> = all(database, "orders_write").await?;
         for document in written {
             let id = document.get_str("_id")?.to_owned();
             let order = Order::read(&document).with_context(|| format!("order {id}"))?;
@@ -145,7 +171,7 @@ impl Evidence {
                 .push(id.clone());
             evidence.orders.insert(id, order);
         }
-        for document in all(&database, "orders_read").await? {
+        for document in all(database, "orders_read").await? {
             let id = document.get_str("_id")?.to_owned();
             evidence.rows.insert(id, document);
         }
@@ -154,18 +180,18 @@ impl Evidence {
 
     /// The latest moment by which an order created then must have its final status: 6.5 s later, or 30 s after the last
     /// of the faults that come in between, however many follow each other.
-    pub(crate) fn due(&self, created: Millis) -> Millis {
+    pub fn due(&self, created: Millis) -> Millis {
         let mut due = created + 6_500.0;
-        for (_, start, end) in &self.faults {
-            if *start <= due && *end >= created {
-                due = due.max(end + 30_000.0);
+        for Fault { window, .. } in &self.faults {
+            if window.from <= due && window.to >= created {
+                due = due.max(window.to + 30_000.0);
             }
         }
         due
     }
 
     /// The versions of each order as the feed first announces them.
-    pub(crate) fn told(&self) -> HashMap<&str, Vec<u64>> {
+    pub fn told(&self) -> HashMap<&str, Vec<u64>> {
         let mut told: HashMap<&str, Vec<u64>> = HashMap::new();
         for entry in &self.feed {
             let versions = told.entry(&entry.order).or_default();
@@ -177,7 +203,7 @@ impl Evidence {
     }
 
     /// The distinct versions and statuses that the events tell of each order.
-    pub(crate) fn histories(&self) -> HashMap<&str, HashSet<(u64, &str)>> {
+    pub fn histories(&self) -> HashMap<&str, HashSet<(u64, &str)>> {
         let mut histories: HashMap<&str, HashSet<(u64, &str)>> = HashMap::new();
         for event in &self.events {
             let history = histories.entry(&event.order).or_default();
@@ -187,7 +213,7 @@ impl Evidence {
     }
 
     /// What each client should have seen but for its beginning: the feed of its tenant.
-    pub(crate) fn feeds(&self) -> BTreeMap<&str, Vec<&Message>> {
+    pub fn feeds(&self) -> BTreeMap<&str, Vec<&Message>> {
         let mut feeds: BTreeMap<&str, Vec<&Message>> = BTreeMap::new();
         for entry in &self.feed {
             feeds.entry(&entry.tenant).or_default().push(entry);
@@ -216,7 +242,7 @@ impl Order {
 }
 
 /// A whole number, whatever its width: engines widen what they increment.
-pub(crate) fn number(value: Option<&Bson>) -> Option<i64> {
+pub fn number(value: Option<&Bson>) -> Option<i64> {
     match value? {
         Bson::Int32(number) => Some((*number).into()),
         Bson::Int64(number) => Some(*number),
