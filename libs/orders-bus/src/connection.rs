@@ -98,7 +98,8 @@ pub(crate) struct Attempts(Arc<Mutex<State>>);
 struct State {
     /// The settings of the login, if there is one.
     login: Option<&'static str>,
-    /// Where in the list to begin, so that the daemons do not all use the same server.
+    /// Where in the list to begin: anywhere at first, so that the daemons do not all use the same server, and then after
+    /// the server that was left.
     start: usize,
     /// How many attempts were made.
     count: usize,
@@ -177,6 +178,7 @@ impl Attempts {
         let mut state = self.state();
         match event {
             Event::Connected => {
+                state.start = state.start.wrapping_add(state.count);
                 state.count = 0;
                 state.faults.clear();
                 state.told.clear();

@@ -119,6 +119,17 @@ pub(crate) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
+/// Whether JetStream says nothing, or that it has no leader.
+pub(crate) fn is_silence(kind: &AccountErrorKind) -> bool {
+    match kind {
+        AccountErrorKind::TimedOut => true,
+        AccountErrorKind::JetStream(error) => {
+            error.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
+        }
+        _ => false,
+    }
+}
+
 /// Whether the server answers but has no JetStream for us.
 pub(crate) fn is_switched_off(kind: &AccountErrorKind) -> bool {
     match kind {

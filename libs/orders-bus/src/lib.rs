@@ -36,6 +36,7 @@ mod readiness;
 mod replies;
 mod report;
 mod revocations;
+mod silence;
 mod tap;
 mod topology;
 mod uploads;
@@ -59,7 +60,7 @@ pub use difference::Difference;
 pub use erase::{InHand, MessagesOf, PERSONAL};
 pub use error::Error;
 use error::is_switched_off;
-pub use feed::{Feed, FeedBounds, FeedMessage, FeedPage};
+pub use feed::{Feed, FeedArrival, FeedBounds, FeedMessage, FeedPage};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use handler::{Failure, Handler};
 pub use health::{DaemonAnswer, DaemonMetrics};
@@ -115,8 +116,8 @@ impl Deref for Operator {
 impl Bus {
     /// Connects to one of the servers, with the inbox of `role`: only under it come answers.
     ///
-    /// It does not wait for a server but keeps trying to connect in the background, without end. Only settings that
-    /// cannot work are an error.
+    /// It does not wait for a server but keeps trying to connect in the background, without end; it leaves a server whose
+    /// JetStream is silent. Only settings that cannot work are an error.
     pub async fn connect(settings: &config::Nats, role: Role) -> Result<Self, Error> {
         let refusals = Refusals::default();
         let (client, connections, attempts) =
@@ -127,7 +128,7 @@ impl Bus {
             .max_ack_inflight(8_192)
             .backpressure_on_inflight(false)
             .build(client.clone());
-        Ok(Self {
+        let bus = Self {
             role,
             client,
             jetstream,
@@ -136,7 +137,9 @@ impl Bus {
             deployment: Arc::default(),
             installation: Arc::default(),
             refusals,
-        })
+        };
+        tokio::spawn(bus.clone().leave_silent_servers());
+        Ok(bus)
     }
 
     /// Sets what the installation chose: its namespace, the limits of its streams, and whether this process creates and

@@ -340,11 +340,17 @@ pub(crate) async fn acknowledged(sent: Result<PublishAckFuture, Error>) -> Resul
     sent?.await.map(drop).map_err(Error::unacknowledged)
 }
 
-/// What the server said if it can store nothing. A single message that is too large says nothing about others.
+/// What the server said if it can store nothing. A single message that is too large, or whose copy is still being stored,
+/// says nothing about others; nor does a server that has just lost the lead of its stream.
 fn refusal(error: &PublishError) -> Option<String> {
     let cause = error.source()?.downcast_ref::<jetstream::Error>()?;
-    let is_of_one = cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM;
-    (!is_of_one).then(|| cause.to_string())
+    let passes = [
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
+        ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+        ErrorCode::CLUSTER_NOT_LEADER,
+    ];
+    (!passes.contains(&cause.error_code())).then(|| cause.to_string())
 }
 
 /// Whether the stream holds as many messages of the subject as it may. The server has no code of its own for that.

@@ -209,6 +209,7 @@ impl Operator {
             max_bytes: declared.max_bytes,
             duplicate_window: declared.duplicate_window,
             max_messages_per_subject: declared.max_messages_per_subject,
+            num_replicas: declared.num_replicas,
             discard_new_per_subject: declared.discard_new_per_subject,
             ..current
         };

@@ -113,7 +113,7 @@ impl JsonSchema for Namespace {
 /// The limits of the streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamSettings {
-    /// The number of NATS servers that keep a copy of each stream.
+    /// The number of NATS servers that keep a copy of each stream. A start never lowers it.
     #[serde(deserialize_with = "copies")]
     #[schemars(range(min = 1, max = 5))]
     pub replicas: usize,

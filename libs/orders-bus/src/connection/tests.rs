@@ -75,6 +75,20 @@ fn all_servers_are_tried_in_turn_and_one_refused_login_slows_nothing_down() {
 }
 
 #[test]
+fn whoever_leaves_a_server_tries_the_others_first() {
+    let attempts = Attempts::new(None, Refusals::default());
+    let pool = ["nats://a", "nats://b", "nats://c"].map(|url| server(url, 0, None));
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        let next = attempts.next(&pool).unwrap();
+        attempts.hear(&Event::Connected);
+        left.push(next.addr.host().to_owned());
+    }
+    left.sort();
+    assert_eq!(left, ["a", "b", "c"]);
+}
+
+#[test]
 fn a_denial_is_named_in_readiness_unless_it_is_of_a_foreign_inbox() {
     let refusals = Refusals::default();
     let attempts = Attempts::new(None, refusals.clone());

@@ -90,7 +90,7 @@ pub(super) fn mended(current: Config, declared: Config) -> Config {
         max_message_size: declared.max_message_size,
         duplicate_window: current.duplicate_window.max(declared.duplicate_window),
         storage: declared.storage,
-        num_replicas: declared.num_replicas,
+        num_replicas: current.num_replicas.no_lower(declared.num_replicas),
         no_ack: declared.no_ack,
         sealed: declared.sealed,
         // The server takes neither back.
@@ -147,11 +147,7 @@ pub(super) fn stream_drift(current: &Config, declared: &Config) -> Drift {
         declared.duplicate_window,
     );
     drift.field("storage", &current.storage, &declared.storage);
-    drift.field(
-        "num_replicas",
-        &current.num_replicas,
-        &declared.num_replicas,
-    );
+    drift.limit("num_replicas", current.num_replicas, declared.num_replicas);
     drift.field("no_ack", &current.no_ack, &declared.no_ack);
     drift.field("sealed", &current.sealed, &declared.sealed);
     drift.field(
@@ -286,6 +282,17 @@ impl Limit for i64 {
             (UNLIMITED, _) | (_, UNLIMITED) => UNLIMITED,
             (one, other) => one.max(other),
         }
+    }
+}
+
+/// Copies count as a limit, because whoever lowers them loses copies.
+impl Limit for usize {
+    fn normal(self) -> Self {
+        self
+    }
+
+    fn no_lower(self, other: Self) -> Self {
+        self.max(other)
     }
 }
 

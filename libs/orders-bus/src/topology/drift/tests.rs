@@ -36,6 +36,11 @@ fn a_limit_is_raised_and_never_lowered() {
         assert_eq!(mended.max_age, age);
         assert_eq!(mended.duplicate_window, declared.duplicate_window);
     }
+    let (copied, mended) = drift(|config| config.num_replicas = 3);
+    assert_eq!(copied.fields, None);
+    let told = "num_replicas (server 3, declared 1)";
+    assert_eq!(copied.raised.as_deref(), Some(told));
+    assert_eq!(mended.num_replicas, 3);
     let none = drift(|config| config.max_bytes = 0).0;
     assert!(none.fields.is_none() && none.raised.is_some());
 }
