@@ -111,6 +111,8 @@ impl Commands {
             Err(full) => return Err(self.shed(full).await),
         };
         tokio::select! {
+            // Whoever came with the last connections still has a turn, as long as there is room.
+            biased;
             () = place.turn() => {}
             () = self.shutdown.cancelled() => return Err(Problem::unavailable("Shutting down, try again")),
         }

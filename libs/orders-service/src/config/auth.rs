@@ -26,17 +26,23 @@ pub enum AuthMode {
 }
 
 impl Auth {
-    /// Refuses to listen on `host` if that lets other machines act as any tenant and nobody has said that they may.
+    /// Refuses to listen on `host` if it [forbids](Self::forbids) that.
     pub(super) fn check(self, host: IpAddr) -> Result<(), Invalid> {
-        let is_open = self.mode == AuthMode::Off && !self.allow_off;
-        if !is_open || host.to_canonical().is_loopback() {
-            return Ok(());
+        match self.forbids(host) {
+            Some(reason) => Err(Invalid::new("host", reason)),
+            None => Ok(()),
         }
-        let reason = format!(
-            "{host} is reached from other machines, and with ORDERS_AUTH__MODE=off anyone who reaches it can act as any \
-             tenant; set ORDERS_AUTH__ALLOW_OFF=true if that is meant"
-        );
-        Err(Invalid::new("host", reason))
+    }
+
+    /// Why not to listen on `host`, if that lets other machines act as any tenant and nobody has said that they may.
+    pub(crate) fn forbids(self, host: IpAddr) -> Option<String> {
+        let is_open = self.mode == AuthMode::Off && !self.allow_off;
+        (is_open && !host.to_canonical().is_loopback()).then(|| {
+            format!(
+                "{host} is reached from other machines, and with ORDERS_AUTH__MODE=off anyone who reaches it can act as any \
+                 tenant; set ORDERS_AUTH__ALLOW_OFF=true if that is meant"
+            )
+        })
     }
 }
 
