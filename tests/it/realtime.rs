@@ -1,5 +1,7 @@
 //! Socket.IO, by the unmodified client from npm: transports, rooms, refusals, catching up.
 
+mod unfollowed;
+
 use std::time::Duration;
 
 use orders_testkit::{SocketClient, eventually};

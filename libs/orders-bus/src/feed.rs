@@ -1,5 +1,3 @@
-use std::future::ready;
-
 use async_nats::{HeaderValue, jetstream::message::StreamMessage};
 use futures_util::{StreamExt, stream::BoxStream};
 use orders_contracts::{Channel, FeedEntry, Metadata, Subject, TenantId, streams::ORDERS_FEED};
@@ -46,6 +44,33 @@ impl FeedMessage {
     }
 }
 
+/// An entry of the live feed that nobody has read yet. Its subject tells whose it is; to read its headers and its body
+/// takes far longer.
+#[derive(Debug, Clone)]
+pub struct FeedArrival(StreamMessage);
+
+impl FeedArrival {
+    /// Its sequence in the stream.
+    pub fn sequence(&self) -> u64 {
+        self.0.sequence
+    }
+
+    /// When it was stored, in milliseconds.
+    pub fn time(&self) -> u64 {
+        time_of(&self.0)
+    }
+
+    /// Whose it is; `None` if its subject does not say so, which makes it malformed.
+    pub fn tenant(&self) -> Option<&str> {
+        Subject::tenant_of_feed(&self.0.subject)
+    }
+
+    /// The entry; `None` if it is malformed, which the log tells.
+    pub fn read(&self) -> Option<FeedMessage> {
+        read(&self.0)
+    }
+}
+
 /// A part of one tenant's feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedPage {
@@ -56,7 +81,7 @@ pub struct FeedPage {
 }
 
 /// The live feed, in order and without a gap. It ends when it has to be opened again, for example after a reconnection.
-pub type Feed = BoxStream<'static, FeedMessage>;
+pub type Feed = BoxStream<'static, FeedArrival>;
 
 impl Bus {
     /// The current bounds of the feed, and the time of the entry `asked`; 0 for none.
@@ -89,7 +114,7 @@ impl Bus {
     pub async fn feed_after(&self, after: u64) -> Result<Feed, Error> {
         let filter = Subject::filter(&ORDERS_FEED, None);
         let messages = self.live(&ORDERS_FEED, &filter, after).await?;
-        Ok(messages.filter_map(|message| ready(read(&message))).boxed())
+        Ok(messages.map(FeedArrival).boxed())
     }
 
     /// Reads the next entries of `tenant` after the sequence `after`, up to and including `up_to`, at most 256.
@@ -110,6 +135,10 @@ impl Bus {
     }
 }
 
+fn time_of(message: &StreamMessage) -> u64 {
+    millis(message.time.unix_timestamp_nanos())
+}
+
 fn millis(nanos: i128) -> u64 {
     u64::try_from(nanos / 1_000_000).unwrap_or(0)
 }
@@ -124,7 +153,7 @@ fn read(message: &StreamMessage) -> Option<FeedMessage> {
         let entry = serde_json::from_slice(&message.payload).ok()?;
         Some(FeedMessage {
             sequence,
-            time: millis(message.time.unix_timestamp_nanos()),
+            time: time_of(message),
             channel,
             tenant,
             entry,

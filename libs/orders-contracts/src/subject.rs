@@ -128,6 +128,12 @@ impl Subject {
         Self(format!("orders.feed.{tenant}.*"))
     }
 
+    /// The tenant that the subject of a feed entry names. Only [`Channel::parse`] says whether there can be such a tenant.
+    pub fn tenant_of_feed(subject: &str) -> Option<&str> {
+        let rest = subject.strip_prefix(Channel::FeedCreated.prefix())?;
+        rest.split_once('.').map(|(tenant, _)| tenant)
+    }
+
     /// The subject of a message that `daemon` gave up on: `orders.dlq.{daemon}.{tenant}`.
     ///
     /// Without a valid tenant the last token is `~`, which is not a tenant id.
@@ -229,7 +235,10 @@ mod tests {
             assert!(channel.of(&tenant).as_str().starts_with(stored));
             let filled = channel.template().replace("{tenant}", "t-123");
             assert_eq!(filled, channel.of(&tenant).as_str());
+            let of_feed = (channel.stream() == ORDERS_FEED).then_some("t-123");
+            assert_eq!(Subject::tenant_of_feed(&filled), of_feed);
         }
+        assert_eq!(Subject::tenant_of_feed("orders.feed.t"), None);
         for bad in [
             "orders.cmd.t.x.create",
             "orders.cmd..create",

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use orders_bus::{Bus, Error, FeedBounds, FeedMessage};
+use orders_bus::{Bus, Error, FeedArrival, FeedBounds};
 use orders_contracts::{
     Timestamp,
     streams::{ORDERS_FEED, Stream as Declaration},
@@ -72,8 +72,8 @@ pub(crate) async fn read(bus: &Bus, hub: &Hub, reading: &Reading) {
         let mut checks = pin!(checks(bus, hub));
         loop {
             tokio::select! {
-                message = feed.next() => match message {
-                    Some(message) => dispatch(hub, &delay, message),
+                arrival = feed.next() => match arrival {
+                    Some(arrival) => take(hub, &delay, &arrival),
                     None => break,
                 },
                 goes_on = checks.next() => if goes_on != Some(true) { break },
@@ -83,10 +83,15 @@ pub(crate) async fn read(bus: &Bus, hub: &Hub, reading: &Reading) {
     }
 }
 
-fn dispatch(hub: &Hub, delay: &Histogram, message: FeedMessage) {
-    delay.record(Timestamp::now().since(message.metadata.time));
-    debug!(parent: &message.span(), "passing on ORDERS_FEED:{}", message.sequence);
-    hub.dispatch(message);
+/// An entry that no client here follows is not even read: with many tenants on several of these daemons, most are such.
+fn take(hub: &Hub, delay: &Histogram, arrival: &FeedArrival) {
+    let read = || {
+        let message = arrival.read()?;
+        delay.record(Timestamp::now().since(message.metadata.time));
+        debug!(parent: &message.span(), "passing on ORDERS_FEED:{}", message.sequence);
+        Some(message)
+    };
+    hub.dispatch(arrival.sequence(), arrival.time(), arrival.tenant(), read);
 }
 
 /// Checks at intervals whether the feed is still the one that is being read.

@@ -73,14 +73,24 @@ impl Hub {
         (state.head, mailbox)
     }
 
-    /// Takes the next entry of the feed; ignores an entry that it took before.
-    pub(crate) fn dispatch(&self, message: FeedMessage) {
+    /// Takes the next entry of the feed, stored at `time` for `tenant`; ignores an entry that it took before. It has the
+    /// entry `read` only if somebody is in the room: nobody enters between that look and the new head.
+    pub(crate) fn dispatch(
+        &self,
+        sequence: u64,
+        time: u64,
+        tenant: Option<&str>,
+        read: impl FnOnce() -> Option<FeedMessage>,
+    ) {
         let mut state = self.state();
-        if message.sequence <= state.head.sequence {
+        if sequence <= state.head.sequence {
             return;
         }
-        state.head = state.head.at(message.sequence, message.time);
-        if let Some(room) = state.rooms.get_mut(&message.tenant) {
+        state.head = state.head.at(sequence, time);
+        let room = tenant.and_then(|tenant| state.rooms.get_mut(tenant));
+        if let Some(room) = room
+            && let Some(message) = read()
+        {
             let emission = Emission::live(message, room.len());
             room.retain(|_, mailbox| match mailbox.try_send(Arc::clone(&emission)) {
                 Ok(()) => true,
@@ -142,7 +152,7 @@ impl Drop for Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::tests::{TIME, message};
+    use crate::session::tests::{TIME, dispatch, message};
 
     const HEAD: Offset = Offset {
         epoch: 7,
@@ -179,15 +189,36 @@ mod tests {
             (13, "a"),
             (11, "a"),
         ] {
-            hub.dispatch(message(sequence, tenant));
+            dispatch(&hub, message(sequence, tenant));
         }
         assert_eq!(hub.head(), HEAD.at(13, TIME));
         let (head, mut late) = hub.enter(&"a".parse().unwrap());
         assert_eq!(head, HEAD.at(13, TIME));
-        hub.dispatch(message(14, "a"));
+        dispatch(&hub, message(14, "a"));
         assert_eq!(received(&mut ours), [11, 13, 14]);
         assert_eq!(received(&mut late), [14]);
         assert!(!ours.has_ended());
+    }
+
+    #[test]
+    fn an_entry_that_nobody_follows_moves_the_head_unread() {
+        let hub = Arc::new(Hub::new(HEAD));
+        let unread = || -> Option<FeedMessage> { panic!("read for nobody") };
+        hub.dispatch(11, TIME + 1, Some("b"), unread);
+        let (head, mut ours) = hub.enter(&"a".parse().unwrap());
+        assert_eq!(head, HEAD.at(11, TIME + 1));
+        hub.dispatch(12, TIME + 2, Some("b"), unread);
+        hub.dispatch(13, TIME + 2, None, unread);
+        // It was taken before.
+        hub.dispatch(13, TIME + 2, Some("a"), unread);
+        // It turns out to be malformed.
+        hub.dispatch(14, TIME + 3, Some("a"), || None);
+        assert_eq!(hub.head(), HEAD.at(14, TIME + 3));
+        dispatch(&hub, message(15, "a"));
+        assert_eq!(received(&mut ours), [15]);
+        drop(ours);
+        hub.dispatch(16, TIME + 4, Some("a"), unread);
+        assert_eq!(hub.head(), HEAD.at(16, TIME + 4));
     }
 
     #[test]
@@ -196,12 +227,12 @@ mod tests {
         let (_, mut slow) = hub.enter(&"a".parse().unwrap());
         let capacity = MAILBOX as u64;
         for sequence in 1..=capacity {
-            hub.dispatch(message(sequence, "a"));
+            dispatch(&hub, message(sequence, "a"));
         }
         let (_, mut other) = hub.enter(&"a".parse().unwrap());
         assert!(!slow.has_ended());
-        hub.dispatch(message(capacity + 1, "a"));
-        hub.dispatch(message(capacity + 2, "a"));
+        dispatch(&hub, message(capacity + 1, "a"));
+        dispatch(&hub, message(capacity + 2, "a"));
         assert!(slow.has_ended());
         assert_eq!(received(&mut slow), (1..=capacity).collect::<Vec<_>>());
         assert_eq!(received(&mut other), [capacity + 1, capacity + 2]);

@@ -223,6 +223,6 @@ table! {
         { reason: &["client", "slow", "behind", "revoked", "expired", "shutdown"] } of REALTIME;
     /// Entries of the feed that are not read yet.
     FEED_LAG = "orders_feed_lag_entries": Gauge, {} of REALTIME;
-    /// From a change of an order until its entry in the feed is read.
+    /// From a change of an order until its entry in the feed is read, where a client follows its tenant.
     FEED_DELAY = "orders_feed_delay_seconds": Histogram(SECONDS), {} of REALTIME;
 }

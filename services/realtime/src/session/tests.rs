@@ -36,6 +36,14 @@ pub(crate) fn message(sequence: u64, tenant: &str) -> FeedMessage {
     }
 }
 
+/// Gives `hub` an entry of the feed.
+pub(crate) fn dispatch(hub: &Hub, message: FeedMessage) {
+    let (tenant, time) = (message.tenant.clone(), message.time);
+    hub.dispatch(message.sequence, time, Some(tenant.as_str()), || {
+        Some(message)
+    });
+}
+
 /// Keeps the events that it is sent, unless told to refuse them.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Recorded>>);
@@ -197,7 +205,7 @@ async fn session(
     let live = async {
         for sequence in head + 1..=tape.len() {
             tokio::time::sleep(Duration::from_millis(sequence * 7 % 5)).await;
-            hub.dispatch(tape.entry(sequence));
+            dispatch(&hub, tape.entry(sequence));
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
     };
