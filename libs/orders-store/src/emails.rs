@@ -1,13 +1,11 @@
 //! Rows of version 0.1 have e-mail addresses as they were sent; filters look for their canonical form.
 
-use mongodb::{
-    bson::{RawDocumentBuf, doc},
-    options::Hint,
-};
+use mongodb::bson::{RawDocumentBuf, doc};
 use orders_contracts::{Timestamp, canonical_email};
 
 use crate::{
     Checkpoint, Error, Store,
+    key::by_id,
     operation::{SCAN_DEADLINE, read, write_all},
 };
 
@@ -55,7 +53,7 @@ impl Store {
             .find(doc! { "_id": { "$gt": after, "$lt": END } })
             .projection(doc! { "buyerEmail": 1 })
             .sort(doc! { "_id": 1 })
-            .hint(Hint::Keys(doc! { "_id": 1 }));
+            .hint(by_id());
         let page = read(SCAN_DEADLINE, find, PAGE).await?;
         let mut statements = Vec::new();
         for row in &page {

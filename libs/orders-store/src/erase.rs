@@ -3,12 +3,12 @@
 use mongodb::{
     Collection,
     bson::{Document, RawDocumentBuf, doc},
-    options::Hint,
 };
 use orders_contracts::{OrderId, TenantId, canonical_email};
 
 use crate::{
     Error, ReadModel, Store, WriteModel,
+    key::by_id,
     operation::{DEADLINE, SCAN_DEADLINE, read, texts, within, write_all},
 };
 
@@ -126,7 +126,7 @@ async fn matching<C: Send + Sync>(
         .find(doc! { "tenantId": tenant.as_str(), "_id": { "$gt": after } })
         .projection(doc! { "buyer.email": 1, "buyerEmail": 1 })
         .sort(doc! { "_id": 1 })
-        .hint(Hint::Keys(doc! { "_id": 1 }));
+        .hint(by_id());
     let page = read(SCAN_DEADLINE, find, limit).await?;
     let is_full = page.len() as u64 == limit;
     let last = page.last().filter(|_| is_full);

@@ -11,7 +11,17 @@ use mongodb::{
 /// An index, named after its keys as MongoDB itself would.
 pub(crate) struct Index {
     keys: &'static [(&'static str, i32)],
-    unique: bool,
+    unique: Unique,
+}
+
+/// Whether no two documents may have the same values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unique {
+    No,
+    Yes,
+    /// Yes, unless the server cannot have it so: MongoDB shards a collection only if each of its unique indexes begins with
+    /// the shard key. It must follow from other indexes.
+    IfPossible,
 }
 
 /// How the server's index differs from its declaration.
@@ -39,15 +49,26 @@ impl Index {
     pub(crate) const fn on(keys: &'static [(&'static str, i32)]) -> Self {
         Self {
             keys,
-            unique: false,
+            unique: Unique::No,
         }
     }
 
     pub(crate) const fn unique_on(keys: &'static [(&'static str, i32)]) -> Self {
         Self {
-            unique: true,
+            unique: Unique::Yes,
             ..Self::on(keys)
         }
+    }
+
+    pub(crate) const fn unique_if_possible_on(keys: &'static [(&'static str, i32)]) -> Self {
+        Self {
+            unique: Unique::IfPossible,
+            ..Self::on(keys)
+        }
+    }
+
+    const fn is_unique(&self) -> bool {
+        !matches!(self.unique, Unique::No)
     }
 
     /// The keys as the driver wants them.
@@ -62,7 +83,7 @@ impl Index {
     pub(crate) fn model(&self) -> IndexModel {
         let options = IndexOptions::builder()
             .name(self.to_string())
-            .unique(self.unique.then_some(true))
+            .unique(self.is_unique().then_some(true))
             .build();
         IndexModel::builder()
             .keys(self.document())
@@ -82,8 +103,8 @@ impl Index {
                 server.keys
             ));
         }
-        if is_unique != self.unique {
-            let declared = self.unique;
+        let declared = self.is_unique();
+        if is_unique != declared && self.unique != Unique::IfPossible {
             fields.push(format!("unique (server {is_unique}, declared {declared})"));
         }
         (!fields.is_empty()).then(|| fields.join(", "))

@@ -25,12 +25,13 @@ pub(crate) async fn ensure_indexes<T: Send + Sync>(
     indexes: &[Index],
     may_create: bool,
 ) -> Result<(), Error> {
+    let mut differing = differing(collection, indexes).await?;
     if !may_create {
-        let difference = index_differences(collection, indexes).await?.pop();
-        return difference.map_or(Ok(()), |difference| Err(Error::Unmigrated(difference)));
+        let difference = differing.pop();
+        return difference.map_or(Ok(()), |(_, difference)| Err(Error::Unmigrated(difference)));
     }
     // One by one, so that an error can name the one it is about.
-    for index in indexes {
+    for (index, _) in differing {
         within(INDEX_DEADLINE, collection.create_index(index.model()))
             .await
             .map_err(|error| error.about(format!("index {index} of {}", collection.name())))?;
@@ -38,22 +39,32 @@ pub(crate) async fn ensure_indexes<T: Send + Sync>(
     Ok(())
 }
 
-/// The indexes that the server does not have as declared.
+/// How the server's indexes differ from their declarations.
 pub(crate) async fn index_differences<T: Send + Sync>(
     collection: &Collection<T>,
     indexes: &[Index],
 ) -> Result<Vec<IndexDifference>, Error> {
+    let differing = differing(collection, indexes).await?.into_iter();
+    Ok(differing.map(|(_, difference)| difference).collect())
+}
+
+/// The indexes that the server does not have as declared.
+async fn differing<'i, T: Send + Sync>(
+    collection: &Collection<T>,
+    indexes: &'i [Index],
+) -> Result<Vec<(&'i Index, IndexDifference)>, Error> {
     let current = within(DEADLINE, current_indexes(collection)).await?;
-    let difference = |index: &Index| {
+    let difference = |index: &'i Index| {
         let fields = match current.get(&index.to_string()) {
             None => None,
             Some(server) => Some(index.compare(server)?),
         };
-        Some(IndexDifference {
+        let difference = IndexDifference {
             collection: collection.name().to_owned(),
             index: index.to_string(),
             fields,
-        })
+        };
+        Some((index, difference))
     };
     Ok(indexes.iter().filter_map(difference).collect())
 }

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use mongodb::{
     Collection,
     action::Action,
-    bson::{RawDocumentBuf, doc},
+    bson::{Document, RawDocumentBuf, doc},
     options::Hint,
 };
 use orders_contracts::{
@@ -22,9 +22,10 @@ use crate::{
     count::{Counts, EXACT, MAX_AGE},
     document::{RowDocument, VersionDocument},
     index::Index,
+    key::{OrderKey, any_of, by_id},
     list::{INDEXES, OrderPage, Total, document, index_of, is_deep, place, skip},
     migrate::{ensure_indexes, index_differences},
-    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, texts, timed, within, write_all},
+    operation::{DEADLINE, SERVER_MARGIN, insert_new, read, timed, within, write_all},
     reads::Reads,
     unreadable::Unreadable,
 };
@@ -76,26 +77,40 @@ impl ReadModel {
             ids.or_default().push(event.order.order_id.as_str());
         }
         // Tenants and ids are in one order everywhere, so that two such commands do not wait for each other.
-        let statement = |((tenant, Change { version, status }), mut ids): (_, Vec<&str>)| {
-            let tenant: &TenantId = tenant;
+        let statement = |((tenant, change), mut ids): (_, Vec<&str>)| {
             ids.sort_unstable();
-            doc! {
-                "q": { "_id": { "$in": ids }, "tenantId": tenant.as_str(), "version": { "$lt": version } },
-                "u": { "$set": { "version": version, "status": status.as_str() } },
-                "multi": true,
-            }
+            advance_to(change, tenant, &ids)
         };
         let statements = alike.into_iter().map(statement).collect();
         write_all(&self.rows(), "update", "updates", statements).await
     }
 
-    /// The versions of the rows with these ids, as far as they exist, whosever they are.
-    pub async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, RowVersion>, Error> {
+    /// The versions of the rows with these keys, as far as they exist. A row is also found if it turns out to be another
+    /// tenant's, but that takes a second look, into every shard.
+    pub async fn versions(
+        &self,
+        keys: &[OrderKey<'_>],
+    ) -> Result<HashMap<OrderId, RowVersion>, Error> {
+        let mut versions = self.versions_of(any_of(keys), keys.len()).await?;
+        let ids = keys.iter().map(|key| key.order_id);
+        let missing = ids.filter(|id| !versions.contains_key(*id));
+        let missing: Vec<&str> = missing.map(OrderId::as_str).collect();
+        let others = self.versions_of(doc! { "_id": { "$in": &missing } }, missing.len());
+        versions.extend(others.await?);
+        Ok(versions)
+    }
+
+    async fn versions_of(
+        &self,
+        filter: Document,
+        limit: usize,
+    ) -> Result<HashMap<OrderId, RowVersion>, Error> {
         let rows = self.rows().clone_with_type::<VersionDocument>();
         let find = rows
-            .find(doc! { "_id": { "$in": texts(ids) } })
-            .projection(doc! { "tenantId": 1, "version": 1 });
-        let found = read(DEADLINE, find, ids.len() as u64).await?;
+            .find(filter)
+            .projection(doc! { "tenantId": 1, "version": 1 })
+            .hint(by_id());
+        let found = read(DEADLINE, find, limit as u64).await?;
         Ok(found.into_iter().map(Into::into).collect())
     }
 
@@ -239,5 +254,15 @@ impl ReadModel {
             timed("count", deadline, count).await
         }
         .boxed()
+    }
+}
+
+/// The statement that makes `change` in those rows of `tenant` that are behind it.
+pub(crate) fn advance_to(change: Change, tenant: &TenantId, ids: &[&str]) -> Document {
+    let Change { version, status } = change;
+    doc! {
+        "q": { "_id": { "$in": ids }, "tenantId": tenant.as_str(), "version": { "$lt": version } },
+        "u": { "$set": { "version": version, "status": status.as_str() } },
+        "multi": true,
     }
 }

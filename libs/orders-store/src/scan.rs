@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use mongodb::{
     Collection,
     bson::{Bson, Document, RawDocumentBuf, doc, serialize_to_bson},
-    options::Hint,
 };
 use orders_contracts::TenantId;
 use orders_domain::{Order, projection::StoredRow};
@@ -15,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Error, ReadModel, WriteModel,
     document::{OrderDocument, RowDocument},
+    key::by_id,
     operation::{DEADLINE, SCAN_DEADLINE, decode, read, within, write_all},
 };
 
@@ -199,10 +199,7 @@ where
     let filter = of_tenant(tenant, doc! { "_id": { "$gt": after } });
     let documents = collection.clone_with_type::<RawDocumentBuf>();
     // Without the hint an engine may take the tenant's index and sort all that it finds there, for every page.
-    let find = documents
-        .find(filter)
-        .sort(doc! { "_id": 1 })
-        .hint(Hint::Keys(doc! { "_id": 1 }));
+    let find = documents.find(filter).sort(doc! { "_id": 1 }).hint(by_id());
     let found = read(SCAN_DEADLINE, find, limit).await?;
     found.iter().map(|raw| examine::<D, T>(raw)).collect()
 }

@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 
+mod batches;
 mod beginnings;
 mod connection;
 mod details;
@@ -20,6 +21,7 @@ mod orders;
 mod plans;
 mod rows;
 mod scans;
+mod sharding;
 mod totals;
 
 async fn open(url: &str) -> Result<Store, Error> {
@@ -107,10 +109,23 @@ fn list() -> ListOrders {
     }
 }
 
-/// The orders with these ids, all of which can be read.
+/// The orders with these ids of tenant `t`, all of which can be read.
 async fn load(orders: &WriteModel, ids: &[OrderId]) -> HashMap<OrderId, Order> {
-    let found = orders.load(ids).await.unwrap().into_iter();
+    let tenant = tenant("t");
+    let found = orders.load(&keys(&tenant, ids)).await.unwrap().into_iter();
     found.map(|(id, order)| (id, order.unwrap())).collect()
+}
+
+fn keys<'a>(tenant: &'a TenantId, ids: &'a [OrderId]) -> Vec<OrderKey<'a>> {
+    let key = |order_id| OrderKey { tenant, order_id };
+    ids.iter().map(key).collect()
+}
+
+/// Moves those of tenant `t` with these ids that are PENDING.
+async fn move_pending(orders: &WriteModel, ids: &[OrderId], to: Status, now: Timestamp) -> u64 {
+    let tenant = tenant("t");
+    let keys = keys(&tenant, ids);
+    orders.move_pending(&keys, to, now).await.unwrap()
 }
 
 /// The row of an event as lists show it.

@@ -2,16 +2,14 @@
 //! the same.
 
 use futures_util::FutureExt;
-use mongodb::{
-    bson::{RawDocumentBuf, doc},
-    options::Hint,
-};
+use mongodb::bson::{RawDocumentBuf, doc};
 use orders_contracts::{Attachment, OrderId, TenantId};
 use orders_domain::Order;
 
 use crate::{
     Error, WriteModel,
     document::OrderDocument,
+    key::by_id,
     operation::{DEADLINE, SCAN_DEADLINE, decode, read, texts, within},
 };
 
@@ -50,7 +48,7 @@ impl WriteModel {
             .find(doc! { "_id": { "$gt": after } })
             .projection(doc! { "attachment.storageKey": 1 })
             .sort(doc! { "_id": 1 })
-            .hint(Hint::Keys(doc! { "_id": 1 }));
+            .hint(by_id());
         let page = read(SCAN_DEADLINE, find, limit).await?;
         let last = page.last().filter(|_| page.len() as u64 == limit);
         Ok(FilesOfOrders {

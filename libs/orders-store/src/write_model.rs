@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use futures_util::FutureExt;
 use mongodb::{
     Collection,
-    bson::{DateTime, RawDocumentBuf, doc},
+    bson::{DateTime, Document, RawDocumentBuf, doc},
     options::Hint,
 };
 use orders_contracts::{OrderDetails, OrderId, Status, TenantId, Timestamp};
@@ -14,15 +14,17 @@ use crate::{
     connection::Connection,
     document::OrderDocument,
     index::Index,
+    key::{OrderKey, any_of, by_id},
     migrate::{ensure_indexes, index_differences},
-    operation::{DEADLINE, decode, insert_new, read, texts, timed},
+    operation::{DEADLINE, decode, insert_new, read, timed},
     reads::Reads,
     unreadable::Unreadable,
 };
 
 const INDEXES: [Index; 3] = [
     Index::unique_on(&[("tenantId", 1), ("requestId", 1)]),
-    Index::unique_on(&[("tenantId", 1), ("orderId", 1)]),
+    // The id follows from tenant and request.
+    Index::unique_if_possible_on(&[("tenantId", 1), ("orderId", 1)]),
     PENDING,
 ];
 
@@ -71,11 +73,14 @@ impl WriteModel {
         insert_new(&self.orders(), documents, |document| &document.id).await
     }
 
-    /// The orders with these ids, as far as they exist; `None` for one that this version cannot read, which the log names.
-    pub async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Option<Order>>, Error> {
+    /// The orders with these keys, as far as they exist; `None` for one that this version cannot read, which the log names.
+    pub async fn load(
+        &self,
+        keys: &[OrderKey<'_>],
+    ) -> Result<HashMap<OrderId, Option<Order>>, Error> {
         let orders = self.orders().clone_with_type::<RawDocumentBuf>();
-        let find = orders.find(doc! { "_id": { "$in": texts(ids) } });
-        let found = read(DEADLINE, find, ids.len() as u64).await?;
+        let find = orders.find(any_of(keys)).hint(by_id());
+        let found = read(DEADLINE, find, keys.len() as u64).await?;
         let order = |raw: &RawDocumentBuf| {
             let id = raw.get_str("_id").ok()?.parse().ok()?;
             let order = self.unreadable.unless::<OrderDocument>(&self.orders(), raw);
@@ -116,20 +121,20 @@ impl WriteModel {
     /// Moves those of the orders that are PENDING to the final status `to`, one version up; how many that were.
     pub async fn move_pending(
         &self,
-        ids: &[OrderId],
+        keys: &[OrderKey<'_>],
         to: Status,
         now: Timestamp,
     ) -> Result<u64, Error> {
-        if ids.is_empty() {
+        if keys.is_empty() {
             return Ok(0);
         }
-        let pending = doc! { "_id": { "$in": texts(ids) }, "status": Status::Pending.as_str() };
         let moved = doc! {
             "$set": { "status": to.as_str(), "updatedAt": DateTime::from_millis(now.millis()) },
             "$inc": { "version": 1 },
         };
         let orders = self.orders();
-        let changed = timed("update", DEADLINE, orders.update_many(pending, moved)).await?;
+        let update = orders.update_many(pending(keys), moved).hint(by_id());
+        let changed = timed("update", DEADLINE, update).await?;
         Ok(changed.modified_count)
     }
 
@@ -169,4 +174,11 @@ impl WriteModel {
             .filter_map(|raw| decode::<OrderDocument>(raw).ok());
         Ok((readable.map(Order::from).collect(), place))
     }
+}
+
+/// The filter for those of a batch that are PENDING.
+pub(crate) fn pending(keys: &[OrderKey<'_>]) -> Document {
+    let mut pending = any_of(keys);
+    pending.insert("status", Status::Pending.as_str());
+    pending
 }

@@ -9,13 +9,13 @@ use std::{collections::HashSet, time::Duration};
 use moka::sync::Cache;
 use orders_bus::{Bus, Message};
 use orders_contracts::{
-    Channel, FeedEntry, Metadata, OrderEvent, OrderId, Status, Timestamp, TraceContext, streams,
+    Channel, FeedEntry, Metadata, OrderEvent, OrderId, Status, Timestamp, TraceContext,
 };
 
 /// An event younger than this may not have been announced, though its row is stored and nobody has seen it before: a
 /// server that is killed forgets how often it delivered a message.
 const RECENT: Duration = Duration::from_secs(15 * 60);
-/// The most orders whose announced creation this process remembers, for [`streams::ORDERS_FEED`]'s duplicate window.
+/// The most orders whose announced creation this process remembers, for the duplicate window of the feed.
 const REMEMBERED: u64 = 20_000;
 
 /// The row of an order after a batch.
@@ -30,6 +30,8 @@ pub(crate) struct Shown {
 /// Publishes the feed.
 pub(crate) struct Feed {
     created: Cache<OrderId, ()>,
+    /// For so long the stream drops a second copy.
+    window: Duration,
 }
 
 /// The entries of one batch.
@@ -46,18 +48,19 @@ fn is_announced(event: &OrderEvent, shown: Shown, is_redelivered: bool, now: Tim
     is_shown && (shown.applied || is_redelivered || now.since(event.occurred_at) < RECENT)
 }
 
-/// Whether another projector may be about to announce the creation of the order.
-fn is_new(event: &OrderEvent) -> bool {
-    event.occurred_at.since(event.order.created_at) < streams::ORDERS_FEED.duplicate_window
-}
-
 impl Feed {
-    pub(crate) fn new() -> Self {
-        let window = streams::ORDERS_FEED.duplicate_window;
+    /// A feed whose stream has this duplicate window.
+    pub(crate) fn new(window: Duration) -> Self {
         let created = Cache::builder().max_capacity(REMEMBERED);
         Self {
             created: created.time_to_live(window).build(),
+            window,
         }
+    }
+
+    /// Whether another projector may be about to announce the creation of the order.
+    fn is_new(&self, event: &OrderEvent) -> bool {
+        event.occurred_at.since(event.order.created_at) < self.window
     }
 
     /// Begins the entries of a batch.
@@ -85,7 +88,7 @@ impl Entries<'_> {
             return;
         }
         let id = &event.order.order_id;
-        if event.version > 1 && is_new(event) && !self.feed.created.contains_key(id) {
+        if event.version > 1 && self.feed.is_new(event) && !self.feed.created.contains_key(id) {
             self.add(event, 1, Status::Pending, event.order.created_at, trace);
         }
         let (status, time) = (event.order.status, event.occurred_at);
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_creation_of_a_new_order_goes_before_its_change_unless_it_was_announced() {
-        let feed = Feed::new();
+        let feed = Feed::new(Duration::from_secs(20));
         let ids = |events: &[&OrderEvent]| {
             let mut entries = feed.compose(at(0));
             for event in events {
@@ -222,6 +225,12 @@ mod tests {
         assert_eq!(ids(&[&created, &updated]), both);
         assert_eq!(ids(&[&updated, &created]), both);
         assert_eq!(ids(&[&event(2, HOUR, 30)]), both[1..]);
+        assert_eq!(ids(&[&event(2, 30, 11)]), both);
+        assert_eq!(
+            ids(&[&event(2, 30, 10)]),
+            both[1..],
+            "the stream would take it"
+        );
         feed.created.insert(created.order.order_id, ());
         assert_eq!(ids(&[&updated]), both[1..]);
     }

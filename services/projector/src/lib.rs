@@ -92,10 +92,14 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.health.ready();
 
     daemon.spawn("streams", bus.keep(&STREAMS, daemon.shutdown.clone()));
+    let window = deployment
+        .streams
+        .limit(&streams::ORDERS_FEED)
+        .duplicate_window;
     let projector = Projector {
         bus,
         rows,
-        feed: Feed::new(),
+        feed: Feed::new(window),
         lag: histogram!(PROJECTION_LAG),
         paid: Paid::new(),
     };

@@ -6,7 +6,7 @@ use orders_bus::{Delivery, Failure, Handler};
 use orders_contracts::{Channel, OrderEvent, OrderId, Reply, Timestamp};
 use orders_domain::projection::{self, Effect, RowVersion};
 use orders_service::{failpoint, retry, trace::Span};
-use orders_store::Error as StoreError;
+use orders_store::{Error as StoreError, OrderKey};
 
 use crate::{Projector, feed::Shown};
 
@@ -71,12 +71,9 @@ impl Projector {
             let bulk = Span::bulk("bulk update orders_read", spans(batch, &updates));
             let unmatched = self.advance(mem::take(&mut updates), &mut rows).await?;
             drop(bulk);
-            let ids: Vec<OrderId> = present
-                .iter()
-                .chain(&unmatched)
-                .map(|event| event.order.order_id.clone())
-                .collect();
-            let stored = self.versions(&ids).await?;
+            let events = present.iter().chain(&unmatched);
+            let keys: Vec<OrderKey<'_>> = events.map(|event| (*event).into()).collect();
+            let stored = self.versions(&keys).await?;
             for event in present.into_iter().chain(unmatched) {
                 let row = stored.get(&event.order.order_id);
                 match (projection::effect(row, event), row) {
@@ -148,12 +145,15 @@ impl Projector {
         Ok(Vec::new())
     }
 
-    async fn versions(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, RowVersion>, Failure> {
-        if ids.is_empty() {
+    async fn versions(
+        &self,
+        keys: &[OrderKey<'_>],
+    ) -> Result<HashMap<OrderId, RowVersion>, Failure> {
+        if keys.is_empty() {
             return Ok(HashMap::new());
         }
         retry("read rows", StoreError::is_transient, || {
-            self.rows.versions(ids)
+            self.rows.versions(keys)
         })
         .await
         .map_err(Failure::refused)

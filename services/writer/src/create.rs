@@ -5,7 +5,7 @@ use orders_bus::{Delivery, Failure};
 use orders_contracts::{OrderCommand, Reply};
 use orders_domain::{Order, Repeat};
 use orders_service::{failpoint, poison, retry, trace::Span};
-use orders_store::Error as StoreError;
+use orders_store::{Error as StoreError, OrderKey};
 
 use crate::{Writer, announce, give_up};
 
@@ -31,11 +31,11 @@ impl Writer {
         .await
         .map_err(Failure::refused)?;
         drop(bulk);
-        let known: Vec<_> = orders
+        let known: Vec<OrderKey<'_>> = orders
             .iter()
             .zip(&stored)
             .filter(|(_, stored)| !**stored)
-            .map(|(order, _)| order.order_id.clone())
+            .map(|(order, _)| order.into())
             .collect();
         let known = self.load(&known).await?;
 

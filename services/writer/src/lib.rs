@@ -20,7 +20,7 @@ use orders_contracts::{
 };
 use orders_domain::Order;
 use orders_service::{About, BoxError, Daemon, retry, shutdown};
-use orders_store::{Error as StoreError, Store, WriteModel};
+use orders_store::{Error as StoreError, OrderKey, Store, WriteModel};
 
 pub use crate::config::Config;
 
@@ -150,13 +150,16 @@ impl Handler<OrderPaid> for Writer {
 }
 
 impl Writer {
-    /// Loads the orders among `ids` that exist; `None` for one that this version cannot read.
-    async fn load(&self, ids: &[OrderId]) -> Result<HashMap<OrderId, Option<Order>>, Failure> {
-        if ids.is_empty() {
+    /// Loads the orders among `keys` that exist; `None` for one that this version cannot read.
+    async fn load(
+        &self,
+        keys: &[OrderKey<'_>],
+    ) -> Result<HashMap<OrderId, Option<Order>>, Failure> {
+        if keys.is_empty() {
             return Ok(HashMap::new());
         }
         retry("read orders", StoreError::is_transient, || {
-            self.orders.load(ids)
+            self.orders.load(keys)
         })
         .await
         .map_err(Failure::later)

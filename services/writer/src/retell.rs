@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use orders_bus::{Error as BusError, Message};
 use orders_contracts::{
-    OrderId, Status, Timestamp, TraceContext,
+    Status, Timestamp, TraceContext,
     streams::{ORDERS_EVENTS, PAYMENTS},
 };
 use orders_domain::Order;
@@ -16,7 +16,7 @@ use orders_service::{
     metrics::{HEALED, counter},
     retry,
 };
-use orders_store::Error as StoreError;
+use orders_store::{Error as StoreError, OrderKey};
 use tracing::{debug, info, warn};
 
 use crate::Writer;
@@ -104,9 +104,9 @@ impl Writer {
                         .is_none_or(|time| time < made)
                 })
                 .collect();
-            let ids: Vec<OrderId> = old.iter().map(|order| order.order_id.clone()).collect();
+            let keys: Vec<OrderKey<'_>> = old.iter().map(OrderKey::from).collect();
             let versions = retry("read rows", StoreError::is_transient, || {
-                rows.versions(&ids)
+                rows.versions(&keys)
             })
             .await?;
             let is_behind = |order: &&Order| {

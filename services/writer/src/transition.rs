@@ -2,10 +2,10 @@
 //! comes first.
 
 use orders_bus::Failure;
-use orders_contracts::{OrderId, Status, Timestamp};
+use orders_contracts::{Status, Timestamp};
 use orders_domain::{Decision, Request, decide};
 use orders_service::{failpoint, retry};
-use orders_store::Error as StoreError;
+use orders_store::{Error as StoreError, OrderKey};
 
 use crate::Writer;
 
@@ -20,26 +20,25 @@ impl Writer {
         requests: &[Request<'_>],
         to: Status,
     ) -> Result<Vec<Decision>, Failure> {
-        let ids = requests.iter().map(|request| request.order_id.clone());
-        let ids: Vec<OrderId> = ids.collect();
-        let orders = self.load(&ids).await?;
+        let keys: Vec<OrderKey<'_>> = requests.iter().map(OrderKey::from).collect();
+        let orders = self.load(&keys).await?;
         let decisions = decide(requests, &orders, to, Timestamp::now());
         let moved: Vec<_> = decisions.iter().filter_map(Decision::moved).collect();
         let Some(first) = moved.first() else {
             return Ok(decisions);
         };
-        let ids: Vec<OrderId> = moved.iter().map(|order| order.order_id.clone()).collect();
+        let keys: Vec<OrderKey<'_>> = moved.iter().copied().map(OrderKey::from).collect();
         let count = retry("move orders", StoreError::is_transient, || {
-            self.orders.move_pending(&ids, to, first.updated_at)
+            self.orders.move_pending(&keys, to, first.updated_at)
         })
         .await
         .map_err(Failure::refused)?;
         failpoint("writer.moved").await;
-        if count == ids.len() as u64 {
+        if count == keys.len() as u64 {
             return Ok(decisions);
         }
         // Another writer was faster, or an earlier attempt succeeded unnoticed: decide again by the stored orders.
-        let stored = self.load(&ids).await?;
+        let stored = self.load(&keys).await?;
         let again = decide(requests, &stored, to, Timestamp::now());
         if again.iter().any(|decision| decision.moved().is_some()) {
             return Err(Failure::later("the database did not move all orders"));

@@ -44,7 +44,8 @@ async fn an_absent_server_is_unavailable_and_a_wrong_url_is_refused() {
     let url = "mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=100";
     let store = open(url).await.unwrap();
     assert_eq!(store.connection.database().name(), "orders");
-    let error = store.write_model().load(&[id("a")]).await.unwrap_err();
+    let (t, a) = (tenant("t"), [id("a")]);
+    let error = store.write_model().load(&keys(&t, &a)).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     let unready = store.probe().await.unwrap_err();
     assert_eq!(

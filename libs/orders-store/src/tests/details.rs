@@ -16,10 +16,8 @@ async fn an_order_is_read_whole_by_its_own_tenant() {
         order.currency = "EUR".parse().ok();
         orders.insert(std::slice::from_ref(&order)).await.unwrap();
         let id = order.order_id.clone();
-        orders
-            .move_pending(std::slice::from_ref(&id), Status::Paid, at(6_000))
-            .await
-            .unwrap();
+        let ids = std::slice::from_ref(&id);
+        assert_eq!(move_pending(&orders, ids, Status::Paid, at(6_000)).await, 1);
         let read =
             async |tenant_name: &str| orders.details(&tenant(tenant_name), &id).await.unwrap();
         let details = read("t").await.unwrap();

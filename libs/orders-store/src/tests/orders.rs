@@ -78,14 +78,8 @@ async fn a_full_batch_is_stored_and_read_back() {
             vec![false; 512]
         );
         assert_eq!(load(&store.write_model(), &ids).await.len(), 512);
-        assert_eq!(
-            store
-                .write_model()
-                .move_pending(&ids, Status::Paid, at(9))
-                .await
-                .unwrap(),
-            512
-        );
+        let moved = move_pending(&store.write_model(), &ids, Status::Paid, at(9)).await;
+        assert_eq!(moved, 512);
     })
     .await;
 }
@@ -110,11 +104,10 @@ async fn of_two_writers_at_once_one_wins_each_order() {
             assert_eq!(stored.into_iter().filter(|stored| *stored).count(), 300);
 
             let (paid, cancelled) = tokio::join!(
-                orders.move_pending(there_ids, Status::Paid, at(1)),
-                orders.move_pending(&back_ids, Status::Cancelled, at(1)),
+                move_pending(&orders, there_ids, Status::Paid, at(1)),
+                move_pending(&orders, &back_ids, Status::Cancelled, at(1)),
             );
-            let paid = paid.unwrap();
-            assert_eq!(paid + cancelled.unwrap(), 300);
+            assert_eq!(paid + cancelled, 300);
 
             let stored = load(&orders, &ids).await;
             assert!(stored.values().all(|order| order.version == 2));
@@ -171,24 +164,10 @@ async fn only_pending_orders_move() {
             id("unknown"),
         ];
 
-        assert_eq!(
-            orders.move_pending(&[], Status::Paid, at(3)).await.unwrap(),
-            0
-        );
-        assert_eq!(
-            orders
-                .move_pending(&ids, Status::Paid, at(3))
-                .await
-                .unwrap(),
-            1
-        );
-        assert_eq!(
-            orders
-                .move_pending(&ids, Status::Cancelled, at(4))
-                .await
-                .unwrap(),
-            0
-        );
+        let moved = async |ids: &[OrderId], to, now| move_pending(&orders, ids, to, at(now)).await;
+        assert_eq!(moved(&[], Status::Paid, 3).await, 0);
+        assert_eq!(moved(&ids, Status::Paid, 3).await, 1);
+        assert_eq!(moved(&ids, Status::Cancelled, 4).await, 0);
 
         let loaded = load(&orders, &ids).await;
         assert_eq!(loaded[&cancelled.order_id], cancelled);
@@ -302,7 +281,8 @@ async fn a_corrupt_document_is_named_with_its_field() {
                 .await
                 .unwrap();
             let orders = store.write_model();
-            let loaded = orders.load(std::slice::from_ref(&id)).await.unwrap();
+            let (t, ids) = (tenant("t"), [id.clone()]);
+            let loaded = orders.load(&keys(&t, &ids)).await.unwrap();
             assert_eq!(loaded[&id], None, "{field}");
             let mut found = orders.look_up(&[id.as_str()]).await.unwrap();
             let error = found.remove(id.as_str()).unwrap().unwrap_err();

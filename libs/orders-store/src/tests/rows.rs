@@ -31,7 +31,8 @@ async fn rows_only_go_forward() {
         assert_eq!(advance(&[created.created_event()]).await, 0);
 
         let ids = [created.order_id, paid.order_id, unknown.order_id];
-        let versions = rows.versions(&ids).await.unwrap();
+        let t = tenant("t");
+        let versions = rows.versions(&keys(&t, &ids)).await.unwrap();
         let second = RowVersion {
             tenant_id: tenant("t"),
             version: 2,
