@@ -7,6 +7,7 @@ mod letters;
 mod report;
 mod sample;
 mod server;
+mod sharding;
 mod streams;
 
 use std::time::Duration;
@@ -158,5 +159,6 @@ async fn of_store(
             report.add(&check, Diagnosis::drift(Some(difference)));
         }
     }
+    sharding::judge(store, report).await;
     sample::judge(context, store, bus, options.look, report).await
 }

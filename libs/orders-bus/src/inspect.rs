@@ -54,6 +54,8 @@ pub struct ConsumerState {
     pub pending: u64,
     /// The number of messages delivered but not acked.
     pub ack_pending: u64,
+    /// The most that the server delivers before one of them is acked.
+    pub max_ack_pending: u64,
     /// The number of these that were delivered more than once.
     pub redelivered: u64,
     /// The number of waiting pull requests; 0 if nobody reads.
@@ -131,6 +133,7 @@ impl Bus {
             waiting: info.num_waiting as u64,
             ack_floor: info.ack_floor.stream_sequence,
             oldest: self.oldest_unacked(consumer, &info).await?,
+            max_ack_pending: u64::try_from(info.config.max_ack_pending).unwrap_or(0),
             ack_wait: info.config.ack_wait,
         }))
     }

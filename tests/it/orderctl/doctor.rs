@@ -185,6 +185,40 @@ async fn other_versions_wrong_clocks_and_raised_limits_are_told() {
     pipeline.stack.clean_up().await;
 }
 
+/// Nothing new reaches a payment-simulator that holds as many orders as it may.
+#[tokio::test]
+async fn a_consumer_with_nearly_as_much_in_hand_as_it_may_is_told() {
+    const CHECK: &str = "progress of ORDERS_EVENTS/payment-simulator";
+    let stack = Stack::open()
+        .await
+        .env("ORDERS_PAYMENT__MAX_ACK_PENDING", "2");
+    let pipeline = Pipeline::start_on(stack, "1h", |edge| edge).await;
+    pipeline.create("t-1", "r1").await;
+    let look = ["doctor", "--json", "--look", "0s", "--payment-delay", "1h"];
+    let look = [&look[..], &["--max-ack-pending", "2"]].concat();
+    let told = async |in_hand: u64| {
+        let holds = format!("0 not delivered, {in_hand} in hand");
+        eventually("the orders are held", async || {
+            let said = run(&pipeline.stack, &look).await.expect(0);
+            let mut lines = said.lines().into_iter();
+            let line = lines.find(|line| line["check"] == CHECK).unwrap();
+            match line["found"].as_str().unwrap().starts_with(&holds) {
+                true => Ok(line),
+                false => Err(line),
+            }
+        })
+        .await
+    };
+    assert_eq!(told(1).await["colour"], "green");
+    pipeline.create("t-1", "r2").await;
+    let line = told(2).await;
+    assert_eq!(line["colour"], "yellow", "{line}");
+    assert!(line["found"].as_str().unwrap().ends_with("no more than 2"));
+    let remedy = line["remedy"].as_str().unwrap();
+    assert!(remedy.contains("ORDERS_PAYMENT__MAX_ACK_PENDING"), "{line}");
+    pipeline.stack.clean_up().await;
+}
+
 /// `nats micro ls` shows what the doctor asks.
 #[tokio::test]
 async fn every_instance_of_a_daemon_tells_how_it_is() {

@@ -1,13 +1,19 @@
 //! Whether every consumer is read, and gets on.
 
 use orders_bus::{ConsumerState, StreamState};
-use orders_contracts::{Namespace, streams::Consumer};
+use orders_contracts::{
+    Namespace,
+    streams::{Consumer, Policy, payment_delay},
+};
 
 use super::report::{Diagnosis, Report};
 use crate::{
     look::{Look, age, has_work, is_stuck},
     output::counted,
 };
+
+/// The share of what it may have in hand, in percent, from which on a consumer may soon get nothing new.
+const NEARLY_FULL: u64 = 90;
 
 pub(super) fn judge(namespace: &Namespace, before: &Look, after: &Look, report: &mut Report<'_>) {
     for (consumer, state) in &after.consumers {
@@ -75,10 +81,27 @@ fn progress(
             format!("start {durable}"),
         );
     }
+    if after.max_ack_pending > 0 && after.ack_pending * 100 >= after.max_ack_pending * NEARLY_FULL {
+        let found = format!("{found}; it gets no more than {}", after.max_ack_pending);
+        return Diagnosis::yellow(found, more_in_hand(consumer));
+    }
     if has_work(after) {
         Diagnosis::green(found)
     } else {
         Diagnosis::green("queue empty")
+    }
+}
+
+/// How a consumer gets on that has nearly as much in hand as it may.
+fn more_in_hand(consumer: &Consumer) -> String {
+    let durable = consumer.durable;
+    if consumer.policy == Policy::HOLD {
+        format!(
+            "raise ORDERS_PAYMENT__MAX_ACK_PENDING: each order is held for {}, so more of {durable} would not help",
+            humantime::format_duration(payment_delay(consumer.ack_wait))
+        )
+    } else {
+        format!("start more of {durable}, and see its log")
     }
 }
 
@@ -154,6 +177,38 @@ mod tests {
                 &after,
             );
             assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_may_soon_get_nothing_new_is_yellow() {
+        let held = payment_simulator(&PaymentSettings::default());
+        for (consumer, in_hand, most, remedy) in [
+            (held, 44_999, 50_000, None),
+            (
+                held,
+                45_000,
+                50_000,
+                Some("ORDERS_PAYMENT__MAX_ACK_PENDING"),
+            ),
+            (PROJECTOR, 50_000, 50_000, Some("start more of projector")),
+            // A server that knows no limit.
+            (PROJECTOR, 50_000, 0, None),
+        ] {
+            let state = |floor| ConsumerState {
+                max_ack_pending: most,
+                ..state(7, in_hand, floor, 1)
+            };
+            let (before, after) = (state(1), state(2));
+            let contents = contents(1, 60_000);
+            let diagnosis = progress(&Namespace::default(), &consumer, &contents, &before, &after);
+            let colour = match remedy {
+                Some(_) => Colour::Yellow,
+                None => Colour::Green,
+            };
+            assert_eq!(diagnosis.colour, colour, "{diagnosis:?}");
+            let told = diagnosis.remedy.unwrap_or_default();
+            assert!(told.contains(remedy.unwrap_or_default()), "{told}");
         }
     }
 
