@@ -20,13 +20,16 @@ use crate::{
 
 /// How many orders it takes before it is handed out.
 pub(crate) const WARM_UP: usize = 2_000;
-/// The daemons of a pipeline; each starts after those that it must find.
-const DAEMONS: [&str; 5] = [
-    "writer",
-    "projector",
-    "payment-simulator",
-    "realtime",
-    "edge",
+/// How many there are of each daemon of a pipeline; each starts after those that it must find.
+pub(crate) type Daemons = [(&'static str, usize); 5];
+
+/// The smallest pipeline.
+pub(crate) const ONE_OF_EACH: Daemons = [
+    ("writer", 1),
+    ("projector", 1),
+    ("payment-simulator", 1),
+    ("realtime", 1),
+    ("edge", 1),
 ];
 
 /// The programs of one revision.
@@ -41,6 +44,8 @@ pub(crate) struct Build {
 pub(crate) enum Design<'a> {
     Baseline,
     Pipeline(&'a Build),
+    /// The pipeline with so many of each daemon.
+    Scaled(&'a Build, &'a Daemons),
     /// The pipeline with more settings, for these users.
     Guarded(&'a Build, &'a Settings, &'a Users),
 }
@@ -53,7 +58,9 @@ impl<'a> Design<'a> {
     pub(crate) fn name(self) -> &'a str {
         match self {
             Self::Baseline => "new baseline",
-            Self::Pipeline(build) | Self::Guarded(build, ..) => &build.name,
+            Self::Pipeline(build) | Self::Scaled(build, _) | Self::Guarded(build, ..) => {
+                &build.name
+            }
         }
     }
 }
@@ -65,7 +72,7 @@ pub(crate) struct Deployment {
     /// Tells a program where everything is.
     pub(crate) env: Settings,
     pub(crate) nats: Option<NatsServer>,
-    programs: Vec<Program>,
+    pub(crate) programs: Vec<Program>,
     folder: PathBuf,
 }
 
@@ -84,31 +91,44 @@ impl Deployment {
         // A request that was on its way when the last one was stopped may have been carried out since.
         stock.drop().await?;
         let mut env = vec![("MONGO_URL", mongo)];
-        let (mut programs, mut nats) = (Vec::new(), None);
+        let (mut programs, mut edges, mut nats) = (Vec::new(), Vec::new(), None);
         match design {
             Design::Baseline => {
                 let program = site.ours.binaries.join("baseline");
                 programs.push(site.start(&program, &env).await?.0);
             }
-            Design::Pipeline(build) | Design::Guarded(build, ..) => {
+            Design::Pipeline(build) | Design::Scaled(build, _) | Design::Guarded(build, ..) => {
                 let server = nats.insert(NatsServer::start(&folder).await);
                 env.push(("NATS_URL", server.url()));
                 if let Design::Guarded(_, settings, _) = design {
                     env.extend_from_slice(settings);
                 }
-                for daemon in DAEMONS {
-                    let (program, _) = site.start(&build.binaries.join(daemon), &env).await?;
+                let daemons = match design {
+                    Design::Scaled(_, daemons) => daemons,
+                    _ => &ONE_OF_EACH,
+                };
+                for &(daemon, count) in daemons {
+                    let mut urls = Vec::new();
+                    for _ in 0..count {
+                        let (program, _) = site.start(&build.binaries.join(daemon), &env).await?;
+                        urls.push(program.url.clone());
+                        programs.push(program);
+                    }
                     match daemon {
-                        "realtime" => env.push(("ORDERS_REALTIME_URLS", program.url.clone())),
-                        "edge" => env.push(("ORDERS_EDGE_URL", program.url.clone())),
+                        "realtime" => env.push(("ORDERS_REALTIME_URLS", urls.join(","))),
+                        "edge" => {
+                            env.push(("ORDERS_EDGE_URL", urls[0].clone()));
+                            edges = urls;
+                        }
                         _ => {}
                     }
-                    programs.push(program);
                 }
             }
         }
         let api = programs.last().context("no programs")?;
         let mut target = Target::new(name, &api.url);
+        edges.retain(|url| *url != api.url);
+        target.others = edges;
         if let Design::Guarded(_, _, users) = design {
             // Nor do they listen: the sockets of the load generator have no tokens.
             (target.users, target.pays) = (Some(users.clone()), false);

@@ -4,6 +4,7 @@
 //! those that had to wait for a connection count in full (no coordinated omission).
 
 use std::{
+    iter,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -40,6 +41,8 @@ pub(crate) const TOLD_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) url: String,
+    /// The addresses of further ones of the same API; connections take turns among all.
+    pub(crate) others: Vec<String>,
     /// How many tenants take turns.
     pub(crate) tenants: usize,
     /// Whether orders are followed to their payments.
@@ -54,6 +57,7 @@ impl Target {
         Self {
             name: name.to_owned(),
             url: url.to_owned(),
+            others: Vec::new(),
             tenants: TENANTS,
             pays: true,
             users: None,
@@ -150,9 +154,10 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) async fn open(target: &Target) -> Result<Self> {
         let mut connections = Vec::new();
-        for n in 0..CONNECTIONS {
+        let urls: Vec<_> = iter::once(&target.url).chain(&target.others).collect();
+        for (n, url) in urls.into_iter().cycle().take(CONNECTIONS).enumerate() {
             let user = target.users.as_ref().map(|users| users.on(n));
-            connections.push((Connection::open(&target.url).await?, user));
+            connections.push((Connection::open(url).await?, user));
         }
         let told = match target.pays {
             true => Some(Told::listen(&target.url, &tenants(target.tenants)).await?),

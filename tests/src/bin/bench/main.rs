@@ -13,6 +13,7 @@ mod fairness;
 mod fanout;
 mod filters;
 mod footprint;
+mod foreign;
 mod generator;
 mod held;
 mod identity;
@@ -20,8 +21,10 @@ mod latency;
 mod lists;
 mod load;
 mod open;
+mod quota;
 mod report;
 mod rounds;
+mod scaleout;
 mod site;
 mod sockets;
 mod stock;
@@ -42,7 +45,7 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// The number of rounds of `closed`, `open`, `held`, `fairness`, `identity` and `traces`
+    /// The number of rounds of `closed`, `open`, `held`, `fairness`, `identity`, `traces` and `scaleout`
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least(1))]
     rounds: usize,
     /// Measure the daemons in this folder as well, by turns; `cargo xtask bench --against` sets it
@@ -84,6 +87,10 @@ enum Part {
     Identity,
     /// What traces cost: without a collector, none sampled, all sampled, by turns; only when it is named
     Traces,
+    /// What realtime does with events of tenants that none of its clients follow; only when it is named
+    Foreign,
+    /// Two of each daemon against one, with shares of a processor; only when it is named
+    Scaleout,
     /// Orders per second: ceiling, baseline, pipeline
     Throughput,
     /// From request to answer, and from answer to event, at low rates, beside the baseline
@@ -119,7 +126,13 @@ impl Part {
             // The part `throughput` finds the same, with more patience.
             !matches!(
                 self,
-                Self::Held | Self::Fairness | Self::Identity | Self::Traces | Self::Filters
+                Self::Held
+                    | Self::Fairness
+                    | Self::Identity
+                    | Self::Traces
+                    | Self::Foreign
+                    | Self::Scaleout
+                    | Self::Filters
             )
         }
     }
@@ -160,6 +173,8 @@ async fn main() -> Result<()> {
             Part::Fairness => fairness::measure(&site, &mut report, options.rounds).await?,
             Part::Identity => identity::measure(&site, &mut report, options.rounds).await?,
             Part::Traces => traces::measure(&site, &mut report, options.rounds).await?,
+            Part::Foreign => foreign::measure(&site, &mut report).await?,
+            Part::Scaleout => scaleout::measure(&site, &mut report, options.rounds).await?,
             Part::Throughput => throughput::measure(&site, &mut report).await?,
             Part::Latency => latency::measure(&site, &mut report).await?,
             Part::Generator => generator::measure(&site, &mut report).await?,

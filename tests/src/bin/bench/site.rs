@@ -102,6 +102,7 @@ impl Site {
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let started = Program {
+            name: name.to_string(),
             url: format!("http://127.0.0.1:{port}"),
             child,
         };
@@ -120,14 +121,20 @@ impl Site {
 
 /// A program that the benchmark has started itself.
 pub(crate) struct Program {
+    pub(crate) name: String,
     pub(crate) url: String,
     child: Child,
 }
 
 impl Program {
+    /// The id of its process.
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.child.id().context("it has ended")
+    }
+
     /// The bytes of memory it has now.
     pub(crate) fn memory(&self) -> Result<u64> {
-        let id = self.child.id().context("it has ended")?;
+        let id = self.id()?;
         Ok(Process::read(id).context("it has ended")?.memory)
     }
 
