@@ -1,13 +1,13 @@
 //! The command line every daemon has.
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf};
+use std::{ffi::OsString, io::Write as _, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 
 use crate::{
     chain,
     config::{self, Loaded, Settings},
-    metrics,
+    healthcheck, metrics,
 };
 
 /// A flag that prints a text: its name, its help, and what makes the text.
@@ -56,6 +56,8 @@ macro_rules! about {
 pub(crate) enum Request<C> {
     /// Run with this configuration.
     Run(Loaded<C>),
+    /// Ask the daemon at this address whether it is ready.
+    Ask(SocketAddr),
     /// Print this and exit with success.
     Print(String),
 }
@@ -87,6 +89,9 @@ pub(crate) fn parse<C: Settings>(
     let file = matches.get_one::<PathBuf>("config");
     let loaded =
         config::load::<C>(file.map(PathBuf::as_path), env).map_err(|error| chain(&error))?;
+    if matches.get_flag("healthcheck") {
+        return Ok(Request::Ask(healthcheck::address(loaded.config.common())));
+    }
     Ok(match matches.get_flag("dump-config") {
         true => Request::Print(config::dump(&loaded.config)),
         false => Request::Run(loaded),
@@ -111,6 +116,10 @@ fn command<C: Settings>(about: &About) -> Command {
         .arg(flag(
             "dump-config",
             "Print the settings in effect as TOML, without passwords, and exit",
+        ))
+        .arg(flag(
+            "healthcheck",
+            "Ask the daemon that runs with these settings whether it is ready, and fail if it is not",
         ))
         .arg(flag("settings", "Print the table of settings as Markdown").hide(true))
         .arg(flag("metrics", "Print the table of metrics as Markdown").hide(true))
