@@ -14,6 +14,7 @@ mod damaged;
 mod dialects;
 mod events;
 mod generated_clients;
+mod helm;
 mod hostile;
 mod idempotency;
 mod installations;

@@ -101,6 +101,12 @@ fn generated(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
             "infra/prometheus/prometheus.yml",
             scrape::config(15, Some("orders.rules.yml"), &targets),
         ),
+        // Helm takes only what is in the folder of the chart.
+        (
+            "infra/helm/orders/files/orders.rules.yml",
+            fs::read_to_string(workspace.root().join("infra/prometheus/orders.rules.yml"))
+                .context("reading the alerts")?,
+        ),
     ])
 }
 

@@ -50,6 +50,8 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     );
     tests.env("ORDERS_TEST_BIN_DIR", workspace.binaries("debug"));
     tests.env("ORDERS_TEST_TOOLS", setup.tools);
+    let schemas = tools::kubernetes_schemas(workspace, &setup.python).await?;
+    tests.env("ORDERS_TEST_KUBERNETES_SCHEMAS", schemas);
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     tests.env("ORDERS_TEST_NGINX", setup.nginx);
     tests.env("ORDERS_TEST_CLAMD", setup.clamd);

@@ -1,5 +1,7 @@
 //! Programs that are fetched and built once, and kept outside the checkout.
 
+mod kubernetes;
+
 use std::{
     env,
     ffi::OsString,
@@ -10,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
+pub(crate) use self::kubernetes::kubernetes_schemas;
 use crate::{
     progress,
     workspace::{Workspace, cache, on_path, short_hash},
@@ -90,11 +93,19 @@ pub(crate) async fn victoria_metrics(workspace: &Workspace) -> Result<PathBuf> {
     Ok(go(workspace, &METRICS).await?.join("victoria-metrics"))
 }
 
-/// The folders with all programs in Go, as a search path: the tests need nats, versitygw, victoria-metrics, overmind and
-/// toxiproxy's `server`.
+/// The folders with all programs in Go, as a search path: the tests need nats, versitygw, victoria-metrics, overmind,
+/// toxiproxy's `server`, and what checks the Helm chart.
 pub(crate) async fn all_go(workspace: &Workspace) -> Result<OsString> {
     let mut folders = Vec::new();
-    for tools in [SERVERS, NATS_CLI, S3, METRICS, FOR_TESTS] {
+    for tools in [
+        SERVERS,
+        NATS_CLI,
+        S3,
+        METRICS,
+        FOR_TESTS,
+        kubernetes::HELM,
+        kubernetes::KUBE_SCORE,
+    ] {
         folders.push(go(workspace, &tools).await?);
     }
     env::join_paths(folders).context("the folders of the tools")

@@ -32,7 +32,7 @@ use std::{
 use axum::http::{HeaderMap, HeaderValue};
 use data_encoding::BASE64URL_NOPAD;
 use orders_auth::{AuthSettings, Identity, Mode, Reason, Refusal, Verifier};
-use orders_bus::Bus;
+use orders_bus::{Bus, Revocations};
 use orders_service::{BoxError, Daemon};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
@@ -130,15 +130,15 @@ impl Login {
         })
     }
 
-    /// Does what goes on beside the requests.
-    pub(crate) fn start(self: &Arc<Self>, daemon: &Daemon) {
+    /// Does what goes on beside the requests. Returns what has to be known before the first visit, if anything has.
+    pub(crate) fn start(self: &Arc<Self>, daemon: &Daemon) -> Option<Revocations> {
         self.settings.warn();
         let login = Arc::clone(self);
         daemon.health.probe("login", move || {
             let ready = login.ready();
             async move { ready }
         });
-        self.endings.start(daemon);
+        let revocations = self.endings.start(daemon);
         let (login, shutdown) = (Arc::clone(self), daemon.shutdown.clone());
         daemon.spawn("login", async move {
             let work = async {
@@ -146,6 +146,7 @@ impl Login {
             };
             shutdown.run_until_cancelled(work).await;
         });
+        revocations
     }
 
     fn ready(&self) -> Result<(), BoxError> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use orders_auth::Verifier;
-use orders_bus::{Bus, Error};
+use orders_bus::{Bus, Error, Revocations};
 use orders_contracts::{Claim, Revocable, Revocation, Timestamp, streams::REVOCATIONS};
 use orders_service::{Daemon, Seldom, retry};
 use tokio::{task::JoinHandle, time::timeout};
@@ -41,10 +41,8 @@ impl Endings {
     }
 
     /// Hears of what ends elsewhere. Until all of it is known, web is not ready, and nobody's session counts.
-    pub(crate) fn start(self: &Arc<Self>, daemon: &Daemon) {
-        let Some(bus) = &self.bus else {
-            return;
-        };
+    pub(crate) fn start(self: &Arc<Self>, daemon: &Daemon) -> Option<Revocations> {
+        let bus = self.bus.as_ref()?;
         daemon.health.probe("nats", bus.readiness());
         daemon
             .health
@@ -54,7 +52,9 @@ impl Endings {
         let learn = move |what, revocation| endings.learn(what, revocation);
         let verifier = self.verifier.clone();
         let have_all = move || verifier.revocations().set_read();
-        bus.revocations().teach(daemon, learn, have_all);
+        let revocations = bus.revocations();
+        revocations.teach(daemon, learn, have_all);
+        Some(revocations)
     }
 
     /// Whether all that has ended is known.
