@@ -8,7 +8,10 @@ programs=$1 package=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-tree=$work/tree
+# dpkg-shlibdeps wants a source package around it.
+tree=$work/debian/orders-pipeline
+install -d "$tree/DEBIAN"
+touch "$work/debian/control"
 
 # The same programs and commit make the same bytes.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct)}
@@ -42,12 +45,8 @@ orders-pipeline ($version) unstable; urgency=medium
  -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
 
-# dpkg-shlibdeps looks for a source package around it.
-mkdir "$work/debian"
-touch "$work/debian/control"
 libraries=$(cd "$work" && dpkg-shlibdeps -O "$tree"/usr/lib/orders-pipeline/* "$tree/usr/bin/orderctl")
 
-install -d "$tree/DEBIAN"
 install -m 755 -t "$tree/DEBIAN" "$root/infra/deb/postinst" "$root/infra/deb/prerm" "$root/infra/deb/postrm"
 echo /etc/orders-pipeline/orders.env > "$tree/DEBIAN/conffiles"
 (cd "$tree" && find usr -type f -exec md5sum {} + > DEBIAN/md5sums)
