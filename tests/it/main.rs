@@ -17,6 +17,7 @@ mod generated_clients;
 mod helm;
 mod hostile;
 mod idempotency;
+mod image;
 mod installations;
 mod lists;
 mod login;

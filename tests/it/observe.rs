@@ -39,6 +39,7 @@ async fn promtool(arguments: &[&str]) {
 #[tokio::test]
 async fn alerts_fire_when_they_should() {
     promtool(&["check", "config", "prometheus.yml"]).await;
+    promtool(&["check", "config", "compose.yml"]).await;
     promtool(&["check", "rules", "orders.rules.yml"]).await;
     promtool(&["test", "rules", "orders.rules.test.yml"]).await;
     let cases = checkout().join("infra/prometheus/orders.rules.test.yml");

@@ -1,4 +1,4 @@
-// A test's program, which pins what knows Compose files.
+// A program for the tests, which pins what knows Compose files.
 module orders-pipeline/infra/tools/compose
 
 go 1.26.0

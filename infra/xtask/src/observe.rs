@@ -89,17 +89,21 @@ impl Observe {
 /// What is generated: a path in the checkout, and the content.
 fn generated(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
     let daemons = procfile::read(workspace)?;
-    let targets = daemons.iter().map(|daemon| {
-        let port = daemon.port(EDGE_PORT, |_| None)?;
-        Ok(Target::new(&daemon.name, port))
-    });
-    let targets: Vec<_> = targets.collect::<Result<_>>()?;
+    let scrape = |target: fn(&str, u16) -> Target| -> Result<String> {
+        let targets = daemons.iter().map(|daemon| {
+            let port = daemon.port(EDGE_PORT, |_| None)?;
+            Ok(target(&daemon.name, port))
+        });
+        let targets: Vec<_> = targets.collect::<Result<_>>()?;
+        Ok(scrape::config(15, Some("orders.rules.yml"), &targets))
+    };
     Ok(vec![
         ("infra/vmui/orders.json", vmui::dashboard()),
         ("infra/grafana/orders.json", grafana::dashboard()),
+        ("infra/prometheus/prometheus.yml", scrape(Target::new)?),
         (
-            "infra/prometheus/prometheus.yml",
-            scrape::config(15, Some("orders.rules.yml"), &targets),
+            "infra/prometheus/compose.yml",
+            scrape(Target::in_container)?,
         ),
         // Helm takes only what is in the folder of the chart.
         (
@@ -110,7 +114,7 @@ fn generated(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
     ])
 }
 
-/// Writes the dashboards, and an example of what Prometheus needs.
+/// Writes the dashboards, and what Prometheus needs: an example, and that of infra/docker-compose.yml.
 pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     for (name, content) in generated(workspace)? {
         let path = workspace.root().join(name);

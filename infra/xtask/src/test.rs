@@ -56,6 +56,11 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_NGINX", setup.nginx);
     tests.env("ORDERS_TEST_CLAMD", setup.clamd);
     tests.env("ORDERS_TEST_PROMTOOL", setup.promtool);
+    tests.envs(
+        tools::image_packages(workspace)
+            .await?
+            .map(|folder| ("ORDERS_TEST_IMAGE_PACKAGES", folder)),
+    );
     if env::var_os("RUST_TEST_THREADS").is_none() {
         // The tests wait more than they compute, but some of them measure how long others wait.
         tests.env("RUST_TEST_THREADS", "3");

@@ -1,5 +1,6 @@
 //! Programs that are fetched and built once, and kept outside the checkout.
 
+mod containers;
 mod kubernetes;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-pub(crate) use self::kubernetes::kubernetes_schemas;
+pub(crate) use self::{containers::image_packages, kubernetes::kubernetes_schemas};
 use crate::{
     progress,
     workspace::{Workspace, cache, on_path, short_hash},
@@ -94,7 +95,7 @@ pub(crate) async fn victoria_metrics(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// The folders with all programs in Go, as a search path: the tests need nats, versitygw, victoria-metrics, overmind,
-/// toxiproxy's `server`, and what checks the Helm chart.
+/// toxiproxy's `server`, and what reads the Compose file and checks the Helm chart.
 pub(crate) async fn all_go(workspace: &Workspace) -> Result<OsString> {
     let mut folders = Vec::new();
     for tools in [
@@ -103,6 +104,7 @@ pub(crate) async fn all_go(workspace: &Workspace) -> Result<OsString> {
         S3,
         METRICS,
         FOR_TESTS,
+        containers::COMPOSE,
         kubernetes::HELM,
         kubernetes::KUBE_SCORE,
     ] {
@@ -115,7 +117,10 @@ async fn go(workspace: &Workspace, tools: &GoTools) -> Result<PathBuf> {
     let module = workspace.root().join(tools.module);
     let pins = ["go.mod", "go.sum"].map(|name| fs::read(module.join(name)));
     let [modules, sums] = pins.map(|pin| pin.with_context(|| format!("reading {}", tools.module)));
-    let version = short_hash((modules?, sums?));
+    let version = match fs::read(module.join("main.go")) {
+        Ok(program) => short_hash((modules?, sums?, program)),
+        Err(_) => short_hash((modules?, sums?)),
+    };
     ensure(tools.name, &version, async |folder| {
         if on_path("go").is_none() {
             bail!(
@@ -269,6 +274,7 @@ pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
     ];
     let mut missing: Vec<_> = PROGRAMS
         .into_iter()
+        .chain(containers::programs())
         .filter(|(program, _)| on_path(program).is_none())
         .collect();
     if !has_python().await {

@@ -22,7 +22,12 @@ pub struct SocketClient {
 impl SocketClient {
     /// Connects to `url` with the client's own `options`: `path`, `transports`, `auth`, `query`, ...
     pub fn connect(url: &str, options: &Value) -> Self {
-        let mut process = Command::new("node")
+        Self::connect_by(Command::new("node"), url, options)
+    }
+
+    /// Connects as [`connect`](Self::connect) does, by this `node`, such as one in another network.
+    pub fn connect_by(mut node: Command, url: &str, options: &Value) -> Self {
+        let mut process = node
             .arg(checkout().join("tests/socketio/client.mjs"))
             .args([url, &options.to_string()])
             .stdin(Stdio::piped())

@@ -11,9 +11,18 @@ pub(super) struct Target {
 impl Target {
     /// One on this machine.
     pub(super) fn new(daemon: &str, port: u16) -> Self {
+        Self::on("127.0.0.1", daemon, port)
+    }
+
+    /// One in a container of its name.
+    pub(super) fn in_container(daemon: &str, port: u16) -> Self {
+        Self::on(daemon, daemon, port)
+    }
+
+    fn on(host: &str, daemon: &str, port: u16) -> Self {
         Self {
             daemon: daemon.to_owned(),
-            address: format!("127.0.0.1:{port}"),
+            address: format!("{host}:{port}"),
         }
     }
 }
