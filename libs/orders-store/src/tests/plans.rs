@@ -34,8 +34,13 @@ pub(super) async fn watched(store: &Store) -> (Store, Arc<Mutex<Vec<Document>>>)
     (store, sent)
 }
 
-/// The server reads an index for `command`, which has a time limit, and does not sort where `in_order` is true.
-pub(super) async fn assert_read_off_an_index(store: &Store, mut command: Document, in_order: bool) {
+/// The server reads an index for `command`, which has a time limit, and does not sort where `in_order` is true. How it means
+/// to do it.
+pub(super) async fn assert_read_off_an_index(
+    store: &Store,
+    mut command: Document,
+    in_order: bool,
+) -> String {
     // The server ends what nobody waits for any more.
     assert!(command.remove("maxTimeMS").is_some(), "{command}");
     for of_the_session in ["lsid", "$db", "$clusterTime"] {
@@ -59,4 +64,5 @@ pub(super) async fn assert_read_off_an_index(store: &Store, mut command: Documen
             "{command}: {sorting} in {plan}"
         );
     }
+    plan
 }
