@@ -54,14 +54,14 @@ fn said(output: &Output) -> String {
     format!("{out}{err}")
 }
 
-/// The names of all units in the package, the first process of each template.
+/// The names of all our units, the first process of each template.
 fn units(tree: &Path) -> Vec<String> {
     let folder = tree.join(package::UNITS);
     let names = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names
-        .filter(|name| !name.ends_with(".d"))
+        .filter(|name| name.starts_with("orders") && !name.ends_with(".d"))
         .map(|name| name.replace("@.", "@1."))
         .collect()
 }

@@ -34,9 +34,9 @@ use crate::{Departure, Health, Metrics, shutdown::REQUESTS};
 /// How long a client may take to begin its first request, to complete the head of any, or leave an answer unread.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long it may take for its first request when the daemon stops.
-const LAST_CALL: Duration = Duration::from_millis(100);
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// How long a request waits for the API after the start. A daemon that takes over a socket has some at once.
-const STARTING: Duration = Duration::from_secs(1);
+const STARTING: Duration = Duration::from_secs(2);
 /// The most bytes of a request's head, which is what Node takes, and the size of a connection's buffers.
 const MAX_HEAD: usize = 16 << 10;
 
@@ -167,6 +167,7 @@ async fn converse(
         sleep(LAST_CALL).await;
     };
     tokio::select! {
+        biased;
         asked = timeout(CLIENT_DEADLINE, stream.readable()) => match asked {
             Ok(Ok(())) => {}
             _ => return,
@@ -193,6 +194,8 @@ async fn converse(
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
+        // hyper takes a connection of which it has read nothing yet for one without a request.
+        biased;
         served = connection.as_mut() => served,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
