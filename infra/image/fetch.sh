@@ -5,6 +5,10 @@
 set -eu
 
 cd "$1"
-packages="ca-certificates libc6 libgcc-s1 tzdata"
-# shellcheck disable=SC2086 # several names
-apt-get -q download $packages || { apt-get -q update && apt-get -q download $packages; }
+packages() {
+  echo ca-certificates libc6 libgcc-s1 tzdata
+  # The licence of libgcc-s1 is in a package of its own.
+  apt-cache depends libgcc-s1 | grep -o 'gcc-[0-9]*-base'
+}
+# shellcheck disable=SC2046 # several names
+apt-get -q download $(packages) || { apt-get -q update && apt-get -q download $(packages); }

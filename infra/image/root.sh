@@ -16,7 +16,7 @@ packages=${3:-}
 if [ -z "$packages" ]; then
   packages=$(mktemp -d)
   trap 'rm -r "$packages"' EXIT
-  "$here/fetch.sh" "$packages"
+  "$here/fetch.sh" "$packages" >&2
 fi
 
 mkdir -p "$dest/etc/ssl/certs" "$dest/usr/lib" "$dest/usr/lib64" "$dest/usr/local/bin" "$dest/var/lib/dpkg/status.d"

@@ -13,9 +13,6 @@ use tokio::process::Command;
 
 use super::{compose::Service, network::Network};
 
-/// What is in a file system of its own in every container.
-const MOUNTED: [&str; 6] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp"];
-
 /// Podman on a network.
 #[derive(Debug)]
 pub(super) struct Podman<'a> {
@@ -135,16 +132,32 @@ impl<'a> Podman<'a> {
 
     /// A line of `/proc/PID/status` of a container's process.
     pub(super) async fn status(&self, name: &str, line: &str) -> String {
-        let process = self
-            .asked(&["inspect", "--format={{.State.Pid}}", name])
-            .await;
-        let mut read = self.command("cat");
-        read.arg(format!("/proc/{}/status", process.trim()));
-        let status = succeed(&mut read).await;
+        let status = self.process(name, "status").await;
         let value = status
             .lines()
             .find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
         value.expect("Linux tells it").trim().to_owned()
+    }
+
+    /// Where a container could write, if it had the rights.
+    pub(super) async fn writable(&self, name: &str) -> Vec<String> {
+        let mounts = self.process(name, "mounts").await;
+        let writable = mounts.lines().filter_map(|mount| {
+            let mut fields = mount.split(' ').skip(1);
+            let (place, options) = (fields.next()?, fields.nth(1)?);
+            options.starts_with("rw").then(|| place.to_owned())
+        });
+        writable.collect()
+    }
+
+    /// A file below `/proc/PID` of a container's process.
+    async fn process(&self, name: &str, file: &str) -> String {
+        let process = self
+            .asked(&["inspect", "--format={{.State.Pid}}", name])
+            .await;
+        let mut read = self.command("cat");
+        read.arg(format!("/proc/{}/{file}", process.trim()));
+        succeed(&mut read).await
     }
 
     /// Stops a container as the file says, and returns the exit code.
@@ -154,19 +167,6 @@ impl<'a> Podman<'a> {
         let question = ["inspect", "--format={{.State.ExitCode}}", name];
         let code = self.asked(&question).await;
         code.trim().parse().expect("a number")
-    }
-
-    /// The paths that a container has changed, apart from those where something is mounted.
-    pub(super) async fn written(&self, name: &str) -> Vec<String> {
-        let changes = self.asked(&["diff", name]).await;
-        let is_own = |line: &&str| {
-            let path = line.get(2..).unwrap_or_default();
-            !MOUNTED.iter().any(|mounted| {
-                path.strip_prefix(mounted)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-        };
-        changes.lines().filter(is_own).map(str::to_owned).collect()
     }
 
     /// Everything that a container has logged.
