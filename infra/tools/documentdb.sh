@@ -65,7 +65,7 @@ ln -s postgis-3.control "$dest/usr/share/postgresql/18/extension/postgis.control
 loader=$(echo "$dest"/usr/lib/*/ld-linux-*.so.*)
 [ -x "$loader" ] || fail "$package came without a C library"
 libs=$(basename "$(dirname "$loader")")
-for program in postgres initdb psql; do
+for program in postgres initdb psql pg_basebackup; do
   file=$dest/usr/lib/postgresql/18/bin/$program
   mv "$file" "$file.bin"
   cat >"$file" <<END

@@ -195,7 +195,8 @@ async fn two_installations_on_one_nats_never_mix() {
         let wrong = of(daemon(), "", &second_url);
         ends_at_once(wrong, "belongs to installation").await;
         let wrong = of(daemon(), "", &empty_url);
-        ends_at_once(wrong, "run `orderctl migrate --adopt`").await;
+        let why = "restore its backup; only if the database is the right one, run `orderctl migrate --adopt`";
+        ends_at_once(wrong, why).await;
     }
     let mut refused = orderctl(&stack, &["reconcile", "--yes"]);
     let refused = refused.env("MONGO_URL", &empty_url).output().await.unwrap();

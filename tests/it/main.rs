@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authorization;
+mod backup;
 mod bad_input;
 mod bus;
 mod cancel;

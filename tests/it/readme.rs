@@ -13,10 +13,15 @@ use crate::pipeline::Pipeline;
 
 /// The first block of `language` in README.md that contains `part`.
 pub(crate) fn example(language: &str, part: &str) -> String {
-    let readme = std::fs::read_to_string(checkout().join("README.md")).unwrap();
-    let mut blocks = readme.split("```").skip(1).step_by(2);
+    block("README.md", language, part)
+}
+
+/// The first block of `language` in a page that contains `part`.
+pub(crate) fn block(page: &str, language: &str, part: &str) -> String {
+    let text = std::fs::read_to_string(checkout().join(page)).unwrap();
+    let mut blocks = text.split("```").skip(1).step_by(2);
     let block = blocks.find(|block| block.starts_with(language) && block.contains(part));
-    let block = block.unwrap_or_else(|| panic!("README.md has no example with {part}"));
+    let block = block.unwrap_or_else(|| panic!("{page} has no example with {part}"));
     block[language.len()..].to_owned()
 }
 

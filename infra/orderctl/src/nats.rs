@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Keys that are there stay, so creds and revocations do too. Run it again after an upgrade or another
     /// ORDERS_NAMESPACE, then have nats-server reload its configuration.
     Init(Place),
-    /// Make the creds file of a role, or of every daemon, the migrator and the operator
+    /// Make the creds file of a role, or of every daemon, the migrator, the operator and the backup
     Creds {
         #[command(flatten)]
         place: Place,

@@ -41,6 +41,10 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let mut tests = workspace.cargo();
     if let Some(url) = setup.postgres_url {
         tests.env("ORDERS_TEST_POSTGRES_URL", url);
+        tests.env(
+            "ORDERS_TEST_POSTGRES_BIN",
+            tools::postgres(workspace).await?,
+        );
     }
     tests.arg("test").args(options.args);
     tests.env("ORDERS_TEST_MONGO_URL", setup.mongo_url);

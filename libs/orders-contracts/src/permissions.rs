@@ -39,13 +39,15 @@ pub enum Role {
     Operator,
     /// Whoever removes personal data: `orderctl erase`.
     Erase,
+    /// Whoever copies the streams and puts the copies back: the `nats` tool.
+    Backup,
     /// A tenant, who hears of its own orders.
     Tap,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Edge,
         Self::Realtime,
         Self::PaymentSimulator,
@@ -55,6 +57,7 @@ impl Role {
         Self::Migrator,
         Self::Operator,
         Self::Erase,
+        Self::Backup,
         Self::Tap,
     ];
 
@@ -70,6 +73,7 @@ impl Role {
             Self::Migrator => "migrator",
             Self::Operator => "operator",
             Self::Erase => "erase",
+            Self::Backup => "backup",
             Self::Tap => "tap",
         }
     }
@@ -89,6 +93,7 @@ impl Role {
             Self::Migrator => "_INBOX_migrator",
             Self::Operator => "_INBOX_operator",
             Self::Erase => "_INBOX_erase",
+            Self::Backup => "_INBOX_backup",
             Self::Tap => "_INBOX_tap",
         }
     }
@@ -222,6 +227,12 @@ impl Permissions {
                     }
                 }
                 may.publish(ORDERS_AUDIT.subjects);
+            }
+            Role::Backup => {
+                may.inspect(&streams::ALL);
+                streams::ALL.iter().for_each(|stream| may.copy(stream));
+                // Sockets must not go on where a restored database cannot.
+                may.ask_stream("DELETE", &ORDERS_FEED);
             }
             Role::Tap => {
                 // The server puts the user's name there, which is its tenant.

@@ -46,7 +46,7 @@ pub enum Mismatch {
     /// The streams belong to an installation, and the database to none.
     #[error(
         "the streams at NATS belong to installation {theirs}, and the database {database} to none; correct MONGO_URL, \
-         or, if the database is the right one, run `orderctl migrate --adopt`"
+         or restore its backup; only if the database is the right one, run `orderctl migrate --adopt`"
     )]
     UnknownDatabase {
         /// The name of the database.

@@ -130,6 +130,19 @@ impl<'a> Grants<'a> {
         self.ask_consumer("CREATE", stream, ".>");
     }
 
+    /// To copy a stream with its consumers, to make it from a copy, and to set its consumers back.
+    pub(super) fn copy(&mut self, stream: &Stream) {
+        for what in ["SNAPSHOT", "RESTORE"] {
+            self.ask_stream(what, stream);
+        }
+        let name = self.namespace.stream(stream);
+        for what in ["ACK", "RESTORE"] {
+            self.publish_raw(format!("$JS.SNAPSHOT.{what}.{name}.>"));
+        }
+        self.look_at_all(stream);
+        self.ask_consumer("RESET", stream, ".*");
+    }
+
     /// To store dead letters.
     pub(super) fn give_up(&mut self, role: Role) {
         self.inspect(&[ORDERS_DLQ]);

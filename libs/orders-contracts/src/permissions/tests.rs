@@ -64,6 +64,14 @@ fn each_subject_has_the_publishers_it_needs_and_no_others() {
         ("$JS.API.STREAM.CREATE.ORDERS_EVENTS", vec!["migrator"]),
         ("$JS.API.STREAM.UPDATE.REVOCATIONS", vec!["migrator"]),
         ("$JS.API.STREAM.DELETE.ORDERS_EVENTS", vec![]),
+        ("$JS.API.STREAM.DELETE.ORDERS_FEED", vec!["backup"]),
+        ("$JS.API.STREAM.SNAPSHOT.ORDERS_COMMANDS", vec!["backup"]),
+        ("$JS.API.STREAM.RESTORE.ORDERS_AUDIT", vec!["backup"]),
+        ("$JS.SNAPSHOT.RESTORE.ORDERS_AUDIT.x", vec!["backup"]),
+        (
+            "$JS.API.CONSUMER.RESET.ORDERS_EVENTS.projector",
+            vec!["backup"],
+        ),
         ("$JS.API.STREAM.PURGE.ORDERS_EVENTS", vec!["erase"]),
         ("$JS.API.STREAM.PURGE.ORDERS_AUDIT", vec![]),
         ("$JS.API.STREAM.MSG.DELETE.ORDERS_EVENTS", vec!["erase"]),
@@ -78,11 +86,18 @@ fn each_subject_has_the_publishers_it_needs_and_no_others() {
         ),
         (
             "$JS.API.CONSUMER.INFO.ORDERS_COMMANDS.writer",
-            vec!["edge", "writer", "migrator", "operator", "erase"],
+            vec!["edge", "writer", "migrator", "operator", "erase", "backup"],
         ),
         (
             "$JS.API.CONSUMER.INFO.ORDERS_EVENTS.projector",
-            vec!["writer", "projector", "migrator", "operator", "erase"],
+            vec![
+                "writer",
+                "projector",
+                "migrator",
+                "operator",
+                "erase",
+                "backup",
+            ],
         ),
         (
             "$JS.API.STREAM.MSG.GET.ORDERS_EVENTS",
