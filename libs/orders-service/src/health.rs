@@ -2,10 +2,7 @@
 
 use std::{
     fmt::{self, Display},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +10,7 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, join_all},
 };
-use tokio::time::Instant;
+use tokio::{sync::SetOnce, time::Instant};
 
 use crate::{BoxError, Departure, chain};
 
@@ -29,7 +26,7 @@ type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 pub struct Health(Arc<Inner>);
 
 struct Inner {
-    started: AtomicBool,
+    started: SetOnce<()>,
     departure: Departure,
     probes: Mutex<Vec<Arc<Probe>>>,
 }
@@ -61,7 +58,7 @@ impl Probe {
 impl Health {
     pub(crate) fn new(departure: Departure) -> Self {
         Self(Arc::new(Inner {
-            started: AtomicBool::new(false),
+            started: SetOnce::new(),
             departure,
             probes: Mutex::default(),
         }))
@@ -93,11 +90,16 @@ impl Health {
 
     /// Ends the start-up; until then the daemon is not ready, whatever the probes say.
     pub fn ready(&self) {
-        self.0.started.store(true, Ordering::Release);
+        let _ = self.0.started.set(());
     }
 
     pub(crate) fn is_started(&self) -> bool {
-        self.0.started.load(Ordering::Acquire)
+        self.0.started.initialized()
+    }
+
+    /// Waits for the end of the start-up.
+    pub(crate) async fn started(&self) {
+        self.0.started.wait().await;
     }
 
     /// Why the daemon is not ready, as often as it is asked for.
@@ -120,7 +122,9 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let results = probes.iter().map(async |probe| {
+        // Whoever asks a daemon that leaves should know at once.
+        let asked = probes.iter().filter(|_| !draining);
+        let results = asked.map(async |probe| {
             let is_excluded = exclude.iter().any(|name| name == probe.name);
             let result = match is_excluded {
                 true => None,
@@ -217,7 +221,7 @@ impl Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -242,6 +246,7 @@ mod tests {
             health.report(&[]).await.to_string(),
             "readyz check passed\n"
         );
+        health.probe("mongo", std::future::pending::<Result<(), String>>);
         departure.begin();
         assert_eq!(
             health.report(&[]).await.to_string(),

@@ -4,7 +4,13 @@ mod listen;
 mod stream;
 mod wire;
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -20,8 +26,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::SetOnce,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
@@ -35,13 +40,13 @@ use crate::{Departure, Health, Metrics, shutdown::REQUESTS};
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long it may take for its first request when the daemon stops.
 const LAST_CALL: Duration = Duration::from_millis(500);
-/// How long a request waits for the API after the start. A daemon that takes over a socket has some at once.
+/// How long after the start a request waits until the daemon can answer. One that takes over a socket has some at once.
 const STARTING: Duration = Duration::from_secs(2);
 /// The most bytes of a request's head, which is what Node takes, and the size of a connection's buffers.
 const MAX_HEAD: usize = 16 << 10;
 
 /// The routes of a service, absent until it has started far enough to answer.
-pub(crate) type Api = Arc<SetOnce<Router>>;
+pub(crate) type Api = Arc<OnceLock<Router>>;
 
 /// `/livez` answers while the process runs. `/healthz`, the old name, is an alias of it: whatever watches it may restart
 /// the daemon, and a restart does not help when a dependency is away.
@@ -62,7 +67,8 @@ pub(crate) fn probes(health: Health, metrics: Metrics) -> Router {
 
 /// `own`, and the API once it is there.
 pub(crate) fn router(own: Router, health: Health, api: Api) -> Router {
-    own.fallback_service(any(call).with_state((health, api)))
+    let early = Instant::now() + STARTING;
+    own.fallback_service(any(call).with_state((health, api, early)))
 }
 
 async fn ready(
@@ -94,13 +100,19 @@ async fn render(State(metrics): State<Metrics>) -> Response {
         .into_response()
 }
 
-async fn call(State((health, api)): State<(Health, Api)>, request: Request) -> Response {
-    if api.get().is_none() && health.is_started() {
-        return (StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics\n").into_response();
+async fn call(
+    State((health, api, early)): State<(Health, Api, Instant)>,
+    request: Request,
+) -> Response {
+    if !health.is_started() {
+        let _ = timeout_at(early, health.started()).await;
     }
-    match timeout(STARTING, api.wait()).await {
-        Ok(api) => api.clone().oneshot(request).await.into_response(),
-        Err(_) => (
+    match api.get() {
+        Some(api) => api.clone().oneshot(request).await.into_response(),
+        None if health.is_started() => {
+            (StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics\n").into_response()
+        }
+        None => (
             StatusCode::SERVICE_UNAVAILABLE,
             [(header::RETRY_AFTER, "1")],
             "starting\n",
