@@ -14,7 +14,7 @@ use crate::{
     console::Console,
     database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
-    ports, progress,
+    hosts, ports, progress, revision,
     stack::{Site, temporary},
     supervisor::{Supervisor, stop_in_order},
     tools, up,
@@ -24,7 +24,8 @@ use crate::{
 /// Run all the tests against real servers
 ///
 /// Fetches the servers and tools, builds the daemons, starts one database for the run (unless ORDERS_TEST_MONGO_URL
-/// names one) and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos` follows.
+/// names one) and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos` and a short
+/// run of `cargo xtask hosts` follow.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Arguments for `cargo test`, such as `-p orders-domain` or `-- --nocapture`
@@ -59,7 +60,14 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     tests.env("ORDERS_TEST_PYTHON", setup.python.join("bin/python"));
     tests.env("ORDERS_TEST_NGINX", setup.nginx);
     tests.env("ORDERS_TEST_CLAMD", setup.clamd);
+    tests.env("ORDERS_TEST_HAPROXY", setup.haproxy);
     tests.env("ORDERS_TEST_PROMTOOL", setup.promtool);
+    tests.env("ORDERS_TEST_SYSTEMD", setup.systemd);
+    tests.envs(
+        setup
+            .previous
+            .map(|folder| ("ORDERS_TEST_PREVIOUS_BIN_DIR", folder)),
+    );
     tests.envs(
         tools::image_packages(workspace)
             .await?
@@ -73,7 +81,11 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     stop_in_order(setup.database).await;
     let code = status?.map_or(INTERRUPTED, exit_code);
     if code == SUCCESS && all {
-        return chaos::run(workspace, chaos::Options::short()).await;
+        let code = chaos::run(workspace, chaos::Options::short()).await?;
+        if code == SUCCESS {
+            return hosts::run(workspace, hosts::Options::short()).await;
+        }
+        return Ok(code);
     }
     Ok(code)
 }
@@ -83,7 +95,11 @@ struct Setup {
     python: PathBuf,
     nginx: PathBuf,
     clamd: PathBuf,
+    haproxy: PathBuf,
     promtool: PathBuf,
+    systemd: PathBuf,
+    /// The daemons of the previous release, if this clone has its commit.
+    previous: Option<PathBuf>,
     mongo_url: String,
     /// The database below FerretDB, if it is FerretDB.
     postgres_url: Option<String>,
@@ -106,19 +122,25 @@ impl Setup {
                 tools::python(workspace).await?,
                 tools::nginx().await?,
                 tools::clamd().await?,
+                tools::haproxy().await?,
                 tools::promtool().await?,
+                tools::systemd().await?,
             ))
         };
         // Side by side: one downloads while the other compiles.
-        let ((tools, python, nginx, clamd, promtool), ()) =
+        let ((tools, python, nginx, clamd, haproxy, promtool, systemd), ()) =
             tokio::try_join!(programs, up::built(&mut build))?;
+        let previous = revision::previous(workspace).await?;
         if let Some(mongo_url) = given {
             return Ok(Self {
                 tools,
                 python,
                 nginx,
                 clamd,
+                haproxy,
                 promtool,
+                systemd,
+                previous,
                 mongo_url,
                 postgres_url: None,
                 database: Vec::new(),
@@ -132,7 +154,10 @@ impl Setup {
             python,
             nginx,
             clamd,
+            haproxy,
             promtool,
+            systemd,
+            previous,
             mongo_url: format!("mongodb://127.0.0.1:{port}"),
             postgres_url: database.postgres_url,
             database: database.layers,

@@ -2,6 +2,7 @@
 
 mod containers;
 mod kubernetes;
+mod systemd;
 
 use std::{
     env,
@@ -13,7 +14,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-pub(crate) use self::{containers::image_packages, kubernetes::kubernetes_schemas};
+pub(crate) use self::{
+    containers::image_packages, kubernetes::kubernetes_schemas, systemd::systemd,
+};
 use crate::{
     progress,
     workspace::{Workspace, cache, on_path, short_hash},
@@ -207,6 +210,14 @@ pub(crate) async fn promtool() -> Result<PathBuf> {
     Ok(folder.join("usr/bin/promtool"))
 }
 
+/// The folder with Debian's haproxy, in `usr/sbin`, and its libraries, in `lib`.
+pub(crate) async fn haproxy() -> Result<PathBuf> {
+    const PACKAGES: &str = "\
+        libraries=$(apt-cache depends haproxy | grep -oE 'lib(lua|opentracing)[^ ]*')\n\
+        echo haproxy $libraries $(apt-cache depends $libraries | grep -oE 'libopentracing[0-9][^ ]*')";
+    debian("haproxy", PACKAGES).await
+}
+
 /// The folder with Debian's clamd, in `usr/sbin`, and its libraries, in `lib`.
 pub(crate) async fn clamd() -> Result<PathBuf> {
     const PACKAGES: &str = "\
@@ -263,11 +274,12 @@ async fn has_python() -> bool {
 
 /// Installs the system programs that the tests run and the machine lacks, if it can.
 pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
-    const PROGRAMS: [(&str, &str); 7] = [
+    const PROGRAMS: [(&str, &str); 8] = [
         ("chromium", "chromium"),
         ("curl", "curl"),
         ("foreman", "ruby-foreman"),
         ("jq", "jq"),
+        ("lintian", "lintian"),
         ("node", "nodejs"),
         ("npm", "npm"),
         ("tmux", "tmux"),

@@ -1,35 +1,50 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::{
+    net::TcpSocket,
+    process::{Child, Command},
+};
 
-use crate::{Guard, LIMIT, environment, eventually, free_port};
+use crate::{Guard, Host, LIMIT, environment, eventually, free_port};
+
+/// Runs a program with standard input as its one socket, by the protocol of systemd. The process is that of the shell.
+const PASS: &str = r#"exec env LISTEN_FDS=1 LISTEN_PID=$$ "$0" 3<&0 </dev/null"#;
 
 /// A daemon and its environment before it is started.
 #[derive(Debug, Clone)]
 pub struct Setup {
     name: &'static str,
+    programs: PathBuf,
     port: u16,
     log: PathBuf,
     environment: BTreeMap<String, String>,
     guard: Option<Arc<Guard>>,
+    socket: Option<Arc<TcpListener>>,
+    host: Option<Host>,
 }
 
 impl Setup {
-    pub(crate) fn new(name: &'static str, folder: &Path) -> Self {
+    /// A daemon that logs to a file in `folder`.
+    pub fn new(name: &'static str, folder: &Path) -> Self {
         let port = free_port();
         Self {
             name,
+            programs: environment("ORDERS_TEST_BIN_DIR").into(),
             port,
             log: folder.join(format!("{name}-{port}.log")),
             environment: BTreeMap::new(),
             guard: None,
+            socket: None,
+            host: None,
         }
     }
 
@@ -47,9 +62,43 @@ impl Setup {
         self
     }
 
-    /// The URL at which it will listen, `http://127.0.0.1:PORT`.
+    /// Runs the program of that folder instead of this checkout's.
+    #[must_use]
+    pub fn programs(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.programs);
+        self
+    }
+
+    /// Runs it on a host.
+    #[must_use]
+    pub fn on(mut self, host: &Host) -> Self {
+        self.host = Some(host.clone());
+        self.env("ORDERS_HOST", &host.address().to_string())
+            .env("ORDERS_AUTH__ALLOW_OFF", "true")
+    }
+
+    /// Listens for it from now on, as systemd does: connections wait while it does not run.
+    #[must_use]
+    pub fn activated(mut self) -> Self {
+        let address = ([127, 0, 0, 1], self.port).into();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(address).expect("a free port");
+        // A longer queue than that of `TcpListener`, as systemd's is.
+        let listener = socket.listen(4096).and_then(|listener| listener.into_std());
+        self.socket = Some(Arc::new(listener.expect("a listener")));
+        self
+    }
+
+    /// The URL at which it will listen: `http://127.0.0.1:PORT`, unless it runs on a host.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address())
+    }
+
+    /// The address at which it will listen.
+    pub fn address(&self) -> SocketAddr {
+        let here = Ipv4Addr::LOCALHOST;
+        let address = self.host.as_ref().map_or(here, Host::address);
+        (address, self.port).into()
     }
 
     /// Starts it without waiting for anything.
@@ -72,18 +121,34 @@ impl Setup {
         if let Some(guard) = &self.guard {
             guard.migrate(&self.environment);
         }
-        let program = Path::new(&environment("ORDERS_TEST_BIN_DIR")).join(self.name);
+        let program = self.programs.join(self.name);
         let log = File::options()
             .create(true)
             .append(true)
             .open(&self.log)
             .expect("the log can be written");
-        Command::new(&program)
+        let mut command = match (&self.socket, &self.host) {
+            (None, host) => {
+                let mut command = match host {
+                    None => Command::new(&program),
+                    Some(host) => host.command(&program),
+                };
+                command.stdin(Stdio::null());
+                command
+            }
+            (Some(socket), _) => {
+                let socket = socket.try_clone().expect("a file handle");
+                let mut command = Command::new("sh");
+                command.args(["-c", PASS]).arg(&program);
+                command.stdin(OwnedFd::from(socket));
+                command
+            }
+        };
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("PORT", self.port.to_string())
             .envs(&self.environment)
-            .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle"))
             .stderr(log)
             .kill_on_drop(true)

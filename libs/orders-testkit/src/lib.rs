@@ -4,6 +4,7 @@
 //! An [`Issuer`] mints tokens of any kind. Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
 mod alerts;
+mod balancer;
 mod clamd;
 mod collector;
 mod daemon;
@@ -11,8 +12,10 @@ mod database;
 mod ferretdb;
 mod gate;
 mod guard;
+mod hosts;
 mod issuer;
 mod nats;
+mod nats_cluster;
 mod oidc;
 mod ports;
 mod s3;
@@ -27,6 +30,7 @@ use std::{
 };
 
 pub use alerts::Alert;
+pub use balancer::Balancer;
 pub use clamd::Clamd;
 pub use collector::{CollectedSpan, Collector, SpanPlace};
 pub use daemon::{Daemon, Setup};
@@ -34,8 +38,10 @@ pub use database::Database;
 pub use ferretdb::FerretDb;
 pub use gate::Gate;
 pub use guard::Guard;
+pub use hosts::{Host, Hosts};
 pub use issuer::{Behaviour, Issuer, SigningKey, Token};
-pub use nats::NatsServer;
+pub use nats::{NatsServer, Sync};
+pub use nats_cluster::NatsCluster;
 pub use oidc::{Lifetimes, OidcProvider, PASSWORD};
 pub use orders_certificates::Certificates;
 pub use ports::free_port;
