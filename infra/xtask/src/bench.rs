@@ -15,14 +15,12 @@ use crate::{
     database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
     ports::free,
-    progress,
+    progress, revision,
     stack::{self, Site},
     supervisor::{Supervisor, stop_in_order},
     up,
     workspace::Workspace,
 };
-
-mod revision;
 
 /// Measure the pipeline: the load generator starts daemons and NATS on free ports, on a private database
 ///
@@ -96,7 +94,8 @@ impl Bench {
         up::built(build.arg(&options.profile)).await?;
         let other = match &options.against {
             Some(other) => {
-                Some(revision::build(workspace, other, &options.profile, &binaries).await?)
+                let profile = ["--profile", &options.profile];
+                Some(revision::build(workspace, other, &profile, &binaries).await?)
             }
             None => None,
         };

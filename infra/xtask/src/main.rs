@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask up | down | reset | seed-data | test | lint | bench | chaos | fuzz | schemas`.
+//! The developer's commands: `cargo xtask up | down | reset | seed-data | test | lint | bench | chaos | hosts | fuzz | schemas`.
 #![expect(
     clippy::print_stdout,
     reason = "talking to the developer is what this program does"
@@ -10,6 +10,7 @@ mod console;
 mod database;
 mod exit;
 mod fuzz;
+mod hosts;
 mod leftovers;
 mod lint;
 mod observe;
@@ -17,6 +18,7 @@ mod ports;
 mod process;
 mod procfile;
 mod progress;
+mod revision;
 mod schemas;
 mod secure;
 mod seed_data;
@@ -70,6 +72,7 @@ enum Command {
     Bench(bench::Options),
     Chaos(chaos::Options),
     Fuzz(fuzz::Options),
+    Hosts(hosts::Options),
     /// Generate schemas/ and the dashboards from the code
     Schemas,
 }
@@ -95,6 +98,7 @@ async fn run(command: Command) -> Result<u8> {
         Command::Test(options) => return test::run(&workspace, options).await,
         Command::Bench(options) => return bench::run(&workspace, options).await,
         Command::Chaos(options) => return chaos::run(&workspace, options).await,
+        Command::Hosts(options) => return hosts::run(&workspace, options).await,
         Command::Down => leftovers::down(&workspace).await.map(Some),
         Command::Reset => leftovers::reset(&workspace).await.map(Some),
         Command::SeedData(options) => seed_data::run(&workspace, options).await,

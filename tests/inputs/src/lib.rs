@@ -16,6 +16,9 @@ use orders_contracts::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(test)]
+mod releases;
+
 /// A function that feeds a decoder.
 pub type Target = fn(&[u8]);
 

@@ -1,3 +1,5 @@
+use std::fs;
+
 use mongodb::bson::{
     Bson, Document, bson, deserialize_from_slice, doc, serialize_to_document, serialize_to_vec,
 };
@@ -5,6 +7,7 @@ use orders_contracts::CreateOrder;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Installation;
 
 fn order(body: &str) -> Order {
     let command = CreateOrder::read(body.as_bytes()).unwrap();
@@ -124,6 +127,37 @@ fn any_spelling_of_an_amount_is_read_and_nothing_else() {
     for wrong in ["NaN", "Infinity", "-1", "1E+6000"] {
         assert!(total(wrong.parse().unwrap()).is_err(), "{wrong}");
     }
+}
+
+/// See `tests/inputs/src/releases.rs`.
+#[test]
+fn documents_of_all_releases_are_read() {
+    let releases = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/inputs/releases");
+    let mut read = 0;
+    for release in fs::read_dir(releases).unwrap() {
+        let documents = release.unwrap().path().join("documents");
+        for file in fs::read_dir(documents).unwrap() {
+            let path = file.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let Bson::Document(mut document) = Bson::try_from(json).unwrap() else {
+                panic!("{} is no document", path.display());
+            };
+            // A later release may have added a member.
+            document.insert("ofTomorrow", doc! { "a": 1 });
+            let bytes = serialize_to_vec(&document).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let fault = match name.split('.').next().unwrap() {
+                "orders_write" => deserialize_from_slice::<OrderDocument>(&bytes).err(),
+                "orders_read" => deserialize_from_slice::<RowDocument>(&bytes).err(),
+                "orders_installation" => deserialize_from_slice::<Installation>(&bytes).err(),
+                other => panic!("what is {other}?"),
+            };
+            assert!(fault.is_none(), "{}: {fault:?}", path.display());
+            read += 1;
+        }
+    }
+    assert!(read >= 5, "{read}");
 }
 
 proptest! {

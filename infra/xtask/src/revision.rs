@@ -1,7 +1,7 @@
 //! The daemons of another revision, built in a work tree of its own.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{self, Stdio},
 };
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::{progress, up, workspace::Workspace};
 
-/// Those that the load generator starts.
+/// Those that messages pass through.
 const DAEMONS: [&str; 5] = [
     "edge",
     "writer",
@@ -20,17 +20,42 @@ const DAEMONS: [&str; 5] = [
     "realtime",
 ];
 
-/// Builds the daemons of `revision` with `profile`, unless an earlier run has done so. They are in the folder below
-/// `binaries` that is returned, which is named after the commit.
-pub(super) async fn build(
+/// The file that names the commit of the previous release.
+const PREVIOUS: &str = "infra/previous-release";
+
+/// Builds the daemons of the previous release as the tests' own are built, which must be done. None, said aloud, if this
+/// clone does not have its commit.
+pub(crate) async fn previous(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    let file = workspace.root().join(PREVIOUS);
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {PREVIOUS}"))?;
+    let revision = text.trim();
+    if let Err(missing) = commit(workspace, revision).await {
+        eprintln!("{missing:#}: tests of upgrades are SKIPPED");
+        return Ok(None);
+    }
+    let binaries = workspace.binaries("debug");
+    // There are no examples; but with them, cargo chooses the features of dependencies as it does for tests.
+    let targets = ["--examples", "--profile", "dev"];
+    build(workspace, revision, &targets, &binaries)
+        .await
+        .map(Some)
+}
+
+/// Builds the daemons of `revision` with more arguments for cargo, unless an earlier run has done so. They are in the
+/// folder below `binaries` that is returned, which is named after the commit.
+pub(crate) async fn build(
     workspace: &Workspace,
     revision: &str,
-    profile: &str,
+    arguments: &[&str],
     binaries: &Path,
 ) -> Result<PathBuf> {
     let commit = commit(workspace, revision).await?;
     let builds = binaries.join("revisions");
     let folder = builds.join(&commit);
+    fs::create_dir_all(&builds)?;
+    let lock = File::create(builds.join("lock"))?;
+    let locked = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+    let _lock = progress::step("waiting for another build of a revision", locked).await??;
     if folder.exists() {
         eprintln!("{revision} ({commit}) has been built before");
         return Ok(folder);
@@ -46,7 +71,8 @@ pub(super) async fn build(
         .current_dir(&tree.path)
         .env("CARGO_TARGET_DIR", &target)
         // The features of dependencies are chosen for the whole workspace, as in this checkout.
-        .args(["build", "--workspace", "--profile", profile])
+        .args(["build", "--workspace"])
+        .args(arguments)
         .args(DAEMONS.iter().flat_map(|daemon| ["--bin", daemon]));
     up::built(&mut build).await?;
     // It gets its name only when complete.
@@ -67,10 +93,14 @@ async fn seed(to: &Path, from: &Path) -> Result<()> {
     }
     let making = to.with_extension("new");
     fs::create_dir_all(&making)?;
-    let mut copy = Command::new("cp");
-    copy.arg("-a")
-        .args([".fingerprint", "build", "deps"].map(|part| from.join(part)))
-        .arg(&making);
+    let mut copy = Command::new("find");
+    // Programs, which have no dot in their names, would be built again anyway.
+    copy.args([".fingerprint", "build", "deps", "-type", "f", "("])
+        .args(["-path", "deps/*.*", "-o", "-not", "-path", "deps/*", ")"])
+        .args(["-exec", "cp", "-a", "--parents", "-t"])
+        .arg(&making)
+        .args(["{}", "+"])
+        .current_dir(from);
     progress::run("copying the dependencies", &mut copy).await?;
     Ok(fs::rename(&making, to)?)
 }
