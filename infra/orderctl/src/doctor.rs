@@ -3,6 +3,7 @@
 mod clocks;
 mod consumers;
 mod daemons;
+mod database;
 mod letters;
 mod report;
 mod sample;
@@ -135,7 +136,7 @@ async fn of_store(
     options: &Options,
     report: &mut Report<'_>,
 ) -> Result<()> {
-    report.add("database", Diagnosis::green(store.server_version().await?));
+    report.add("database", database::judge(store).await?);
     if !store.has_orders().await? {
         let found = format!("no orders_write in database {}", store.database());
         report.add(

@@ -66,6 +66,8 @@ pub struct ConsumerState {
     pub oldest: Option<Timestamp>,
     /// How long the server waits for an ack before it delivers a message again.
     pub ack_wait: Duration,
+    /// Whether somebody has paused it: the server hands out nothing until it is resumed.
+    pub is_paused: bool,
 }
 
 impl Operator {
@@ -135,6 +137,7 @@ impl Bus {
             oldest: self.oldest_unacked(consumer, &info).await?,
             max_ack_pending: u64::try_from(info.config.max_ack_pending).unwrap_or(0),
             ack_wait: info.config.ack_wait,
+            is_paused: info.paused,
         }))
     }
 

@@ -67,6 +67,13 @@ fn progress(
         after.ack_pending,
         age.as_secs()
     );
+    if after.is_paused {
+        let remedy = format!(
+            "run nats consumer resume {} {durable}",
+            namespace.stream(stream)
+        );
+        return Diagnosis::red(format!("paused: {found}"), remedy);
+    }
     if is_stuck(consumer, before, after, age) {
         let remedy = if after.waiting == 0 && after.ack_pending == 0 {
             format!("no {durable} is connected; start one")
@@ -230,6 +237,33 @@ mod tests {
             diagnosis.found,
             "queue empty, but no projector is connected"
         );
+    }
+
+    #[test]
+    fn a_consumer_that_somebody_paused_is_no_riddle() {
+        for (pending, colour, found) in [
+            (0, Colour::Red, "paused: 0 not delivered, 0 in hand"),
+            (5, Colour::Red, "paused: 5 not delivered, 0 in hand"),
+        ] {
+            let paused = ConsumerState {
+                is_paused: true,
+                ..state(pending, 0, 10 - pending, 60)
+            };
+            let diagnosis = progress(
+                &Namespace::default(),
+                &PROJECTOR,
+                &contents(1, 10),
+                &paused,
+                &paused,
+            );
+            assert_eq!(diagnosis.colour, colour);
+            assert!(diagnosis.found.starts_with(found), "{diagnosis:?}");
+            let remedy = diagnosis.remedy.as_deref();
+            assert_eq!(
+                remedy,
+                Some("run nats consumer resume ORDERS_EVENTS projector")
+            );
+        }
     }
 
     #[test]

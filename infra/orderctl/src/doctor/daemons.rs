@@ -35,7 +35,10 @@ fn readiness(name: &str, instances: &[&DaemonHealth]) -> Diagnosis {
     let (all, ready) = (instances.len(), instances.len() - problems.len());
     let see = || format!("see its log and its /readyz?verbose; {ready} of {all} are ready");
     match (all, ready) {
-        (0, _) => Diagnosis::red("none answers", format!("start {name}")),
+        (0, _) => Diagnosis::red(
+            "none answers",
+            format!("start {name}; if its process is there, it hangs: restart it"),
+        ),
         (_, 0) => Diagnosis::red(problems.join("; "), see()),
         _ if ready < all => Diagnosis::yellow(problems.join("; "), see()),
         _ => Diagnosis::green(format!("{ready} ready")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use orders_bus::{JETSTREAM_OFF, Operator};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::report::{Diagnosis, Report};
 use crate::output::size;
@@ -78,13 +78,19 @@ struct JetStreamConfig {
     max_storage: u64,
 }
 
+/// The part of `/healthz` that tells what is wrong.
+#[derive(Deserialize)]
+struct Healthz {
+    error: Option<String>,
+}
+
 pub(super) async fn monitor(
     bus: &Operator,
     monitor: &str,
     replicas: usize,
     report: &mut Report<'_>,
 ) {
-    let jetstream = match varz(monitor).await {
+    let jetstream = match ask::<Varz>(monitor, "varz").await {
         Ok(varz) if varz.server_id == bus.server().id => varz.jetstream,
         Ok(_) => {
             let found = format!("unknown: {monitor} monitors another server");
@@ -98,11 +104,29 @@ pub(super) async fn monitor(
             return report.add("sync of nats", Diagnosis::yellow(found, remedy));
         }
     };
+    if let Ok(health) = ask::<Healthz>(monitor, "healthz").await {
+        report.add("health of nats", self::health(health.error));
+    }
     report.add("sync of nats", sync(&jetstream.config, replicas));
     report.add(
         "storage of nats",
         storage(jetstream.stats.storage, jetstream.config.max_storage),
     );
+}
+
+/// Judges what the server says of itself. It shows nothing else of a stream that a failed write has frozen: whoever
+/// publishes to it gets no answer.
+fn health(error: Option<String>) -> Diagnosis {
+    let Some(error) = error else {
+        return Diagnosis::green("ok");
+    };
+    let remedy = match error.contains("write error") {
+        true => {
+            "free space on its disk, then restart nats-server: until then the stream takes nothing"
+        }
+        false => "see the log of nats-server",
+    };
+    Diagnosis::red(error, remedy)
 }
 
 fn sync(config: &JetStreamConfig, replicas: usize) -> Diagnosis {
@@ -136,18 +160,13 @@ fn storage(used: u64, limit: u64) -> Diagnosis {
     }
 }
 
-async fn varz(monitor: &str) -> Result<Varz, reqwest::Error> {
+/// Asks the monitoring for a page. A server that is not healthy answers with a status that tells of it.
+async fn ask<T: DeserializeOwned>(monitor: &str, page: &str) -> Result<T, reqwest::Error> {
     let client = reqwest::Client::builder()
         .timeout(MONITOR_DEADLINE)
         .build()?;
-    let url = format!("{}/varz", monitor.trim_end_matches('/'));
-    client
-        .get(url)
-        .send()
-        .await?
-        .error_for_status()?
-        .json()
-        .await
+    let url = format!("{}/{page}", monitor.trim_end_matches('/'));
+    client.get(url).send().await?.json().await
 }
 
 #[cfg(test)]
@@ -166,6 +185,23 @@ mod tests {
             ("what", Colour::Red),
         ] {
             assert_eq!(super::version(version).colour, colour, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_a_failed_write_has_frozen_is_told() {
+        assert_eq!(health(None).colour, Colour::Green);
+        let frozen = "JetStream stream '$G > ORDERS_COMMANDS' write error: no space left on device";
+        for (error, remedy) in [
+            (frozen, "restart nats-server"),
+            (
+                "JetStream is not current with the meta leader",
+                "see the log",
+            ),
+        ] {
+            let told = health(Some(error.to_owned()));
+            assert_eq!((told.colour, told.found.as_str()), (Colour::Red, error));
+            assert!(told.remedy.unwrap().contains(remedy), "{error}");
         }
     }
 

@@ -62,6 +62,8 @@ fn progress(
     let is_stuck = is_stuck(consumer, before, after, age(after));
     if lost > 0 {
         Progress::Lost
+    } else if after.is_paused {
+        Progress::Paused
     } else if window.is_zero() {
         Progress::Fine
     } else if is_unread && (is_stuck || !has_work(after)) {

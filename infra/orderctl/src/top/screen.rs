@@ -199,6 +199,7 @@ fn consumers(consumers: &[Consumer]) -> Vec<Line> {
             Progress::Fine => "",
             Progress::Stuck => "stuck",
             Progress::NoReader => "unread",
+            Progress::Paused => "paused",
             Progress::Lost => "LOST",
         };
         let text = columns(&[

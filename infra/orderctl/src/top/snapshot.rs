@@ -156,6 +156,8 @@ pub(super) enum Progress {
     Stuck,
     /// Nobody reads it.
     NoReader,
+    /// Somebody has paused it.
+    Paused,
     /// Messages left the stream before it got them.
     Lost,
 }

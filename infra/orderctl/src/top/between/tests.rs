@@ -230,4 +230,11 @@ fn streams_tell_how_full_they_are_and_when_they_lose_what_nobody_read() {
         let told = snapshot(&before, &after, Vec::new());
         assert_eq!(told.consumers[0].state, state, "{:?}", told.consumers[0]);
     }
+    let paused = ConsumerState {
+        is_paused: true,
+        ..consumer(60, 980, 1)
+    };
+    after.look = look(after.look.at, 1_010, 20, paused);
+    let told = snapshot(&before, &after, Vec::new());
+    assert_eq!(told.consumers[0].state, Progress::Paused);
 }
