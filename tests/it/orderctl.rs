@@ -1,6 +1,7 @@
 //! The operator's tool, as an operator calls it.
 
 mod audit;
+mod causes;
 mod dead_letters;
 mod doctor;
 mod drift;

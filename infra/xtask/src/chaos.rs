@@ -32,9 +32,10 @@ pub(crate) struct Options {
     /// With NATS in operator mode, where each daemon may do only what its role lists
     #[arg(long)]
     permissions: bool,
-    /// Check instead, in some minutes, that alerts tell a killed projector, and nothing else
+    /// Check instead what tells of each thing that one can break by hand, and write it to docs/breakages.md; takes a
+    /// quarter of an hour, `-- --only NAME` some minutes
     #[arg(long)]
-    alerts: bool,
+    breakages: bool,
     /// More arguments for the chaos program, such as `--help`
     #[arg(last = true)]
     args: Vec<OsString>,
@@ -47,7 +48,7 @@ impl Options {
             minutes: 1.2,
             seed: Some(21),
             permissions: false,
-            alerts: false,
+            breakages: false,
             args: Vec::new(),
         }
     }
@@ -65,7 +66,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     chaos
         .arg(format!("--minutes={}", options.minutes))
         .args(options.seed.map(|seed| format!("--seed={seed}")))
-        .args(options.alerts.then_some("--alerts"))
+        .args(options.breakages.then_some("--breakages"))
         .args(options.args)
         .current_dir(workspace.root())
         .env(

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
@@ -13,6 +13,8 @@ pub struct Alert {
     pub severity: String,
     /// What has to be true for a while. Recorded series are replaced by what they record, so any server can be asked.
     pub expr: String,
+    /// For how long it has to be so before anybody is told.
+    pub pending: Duration,
     /// The command to begin with.
     pub runbook: String,
 }
@@ -35,6 +37,7 @@ impl Alert {
                 name: rule.alert?,
                 severity: text_of(&rule.labels, "severity"),
                 expr: expand(rule.expr, &recorded),
+                pending: rule.pending.as_deref().map_or(Duration::ZERO, duration),
                 runbook: text_of(&rule.annotations, "runbook"),
             })
         };
@@ -57,6 +60,8 @@ struct Rule {
     record: Option<String>,
     alert: Option<String>,
     expr: String,
+    #[serde(rename = "for")]
+    pending: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
@@ -68,6 +73,10 @@ fn text_of(texts: &BTreeMap<String, String>, name: &str) -> String {
         .get(name)
         .unwrap_or_else(|| panic!("an alert without {name}"));
     text.clone()
+}
+
+fn duration(text: &str) -> Duration {
+    humantime::parse_duration(text).expect("a duration of Prometheus that people understand, too")
 }
 
 /// A recorded series may use those before it.

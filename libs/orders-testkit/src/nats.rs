@@ -4,7 +4,7 @@ use std::{
     process::Stdio,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::{Child, Command};
 
 use crate::{environment, eventually, free_port};
@@ -76,9 +76,21 @@ impl NatsServer {
 
     /// Has it read its configuration again.
     pub fn reload(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("the server takes signals");
+    }
+
+    /// Lets it write nothing any more, as a full disk would, until it is started again.
+    pub fn fill_disk(&self) {
+        let nothing = Rlimit {
+            current: Some(1),
+            maximum: None,
+        };
+        prlimit(Some(self.pid()), Resource::Fsize, nothing).expect("a child can be limited");
+    }
+
+    fn pid(&self) -> Pid {
         let id = self.process.id().expect("the server runs");
-        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
-        kill_process(pid, Signal::HUP).expect("the server takes signals");
+        Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero")
     }
 
     /// Removes its store, as a lost disk would; it must not run.

@@ -16,6 +16,7 @@ use crate::{Daemon, eventually, free_port, tool};
 #[derive(Debug)]
 pub struct VictoriaMetrics {
     port: u16,
+    http: reqwest::Client,
     _process: Child,
 }
 
@@ -67,6 +68,7 @@ impl VictoriaMetrics {
             .expect("VictoriaMetrics starts");
         let server = Self {
             port,
+            http: reqwest::Client::new(),
             _process: process,
         };
         eventually("VictoriaMetrics answers", async || {
@@ -111,7 +113,8 @@ impl VictoriaMetrics {
     }
 
     async fn ask(&self, path: &str, asked: &[(&str, &str)]) -> Result<Vec<Series>, String> {
-        let request = reqwest::Client::new()
+        let request = self
+            .http
             .get(format!("{}/api/v1/{path}", self.url()))
             .query(asked)
             .query(&[("nocache", "1")]);
