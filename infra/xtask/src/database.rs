@@ -31,6 +31,8 @@ pub(crate) enum Clients<'a> {
     All,
     /// Those with a login, by SCRAM-SHA-256 and over TLS only.
     Known(&'a [Login], &'a Certificates),
+    /// FerretDBs that others start over its PostgreSQL.
+    OtherFerretDb,
 }
 
 /// A login at a database.
@@ -52,7 +54,7 @@ pub(crate) async fn prepare(workspace: &Workspace, clients: Clients<'_>) -> Resu
 fn mongod(clients: Clients<'_>) -> Option<PathBuf> {
     match clients {
         Clients::All => on_path("mongod"),
-        Clients::Known(..) => None,
+        Clients::Known(..) | Clients::OtherFerretDb => None,
     }
 }
 
@@ -83,11 +85,17 @@ pub(crate) async fn start(
             if let Clients::Known(logins, _) = clients {
                 postgres.let_in(logins).await?;
             }
-            let above = start_ferretdb(&ferretdb, &postgres, site, port, clients).await?;
+            let mut layers = Vec::new();
+            if let Some(doors) = doors(port, clients) {
+                layers.push(vec![
+                    start_ferretdb(&ferretdb, &postgres, site, port, doors).await?,
+                ]);
+            }
             let postgres_url = Some(postgres.url());
             below.own(postgres.socket);
+            layers.push(vec![below]);
             Ok(Database {
-                layers: vec![vec![above], vec![below]],
+                layers,
                 postgres_url,
             })
         }
@@ -113,21 +121,14 @@ async fn start_mongod(program: &Path, site: &Site, port: u16) -> Result<Supervis
     Ok(supervisor)
 }
 
-async fn start_ferretdb(
-    program: &Path,
-    postgres: &Postgres,
-    site: &Site,
-    port: u16,
-    clients: Clients<'_>,
-) -> Result<Supervisor> {
-    let folder = site.data.join("ferretdb");
-    fs::create_dir_all(&folder)?;
-    let doors = match clients {
-        Clients::All => vec![
+/// How FerretDB listens, if it is wanted.
+fn doors(port: u16, clients: Clients<'_>) -> Option<Vec<String>> {
+    match clients {
+        Clients::All => Some(vec![
             "--no-auth".into(),
             format!("--listen-addr=127.0.0.1:{port}"),
-        ],
-        Clients::Known(_, certificates) => vec![
+        ]),
+        Clients::Known(_, certificates) => Some(vec![
             "--listen-addr=-".into(),
             format!("--listen-tls=127.0.0.1:{port}"),
             format!("--listen-tls-cert-file={}", certificates.server.display()),
@@ -135,8 +136,20 @@ async fn start_ferretdb(
                 "--listen-tls-key-file={}",
                 certificates.server_key.display()
             ),
-        ],
-    };
+        ]),
+        Clients::OtherFerretDb => None,
+    }
+}
+
+async fn start_ferretdb(
+    program: &Path,
+    postgres: &Postgres,
+    site: &Site,
+    port: u16,
+    doors: Vec<String>,
+) -> Result<Supervisor> {
+    let folder = site.data.join("ferretdb");
+    fs::create_dir_all(&folder)?;
     let launch = site.server("ferretdb", program)?.args(doors).args([
         "--telemetry=disable".into(),
         "--log-level=warn".into(),

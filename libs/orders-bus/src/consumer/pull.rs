@@ -15,8 +15,8 @@ use tracing::{debug, warn};
 
 use crate::{ACK_DEADLINE, BACKOFF, Bus, Error, budget::Room};
 
-/// How long one request stands.
-const REQUEST_EXPIRES: Duration = Duration::from_secs(10);
+/// How long one request stands. When another server takes over the consumer, it knows nothing of those that stand.
+const REQUEST_EXPIRES: Duration = Duration::from_secs(5);
 
 /// Reads one durable consumer by requests that stand until they are fulfilled or expire. It waits for ever: an outage
 /// of NATS, or even the loss of the consumer, only makes it wait.

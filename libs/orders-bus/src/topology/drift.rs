@@ -90,7 +90,7 @@ pub(super) fn mended(current: Config, declared: Config) -> Config {
         max_message_size: declared.max_message_size,
         duplicate_window: current.duplicate_window.max(declared.duplicate_window),
         storage: declared.storage,
-        num_replicas: current.num_replicas.no_lower(declared.num_replicas),
+        num_replicas: current.num_replicas.max(declared.num_replicas),
         no_ack: declared.no_ack,
         sealed: declared.sealed,
         // The server takes neither back.
@@ -285,10 +285,10 @@ impl Limit for i64 {
     }
 }
 
-/// Copies count as a limit, because whoever lowers them loses copies.
+/// Copies count as a limit, because whoever lowers their number loses some.
 impl Limit for usize {
     fn normal(self) -> Self {
-        self
+        self.max(1)
     }
 
     fn no_lower(self, other: Self) -> Self {
