@@ -184,7 +184,10 @@ async fn converse(
             Ok(Ok(())) => {}
             _ => return,
         },
-        () = late => return,
+        () = late => {
+            debug!("{peer} connected and did not ask");
+            return;
+        }
     }
     set_options(&stream);
     let awaiting = Awaiting::new();

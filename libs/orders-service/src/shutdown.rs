@@ -1,7 +1,7 @@
 //! How long each part of a shutdown may take. The drain of a [`Departure`](crate::Departure) comes before it.
 //!
 //! The parts follow one another, and their sum stays below [`GRACE`], so a daemon that uses up every part still exits by
-//! itself: a daemon with an API takes [`REQUESTS`] and [`FLUSH`] (2 s), all others [`WORK`], [`RELEASE`], [`FLUSH`] and
+//! itself: a daemon with an API takes [`REQUESTS`] and [`FLUSH`] (3 s), all others [`WORK`], [`RELEASE`], [`FLUSH`] and
 //! [`PROBES`] (3 s). What is then left of [`PROMISE`] is for the [last spans](TRACES).
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub const PROMISE: Duration = Duration::from_millis(3900);
 pub const GRACE: Duration = Duration::from_millis(3500);
 
 /// API requests in hand: after that their connections are dropped.
-pub const REQUESTS: Duration = Duration::from_millis(1500);
+pub const REQUESTS: Duration = Duration::from_millis(2500);
 
 /// Publishes under way for an API request, as a part of [`REQUESTS`]: after that they count as not acknowledged.
 pub const LAST_ACKS: Duration = Duration::from_secs(1);

