@@ -1,102 +1,31 @@
 //! A backup that was made while orders came in brings everything back that was acknowledged before it: after the
 //! database was lost, NATS, or both. The commands are those of docs/backup.md, as they stand there.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod load;
+
+use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::doc;
-use orders_contracts::streams;
+use orders_contracts::{
+    PaymentSettings,
+    streams::{self, Consumer, Stream},
+};
 use orders_testkit::{Daemon, Database, SocketClient, Stack, eventually, tool};
 use reqwest::StatusCode;
+use rustix::process::Signal;
 use serde_json::json;
-use tokio::{process::Command, task::JoinHandle, time::sleep};
+use tokio::process::Command;
 
+use self::load::{Acknowledged, Load};
 use crate::{
     orderctl::run,
     pipeline::{Pipeline, order, order_id},
     readme::block,
 };
 
-const CLIENTS: usize = 4;
-/// How long a client waits before its next order.
-const PAUSE: Duration = Duration::from_millis(10);
-/// Enough orders for each part to go on during all steps of the pipeline.
-const SOME: usize = 100;
-
-/// The ids of the orders that were acknowledged, by request.
-type Acknowledged = BTreeMap<String, String>;
-
-/// Clients that order until they are told to stop.
-struct Load {
-    acknowledged: Arc<Mutex<Acknowledged>>,
-    ends: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    /// Starts clients whose requests begin with `name`.
-    fn start(pipeline: &Pipeline, name: &'static str) -> Self {
-        let acknowledged = Arc::new(Mutex::new(Acknowledged::new()));
-        let ends = Arc::new(AtomicBool::new(false));
-        let url = format!("{}/api/orders", pipeline.edge.url());
-        let client = |client: usize| {
-            let (acknowledged, ends) = (Arc::clone(&acknowledged), Arc::clone(&ends));
-            let (http, url) = (pipeline.http.clone(), url.clone());
-            tokio::spawn(async move {
-                for n in 0.. {
-                    if ends.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let request = format!("{name}-{client}-{n}");
-                    let body = order("t-1", &request);
-                    let answer = http.post(&url).json(&body).send().await.unwrap();
-                    if matches!(answer.status(), StatusCode::CREATED | StatusCode::ACCEPTED) {
-                        let id = order_id(answer).await;
-                        acknowledged.lock().unwrap().insert(request, id);
-                    }
-                    sleep(PAUSE).await;
-                }
-            })
-        };
-        let clients = (0..CLIENTS).map(client).collect();
-        Self {
-            acknowledged,
-            ends,
-            clients,
-        }
-    }
-
-    fn so_far(&self) -> Acknowledged {
-        self.acknowledged.lock().unwrap().clone()
-    }
-
-    /// Waits for [`SOME`] more orders; all that are acknowledged then.
-    async fn some_more(&self) -> Acknowledged {
-        let enough = self.so_far().len() + SOME;
-        eventually("orders are acknowledged", async || match self.so_far() {
-            all if all.len() >= enough => Ok(all),
-            few => Err(few.len()),
-        })
-        .await
-    }
-
-    /// Stops the clients; all orders that were acknowledged.
-    async fn stop(self) -> Acknowledged {
-        self.ends.store(true, Ordering::Relaxed);
-        join_all(self.clients).await;
-        Arc::into_inner(self.acknowledged)
-            .unwrap()
-            .into_inner()
-            .unwrap()
-    }
-}
+/// How far a consumer is ahead of its stream at worst.
+const AHEAD: u64 = 50;
 
 /// What `bash` prints that runs the block of docs/backup.md which contains `part`.
 async fn follow(pipeline: &Pipeline, bash: Command, part: &str) -> String {
@@ -164,6 +93,49 @@ impl Site {
         follow(&self.pipeline, self.database.command("bash"), part).await
     }
 
+    /// Orders that are accepted, but not carried out yet.
+    async fn accepted(&self, requests: [&str; 2]) -> Acknowledged {
+        let orders = requests.map(async |request| {
+            let body = order("t-1", request);
+            let answer = self.pipeline.post("/api/orders", &body).await;
+            assert_eq!(answer.status(), StatusCode::ACCEPTED);
+            (request.to_owned(), order_id(answer).await)
+        });
+        join_all(orders).await.into_iter().collect()
+    }
+
+    /// NATS comes back with nothing but the backup.
+    async fn restore_nats(&mut self) {
+        let nats = &mut self.pipeline.stack.nats;
+        nats.kill().await;
+        nats.lose_store();
+        nats.restart().await;
+        self.follow("nats backup restore").await;
+    }
+
+    /// Leaves the consumers as a slow copy of a large stream has them.
+    async fn put_consumers_ahead(&self) {
+        let consumers = streams::consumers(&PaymentSettings::default());
+        let script = consumers.map(
+            |Consumer {
+                 stream: Stream { name, .. },
+                 durable,
+                 ..
+             }| {
+                format!(
+                    "last=$(nats stream info {name} --json | jq .state.last_seq)\n\
+                 nats consumer reset {name} {durable} --sequence $((last + {AHEAD})) --force\n"
+                )
+            },
+        );
+        shell(
+            &self.pipeline,
+            self.database.command("bash"),
+            &script.concat(),
+        )
+        .await;
+    }
+
     /// What an operator does after any loss.
     async fn repair(&self) {
         let rebuild = ["projection", "rebuild", "--set-back", "--yes"];
@@ -205,8 +177,8 @@ impl Site {
         run(self.stack(), &verify).await.expect(0);
     }
 
-    /// The browser was told to load its list again, and hears of what comes now. So many orders come that no consumer
-    /// can be ahead of its stream unnoticed.
+    /// The browser was told to load its list again, and hears of what comes now. So many orders come that a consumer which
+    /// is ahead of its stream would miss some.
     async fn goes_on(&mut self, name: &'static str) -> Acknowledged {
         self.socket.event("feed.reset").await;
         let load = Load::start(&self.pipeline, name);
@@ -252,9 +224,28 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
     letter.await.unwrap().await.unwrap();
 
     let load = Load::start(&site.pipeline, "first");
-    let before = load.some_more().await;
+    load.some_more().await;
     assert_eq!(site.dead_letters().await, 1);
-    site.follow("nats backup stream").await;
+    // Commands that were accepted wait in NATS while that is copied, and are in the database before that is copied.
+    site.pipeline.writer.signal(Signal::STOP);
+    let held = site.accepted(["h0", "h1"]).await;
+    let mut before = load.so_far();
+    before.extend(held);
+    let last = site
+        .stack()
+        .folder()
+        .join("backup/nats/REVOCATIONS/backup.json");
+    let go_on = async {
+        eventually("NATS is copied", async || {
+            match std::fs::metadata(&last).map_or(0, |file| file.len()) {
+                0 => Err("not yet"),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        site.pipeline.writer.signal(Signal::CONT);
+    };
+    tokio::join!(site.follow("nats backup stream"), go_on);
     site.follow("pg_basebackup").await;
     load.some_more().await;
     let all = load.stop().await;
@@ -266,16 +257,7 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
 
     // The database is lost; commands that come meanwhile wait in NATS.
     site.database.kill().await;
-    let waiting = ["w0", "w1", "w2"].map(|request| {
-        let body = order("t-1", request);
-        let pipeline = &site.pipeline;
-        async move {
-            let answer = pipeline.post("/api/orders", &body).await;
-            assert_eq!(answer.status(), StatusCode::ACCEPTED);
-            (request.to_owned(), order_id(answer).await)
-        }
-    });
-    let waiting = Acknowledged::from_iter(join_all(waiting).await);
+    let waiting = site.accepted(["w0", "w1"]).await;
     site.stop_daemons().await;
     site.database.lose_files();
     site.follow("cp -a").await;
@@ -307,10 +289,9 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
 
     // NATS is lost; what only it had comes back, and the database has kept the rest.
     site.stop_daemons().await;
-    site.pipeline.stack.nats.kill().await;
-    site.pipeline.stack.nats.lose_store();
-    site.pipeline.stack.nats.restart().await;
-    site.follow("nats backup restore").await;
+    site.restore_nats().await;
+    site.put_consumers_ahead().await;
+    site.follow("nats consumer reset").await;
     site.start_daemons().await;
     assert_eq!(site.dead_letters().await, 1);
     site.repair().await;
@@ -323,10 +304,8 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
     site.stop_daemons().await;
     site.database.kill().await;
     site.database.lose_files();
-    site.pipeline.stack.nats.kill().await;
-    site.pipeline.stack.nats.lose_store();
-    site.pipeline.stack.nats.restart().await;
-    site.follow("nats backup restore").await;
+    site.restore_nats().await;
+    site.follow("nats consumer reset").await;
     site.follow("cp -a").await;
     site.database.restart().await;
     site.start_daemons().await;
@@ -366,6 +345,7 @@ async fn the_role_for_backups_has_the_rights_that_they_take() {
         jetstream.delete_stream(stream.name).await.unwrap();
     }
     follow(&pipeline, bash(), "nats backup restore").await;
+    follow(&pipeline, bash(), "nats consumer reset").await;
     for (stream, messages) in [("ORDERS_EVENTS", 2), ("PAYMENTS", 1), ("ORDERS_FEED", 2)] {
         let stream = jetstream.get_stream(stream).await.unwrap();
         assert_eq!(stream.cached_info().state.messages, messages);
