@@ -16,8 +16,10 @@ use crate::{BoxError, Departure, chain};
 
 /// How long a probe may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
-/// How long its result counts: whoever asks often, or with many others, does not keep the servers busy.
+/// How long its success counts: whoever asks often, or with many others, does not keep the servers busy.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long its failure counts: a daemon that has just found its servers is ready at once.
+const FAILED: Duration = Duration::from_millis(100);
 
 type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
@@ -39,11 +41,11 @@ struct Probe {
 }
 
 impl Probe {
-    /// The result of a check that is at most [`FRESH`] old; those who ask meanwhile wait for the same check.
+    /// The last result while it counts, else that of a new check; those who ask meanwhile wait for the same check.
     async fn result(&self) -> Result<(), String> {
         let mut last = self.last.lock().await;
         if let Some((at, result)) = &*last
-            && at.elapsed() < FRESH
+            && at.elapsed() < if result.is_ok() { FRESH } else { FAILED }
         {
             return result.clone();
         }
@@ -64,7 +66,8 @@ impl Health {
         }))
     }
 
-    /// Adds a readiness probe, run for `/readyz` at most once a second; one second without an answer is a failure.
+    /// Adds a readiness probe, run for `/readyz` at most once a second while it succeeds; one second without an answer is a
+    /// failure.
     pub fn probe<F, T, E>(&self, name: &'static str, check: F)
     where
         F: Fn() -> T + Send + Sync + 'static,
@@ -221,7 +224,7 @@ impl Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -305,6 +308,23 @@ mod tests {
             assert_eq!(checks.load(Ordering::Relaxed), expected);
             tokio::time::sleep(FRESH).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_has_just_found_its_servers_is_ready_soon() {
+        let health = health();
+        health.ready();
+        let is_up = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&is_up);
+        health.probe("nats", move || {
+            let is_up = asked.load(Ordering::Relaxed);
+            async move { is_up.then_some(()).ok_or("connection refused") }
+        });
+        assert!(!health.report(&[]).await.is_ready());
+        is_up.store(true, Ordering::Relaxed);
+        assert!(!health.report(&[]).await.is_ready());
+        tokio::time::sleep(FAILED).await;
+        assert!(health.report(&[]).await.is_ready());
     }
 
     #[tokio::test(start_paused = true)]
