@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     client::{Connection, POST},
+    deployment::Deployment,
     load::{TENANTS, created, order},
     report::{Report, latencies, millis, record},
-    rounds::compare_new,
+    rounds::{Figures, compare_new},
     site::Site,
 };
 
@@ -32,43 +33,54 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, rounds: usize)
     compare_new(site, report, rounds, text, async |deployment| {
         let mut figures = Vec::new();
         for connections in CONNECTIONS {
-            let what = match connections {
-                1 => "1 connection".to_owned(),
-                _ => format!("{connections} connections"),
-            };
-            let seconds = (WARM_UP + LENGTH).as_secs();
-            eprintln!("{what} for {seconds} s, then until all is paid");
-            let url = deployment.target.url.clone();
-            let taken = task::spawn_blocking(move || on_one_thread(&url, connections)).await??;
-            let mut histogram = latencies();
-            for time in &taken {
-                record(&mut histogram, *time);
-            }
-            let rate = taken.len() as f64 / LENGTH.as_secs_f64();
-            let [p50, p99] = [0.5, 0.99].map(|quantile| millis(&histogram, quantile));
-            eprintln!("  {rate:.0}/s, p50 {p50:.1}, p99 {p99:.1} ms");
-            figures.extend([
-                (format!("{what}: creates/s"), rate),
-                (format!("{what}: p50, ms"), p50),
-                (format!("{what}: p99, ms"), p99),
-            ]);
-            deployment.all_paid().await?;
+            figures.extend(over(deployment, connections, REFUSED_LIMIT).await?);
         }
         Ok(figures)
     })
     .await
 }
 
+/// What a deployment does over so many connections, until all is paid; no more than that share of the orders may be
+/// refused or not listed.
+pub(crate) async fn over(
+    deployment: &Deployment,
+    connections: usize,
+    refused_limit: f64,
+) -> Result<Figures> {
+    let what = match connections {
+        1 => "1 connection".to_owned(),
+        _ => format!("{connections} connections"),
+    };
+    let seconds = (WARM_UP + LENGTH).as_secs();
+    eprintln!("{what} for {seconds} s, then until all is paid");
+    let url = deployment.target.url.clone();
+    let load = move || on_one_thread(&url, connections, refused_limit);
+    let taken = task::spawn_blocking(load).await??;
+    let mut histogram = latencies();
+    for time in &taken {
+        record(&mut histogram, *time);
+    }
+    let rate = taken.len() as f64 / LENGTH.as_secs_f64();
+    let [p50, p99] = [0.5, 0.99].map(|quantile| millis(&histogram, quantile));
+    eprintln!("  {rate:.0}/s, p50 {p50:.1}, p99 {p99:.1} ms");
+    deployment.all_paid().await?;
+    Ok(vec![
+        (format!("{what}: creates/s"), rate),
+        (format!("{what}: p50, ms"), p50),
+        (format!("{what}: p99, ms"), p99),
+    ])
+}
+
 /// A second thread of clients would take more from the pipeline than it sends to it.
-fn on_one_thread(url: &str, connections: usize) -> Result<Vec<Duration>> {
+fn on_one_thread(url: &str, connections: usize, refused_limit: f64) -> Result<Vec<Duration>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(load(url, connections))
+    runtime.block_on(load(url, connections, refused_limit))
 }
 
 /// How long each order took that was answered after the warm-up.
-async fn load(url: &str, connections: usize) -> Result<Vec<Duration>> {
+async fn load(url: &str, connections: usize, refused_limit: f64) -> Result<Vec<Duration>> {
     let run = Uuid::new_v4().simple().to_string();
     let start = Instant::now() + WARM_UP;
     let end = start + LENGTH;
@@ -103,7 +115,7 @@ async fn load(url: &str, connections: usize) -> Result<Vec<Duration>> {
         refused += not_created;
     }
     ensure!(
-        f64::from(refused) <= sent as f64 * REFUSED_LIMIT,
+        f64::from(refused) <= sent as f64 * refused_limit,
         "{refused} of {sent} orders were refused or not listed"
     );
     Ok(taken)

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use mongodb::bson::doc;
-use orders_testkit::NatsServer;
+use orders_testkit::{NatsCluster, NatsServer, Sync};
 use tokio::time::sleep;
 
 use crate::{
@@ -48,6 +48,8 @@ pub(crate) enum Design<'a> {
     Scaled(&'a Build, &'a Daemons),
     /// The pipeline with more settings, for these users.
     Guarded(&'a Build, &'a Settings, &'a Users),
+    /// The pipeline on so many nats-servers, each with a copy of every stream.
+    Copied(&'a Build, usize, Sync),
 }
 
 /// Variables of a daemon's environment.
@@ -58,9 +60,10 @@ impl<'a> Design<'a> {
     pub(crate) fn name(self) -> &'a str {
         match self {
             Self::Baseline => "new baseline",
-            Self::Pipeline(build) | Self::Scaled(build, _) | Self::Guarded(build, ..) => {
-                &build.name
-            }
+            Self::Pipeline(build)
+            | Self::Scaled(build, _)
+            | Self::Guarded(build, ..)
+            | Self::Copied(build, ..) => &build.name,
         }
     }
 }
@@ -72,6 +75,7 @@ pub(crate) struct Deployment {
     /// Tells a program where everything is.
     pub(crate) env: Settings,
     pub(crate) nats: Option<NatsServer>,
+    cluster: Option<NatsCluster>,
     pub(crate) programs: Vec<Program>,
     folder: PathBuf,
 }
@@ -91,15 +95,25 @@ impl Deployment {
         // A request that was on its way when the last one was stopped may have been carried out since.
         stock.drop().await?;
         let mut env = vec![("MONGO_URL", mongo)];
-        let (mut programs, mut edges, mut nats) = (Vec::new(), Vec::new(), None);
+        let (mut programs, mut edges) = (Vec::new(), Vec::new());
+        let (mut nats, mut cluster) = (None, None);
         match design {
             Design::Baseline => {
                 let program = site.ours.binaries.join("baseline");
                 programs.push(site.start(&program, &env).await?.0);
             }
-            Design::Pipeline(build) | Design::Scaled(build, _) | Design::Guarded(build, ..) => {
-                let server = nats.insert(NatsServer::start(&folder).await);
-                env.push(("NATS_URL", server.url()));
+            Design::Pipeline(build)
+            | Design::Scaled(build, _)
+            | Design::Guarded(build, ..)
+            | Design::Copied(build, ..) => {
+                if let Design::Copied(_, count, sync) = design {
+                    let servers = cluster.insert(NatsCluster::here(count, &folder, sync).await);
+                    env.push(("NATS_URL", servers.url().to_owned()));
+                    env.push(("ORDERS_STREAMS__REPLICAS", count.to_string()));
+                } else {
+                    let server = nats.insert(NatsServer::start(&folder).await);
+                    env.push(("NATS_URL", server.url()));
+                }
                 if let Design::Guarded(_, settings, _) = design {
                     env.extend_from_slice(settings);
                 }
@@ -139,6 +153,7 @@ impl Deployment {
             stock,
             env,
             nats,
+            cluster,
             programs,
             folder,
         })
@@ -157,11 +172,12 @@ impl Deployment {
     }
 
     /// Stops it and removes what it has stored.
-    pub(crate) async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         for program in self.programs {
             program.stop().await?;
         }
-        if let Some(mut nats) = self.nats {
+        let copies = self.cluster.iter_mut().flat_map(NatsCluster::servers);
+        for nats in self.nats.iter_mut().chain(copies) {
             nats.kill().await;
         }
         self.stock.drop().await?;

@@ -8,6 +8,7 @@ mod age;
 mod ceiling;
 mod client;
 mod closed;
+mod cluster;
 mod deployment;
 mod fairness;
 mod fanout;
@@ -85,6 +86,8 @@ enum Part {
     Fairness,
     /// What it costs to ask who calls: modes off and jwt by turns; only when it is named
     Identity,
+    /// One copy of the streams against three, with the disk's default and always; only when it is named
+    Cluster,
     /// What traces cost: without a collector, none sampled, all sampled, by turns; only when it is named
     Traces,
     /// What realtime does with events of tenants that none of its clients follow; only when it is named
@@ -130,6 +133,7 @@ impl Part {
                     | Self::Fairness
                     | Self::Identity
                     | Self::Traces
+                    | Self::Cluster
                     | Self::Foreign
                     | Self::Scaleout
                     | Self::Filters
@@ -172,6 +176,7 @@ async fn main() -> Result<()> {
             Part::Held => held::measure(&site, &mut report, options.rounds).await?,
             Part::Fairness => fairness::measure(&site, &mut report, options.rounds).await?,
             Part::Identity => identity::measure(&site, &mut report, options.rounds).await?,
+            Part::Cluster => cluster::measure(&site, &mut report).await?,
             Part::Traces => traces::measure(&site, &mut report, options.rounds).await?,
             Part::Foreign => foreign::measure(&site, &mut report).await?,
             Part::Scaleout => scaleout::measure(&site, &mut report, options.rounds).await?,

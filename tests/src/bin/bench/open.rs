@@ -43,22 +43,27 @@ pub(crate) async fn measure(site: &Site, report: &mut Report<'_>, rounds: usize)
         LENGTH.as_secs(),
         (LENGTH - STEADY).as_secs(),
     );
-    compare_new(site, report, rounds, ["Open loop", &*note], load).await
+    let text = ["Open loop", &*note];
+    compare_new(site, report, rounds, text, async |deployment| {
+        at(deployment, &RATES).await
+    })
+    .await
 }
 
-async fn load(deployment: &Deployment) -> Result<Figures> {
+/// What a deployment does at each rate.
+pub(crate) async fn at(deployment: &Deployment, rates: &[f64]) -> Result<Figures> {
     let load = Load::open(&deployment.target).await?;
     let start = Instant::now() + REST;
     let sent = load.sent();
-    let dues = (0..).zip(RATES).flat_map(|(rate, per_second)| {
+    let dues = (0..).zip(rates.to_vec()).flat_map(|(rate, per_second)| {
         evenly(per_second, LENGTH).map(move |due| LENGTH * rate + due)
     });
-    let (run, cpu) = tokio::try_join!(load.paced(start, dues), watch(start, &sent))?;
+    let (run, cpu) = tokio::try_join!(load.paced(start, dues), watch(start, &sent, rates))?;
     let mut figures = Figures::new();
-    for (at, rate) in RATES.into_iter().enumerate() {
-        figures.extend(latency(&run, at, rate));
+    for (at, rate) in rates.iter().enumerate() {
+        figures.extend(latency(&run, at, *rate));
     }
-    for (rate, spent) in RATES.into_iter().zip(cpu) {
+    for (rate, spent) in rates.iter().zip(cpu) {
         let all = spent.iter().map(|(_, cpu)| cpu).sum();
         figures.push((format!("{rate}/s: CPU of an order, ms"), all));
         let each = spent.into_iter();
@@ -92,13 +97,17 @@ fn latency(run: &Run, at: usize, rate: f64) -> Figures {
 }
 
 /// The milliseconds of CPU time that each of [`PROCESSES`] takes for an order, at each rate.
-async fn watch(start: Instant, sent: &AtomicUsize) -> Result<Vec<[(&'static str, f64); 7]>> {
+async fn watch(
+    start: Instant,
+    sent: &AtomicUsize,
+    rates: &[f64],
+) -> Result<Vec<[(&'static str, f64); 7]>> {
     let look = async |at: Duration| {
         sleep((start + at).saturating_duration_since(Instant::now())).await;
         anyhow::Ok((usage()?, sent.load(Ordering::Relaxed)))
     };
-    let mut rates = Vec::new();
-    for (at, rate) in (0..).zip(RATES) {
+    let mut found = Vec::new();
+    for (at, rate) in (0..).zip(rates) {
         let begin = LENGTH * at;
         sleep((start + begin).saturating_duration_since(Instant::now())).await;
         eprintln!("{rate} orders/s for {} s", LENGTH.as_secs());
@@ -109,10 +118,10 @@ async fn watch(start: Instant, sent: &AtomicUsize) -> Result<Vec<[(&'static str,
             let spent = cpu(&after, name).saturating_sub(cpu(&before, name));
             (name, spent.as_secs_f64() * 1e3 / orders)
         };
-        rates.push(PROCESSES.map(of_process));
+        found.push(PROCESSES.map(of_process));
     }
     eprintln!("until all is paid");
-    Ok(rates)
+    Ok(found)
 }
 
 fn cpu(usage: &BTreeMap<String, Usage>, name: &str) -> Duration {
