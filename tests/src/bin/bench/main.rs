@@ -46,7 +46,7 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// The number of rounds of `closed`, `open`, `held`, `fairness`, `identity`, `traces` and `scaleout`
+    /// The number of rounds of `closed`, `open`, `held`, `fairness`, `identity` and `traces`
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least(1))]
     rounds: usize,
     /// Measure the daemons in this folder as well, by turns; `cargo xtask bench --against` sets it
@@ -179,7 +179,7 @@ async fn main() -> Result<()> {
             Part::Cluster => cluster::measure(&site, &mut report).await?,
             Part::Traces => traces::measure(&site, &mut report, options.rounds).await?,
             Part::Foreign => foreign::measure(&site, &mut report).await?,
-            Part::Scaleout => scaleout::measure(&site, &mut report, options.rounds).await?,
+            Part::Scaleout => scaleout::measure(&site, &mut report).await?,
             Part::Throughput => throughput::measure(&site, &mut report).await?,
             Part::Latency => latency::measure(&site, &mut report).await?,
             Part::Generator => generator::measure(&site, &mut report).await?,

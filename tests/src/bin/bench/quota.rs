@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The kernel gives each share anew after so long, so a process waits for no longer.
-const PERIOD: Duration = Duration::from_millis(20);
+/// The kernel gives each share anew after so long, so a process waits for no longer. It takes no share below 1 ms.
+const PERIOD: Duration = Duration::from_millis(50);
 /// Where the groups are: those for the processor alone, and those for everything.
 const VERSION_1: &str = "/sys/fs/cgroup/cpu";
 const VERSION_2: &str = "/sys/fs/cgroup";
