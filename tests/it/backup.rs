@@ -3,9 +3,13 @@
 
 mod load;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{
+    StreamExt,
+    future::{join_all, select},
+    stream,
+};
 use mongodb::bson::doc;
 use orders_contracts::{
     PaymentSettings,
@@ -15,7 +19,7 @@ use orders_testkit::{Daemon, Database, SocketClient, Stack, eventually, tool};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use self::load::{Acknowledged, Load};
 use crate::{
@@ -102,6 +106,25 @@ impl Site {
             (request.to_owned(), order_id(answer).await)
         });
         join_all(orders).await.into_iter().collect()
+    }
+
+    /// Copies NATS while the writer stands still: the commands that wait must be in the database before that is copied, so
+    /// the block ends only when the writer goes on.
+    async fn copy_nats_without_a_writer(&self) {
+        let folder = self.stack().folder();
+        let last = folder.join("backup/nats/REVOCATIONS/backup.json");
+        let copied = eventually("NATS is copied", async || {
+            match std::fs::metadata(&last).map_or(0, |file| file.len()) {
+                0 => Err("not yet"),
+                _ => Ok(()),
+            }
+        });
+        let mut block = pin!(self.follow("nats backup stream"));
+        select(pin!(copied), &mut block).await;
+        let ends = timeout(Duration::from_secs(1), &mut block).await;
+        assert!(ends.is_err(), "it does not wait for the writer");
+        self.pipeline.writer.signal(Signal::CONT);
+        block.await;
     }
 
     /// NATS comes back with nothing but the backup.
@@ -231,21 +254,7 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
     let held = site.accepted(["h0", "h1"]).await;
     let mut before = load.so_far();
     before.extend(held);
-    let last = site
-        .stack()
-        .folder()
-        .join("backup/nats/REVOCATIONS/backup.json");
-    let go_on = async {
-        eventually("NATS is copied", async || {
-            match std::fs::metadata(&last).map_or(0, |file| file.len()) {
-                0 => Err("not yet"),
-                _ => Ok(()),
-            }
-        })
-        .await;
-        site.pipeline.writer.signal(Signal::CONT);
-    };
-    tokio::join!(site.follow("nats backup stream"), go_on);
+    site.copy_nats_without_a_writer().await;
     site.follow("pg_basebackup").await;
     load.some_more().await;
     let all = load.stop().await;
