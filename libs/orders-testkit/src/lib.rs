@@ -154,6 +154,8 @@ impl Stack {
     pub fn nats_cli(&self) -> std::process::Command {
         let mut command = std::process::Command::new(tool("nats"));
         command.args(["--server", &self.nats.url()]);
+        // Not what the user has chosen by `nats context`.
+        command.env("XDG_CONFIG_HOME", self.folder());
         if let Some(guard) = &self.guard {
             // There daemons may answer.
             command.args(["--inbox-prefix", "_INBOX_health"]);

@@ -238,9 +238,9 @@ fn daemons(daemons: &[Daemon]) -> Vec<Line> {
             Left(20, &state),
         ]);
         lines.push(Line::bad_if(text, daemon.state != State::Ready));
-        if let Some(problem) = &daemon.problem {
-            lines.push(Line::bad_if(format!("  {problem}"), true));
-        }
+        // What a daemon needs, each on a line: the last may be what is at fault.
+        let problems = daemon.problem.iter().flat_map(|all| all.split("; "));
+        lines.extend(problems.map(|problem| Line::bad_if(format!("  {problem}"), true)));
     }
     lines
 }

@@ -112,7 +112,7 @@ fn trouble() -> Snapshot {
             daemon(
                 "projector",
                 State::NotReady,
-                Some("mongo: no answer within 1s"),
+                Some("starting; mongo: no answer within 1s"),
                 None,
             ),
             Daemon {
@@ -164,6 +164,7 @@ DAEMON                VERSION                           UP  STATE
 edge.1                0.1.0 (1a2b3c4d5e6f)           2h 3m  ready
 writer.1              0.1.0 (1a2b3c4d5e6f)           2h 3m  silent for 14s
 projector.1           0.1.0 (1a2b3c4d5e6f)           2h 3m  not ready
+  starting
   mongo: no answer within 1s
 payment-simulator                                        -  none answers
 

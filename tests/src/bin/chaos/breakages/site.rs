@@ -46,9 +46,8 @@ impl Site {
         let database = toxiproxy.link("database", server).await?;
         let database_url = format!("mongodb://{}/{name}", database.address);
         let setups = DAEMONS.map(|(name, _)| stack.daemon(name).env("MONGO_URL", &database_url));
-        let url = |name| DAEMONS.iter().position(|(other, _)| *other == name);
-        let url = |name| url(name).map(|place| setups[place].url());
-        let (edge, realtime) = url("edge").zip(url("realtime")).context("both")?;
+        let [edge, .., realtime] = &setups;
+        let (edge, realtime) = (edge.url(), realtime.url());
         let start = |setup: Setup| setup.env("ORDERS_REALTIME_URLS", &realtime).spawn();
         let daemons = setups.into_iter().map(start);
         let daemons: BTreeMap<_, _> = daemons.map(|daemon| (daemon.name(), daemon)).collect();
@@ -106,7 +105,8 @@ impl Site {
             .kill_on_drop(true);
         let output = orderctl.output().await.context("starting orderctl")?;
         let said = [output.stdout, output.stderr].concat();
-        Ok(String::from_utf8_lossy(&said).into_owned())
+        let folder = self.stack.folder().display().to_string();
+        Ok(String::from_utf8_lossy(&said).replace(&folder, "..."))
     }
 
     /// Runs the `nats` tool, which must succeed.
