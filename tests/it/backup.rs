@@ -47,8 +47,7 @@ async fn shell(pipeline: &Pipeline, mut bash: Command, script: &str) -> String {
         .args(["-euo", "pipefail", "-c", &script])
         .env("backup", folder.join("backup"))
         .env("NATS_URL", pipeline.stack.nats.url())
-        .env("HOME", folder)
-        .env_remove("XDG_CONFIG_HOME")
+        .env("XDG_CONFIG_HOME", folder)
         .output();
     let output = output.await.unwrap();
     assert!(output.status.success(), "{script}\n{output:?}");
