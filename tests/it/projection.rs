@@ -20,6 +20,8 @@ use tokio::process::Command;
 
 use crate::pipeline::{Pipeline, order, order_id};
 
+mod heal;
+
 /// `orderctl` on the servers of `stack`, without a terminal.
 fn orderctl(stack: &Stack, args: &[&str]) -> Command {
     let folder = std::env::var("ORDERS_TEST_BIN_DIR").expect("run `cargo xtask test`");
@@ -577,44 +579,5 @@ async fn what_is_on_its_way_is_left_to_the_daemons() {
     .expect(0);
     assert!(said.errors.contains("without NATS"), "{}", said.errors);
     run(&pipeline.stack, &lost).await.expect(1);
-    pipeline.stack.clean_up().await;
-}
-
-/// The writer's own search: payments that are late are none that were lost.
-#[tokio::test]
-async fn the_writer_tells_again_of_what_was_lost_and_not_of_what_waits() {
-    let mut pipeline = Pipeline::start("1s").await;
-    assert!(pipeline.payments.terminate().await.success());
-    let lost = pipeline.create("t-1", "lost").await;
-    purge(&pipeline.stack, "ORDERS_EVENTS").await;
-    let orders = collection(&pipeline.stack, "orders_write").await;
-    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 60_000);
-    set(&orders, &lost, doc! { "createdAt": long_ago }).await;
-    let waits = pipeline.create("t-1", "waits").await;
-    assert!(pipeline.writer.terminate().await.success());
-    let change = |writer: orders_testkit::Setup| {
-        writer
-            .env("ORDERS_HEAL__EVERY", "200ms")
-            .env("ORDERS_HEAL__PENDING_FOR", "0s")
-    };
-    pipeline.writer.restart(change).await;
-
-    let jetstream = pipeline.stack.jetstream().await;
-    let told = eventually("it has told several times", async || {
-        let stream = jetstream.get_stream("ORDERS_EVENTS").await.unwrap();
-        let state = &stream.cached_info().state;
-        let mut told = Vec::new();
-        for sequence in state.first_sequence..=state.last_sequence {
-            let message = stream.get_raw_message(sequence).await.unwrap();
-            told.push(message.headers.get("ce-subject").unwrap().to_string());
-        }
-        if told.len() > 5 { Ok(told) } else { Err(told) }
-    })
-    .await;
-    let count = |id: &str| told.iter().filter(|told| *told == id).count();
-    assert_eq!(count(&waits), 1);
-    assert_eq!(count(&lost), told.len() - 1);
-    pipeline.payments.restart(|payments| payments).await;
-    until_paid(&pipeline.stack, 2).await;
     pipeline.stack.clean_up().await;
 }

@@ -56,10 +56,10 @@ impl Group {
         })
     }
 
-    /// Asks the child to stop, and kills what is left after `grace`.
-    pub(crate) async fn stop(mut self, signal: Signal, grace: Duration) {
+    /// Asks the child to stop, and kills what is left after `grace`. Whether the child stopped by itself.
+    pub(crate) async fn stop(mut self, signal: Signal, grace: Duration) -> bool {
         let _ = kill_process_group(self.id, signal);
-        let _ = time::timeout(grace, self.wait()).await;
+        time::timeout(grace, self.wait()).await.is_ok()
     }
 }
 
@@ -215,8 +215,9 @@ impl Running {
         self.group.wait().await
     }
 
-    pub(crate) async fn stop(self, grace: Duration) {
-        self.group.stop(self.stop, grace).await;
+    /// Whether it stopped by itself within `grace`; else it is killed.
+    pub(crate) async fn stop(self, grace: Duration) -> bool {
+        self.group.stop(self.stop, grace).await
     }
 }
 

@@ -96,7 +96,12 @@ async fn keep(
                 let started = Instant::now();
                 let ended = tokio::select! {
                     ended = process.wait() => ended,
-                    grace = &mut stop => return process.stop(grace).await,
+                    grace = &mut stop => {
+                        if !process.stop(grace).await {
+                            console.notice(&launch.name, "did not stop in time and was killed");
+                        }
+                        return;
+                    }
                 };
                 if started.elapsed() > LAST_PAUSE {
                     pause = FIRST_PAUSE;

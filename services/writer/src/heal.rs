@@ -1,12 +1,13 @@
 //! Self-healing: if NATS loses acknowledged events, orders would stay PENDING for ever. The healer finds them in the
 //! store and publishes their events again.
 //!
-//! An order whose event still waits for a slow payment-simulator is not lost. Each search publishes a limited number of
+//! An order whose event still waits for a slow payment-simulator, or whose payment for a slow writer, is not lost. Each search publishes a limited number of
 //! events, and the next search continues after them, so every order gets its turn, even after thousands that are never
 //! paid.
 
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use orders_bus::Message;
 use orders_contracts::{PaymentSettings, Timestamp, TraceContext, streams};
 use orders_domain::{Order, backlog};
@@ -15,6 +16,7 @@ use orders_service::{
     metrics::{HEALED, counter},
 };
 use orders_store::PendingPlace;
+use tokio::time::{Instant, interval_at};
 use tracing::{debug, warn};
 
 use crate::{Writer, config::Heal};
@@ -23,14 +25,16 @@ use crate::{Writer, config::Heal};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The most events that one search publishes again.
 const MAX_ORDERS: u64 = 2_000;
-/// An order older than this no longer counts as waiting for the payment-simulator, however far that is behind.
+/// An order older than this no longer counts as waiting for a daemon, however far that is behind.
 const MAX_BACKLOG: Duration = Duration::from_secs(60 * 60);
 
 impl Writer {
     /// Searches periodically for orders that have been PENDING for too long and publishes their events again.
     pub(crate) async fn heal(&self, config: &Heal) {
         let every = config.every.max(SHORTEST_PAUSE);
-        let mut searches = tokio::time::interval(every);
+        // Who starts first does what has waited for it.
+        let first = Instant::now() + config.pending_for.min(every);
+        let mut searches = interval_at(first, every);
         let mut place: Option<PendingPlace> = None;
         loop {
             searches.tick().await;
@@ -55,20 +59,24 @@ impl Writer {
     /// A PENDING order created before the result has lost its event or its payment.
     async fn lost_before(&self, now: Timestamp, pending_for: Duration) -> Option<Timestamp> {
         let before = now.earlier(pending_for)?;
+        let whatever_waits = now.earlier(MAX_BACKLOG)?;
         // Its settings do not identify the consumer.
-        let payments = streams::payment_simulator(&PaymentSettings::default());
-        match self.bus.unsettled_since(&payments).await {
-            Ok(Some(oldest)) => {
-                let waiting = backlog::lost_before(oldest)?.max(now.earlier(MAX_BACKLOG)?);
+        let simulator = streams::payment_simulator(&PaymentSettings::default());
+        let events = self.bus.unsettled_since(&simulator);
+        let payments = self.bus.unsettled_since(&streams::WRITER_PAYMENTS);
+        match try_join(events, payments).await {
+            // A payment comes some time after its order, and does not say when that was created.
+            Ok((_, Some(payment))) if payment < now.earlier(pending_for / 2)? => {
+                Some(before.min(whatever_waits))
+            }
+            Ok((Some(event), _)) => {
+                let waiting = backlog::lost_before(event)?.max(whatever_waits);
                 Some(before.min(waiting))
             }
-            Ok(None) => Some(before),
-            // Without the backlog, nothing is known to be lost.
+            Ok((None, _)) => Some(before),
+            // Without the backlogs, nothing is known to be lost.
             Err(error) => {
-                debug!(
-                    "cannot read the backlog of the payment-simulator: {}",
-                    chain(&error)
-                );
+                debug!("cannot read what waits: {}", chain(&error));
                 None
             }
         }

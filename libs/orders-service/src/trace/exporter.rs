@@ -34,6 +34,7 @@ pub(super) fn dropped(spans: usize) {
 #[derive(Debug)]
 pub(super) struct Exporter {
     otlp: Otlp,
+    url: String,
     queued: Arc<AtomicUsize>,
     lines: Seldom,
 }
@@ -61,6 +62,7 @@ impl Exporter {
         otlp.set_resource(resource);
         Ok(Self {
             otlp,
+            url: endpoint.of_traces(),
             queued,
             lines: Seldom::new(),
         })
@@ -74,12 +76,9 @@ impl SpanExporter for Exporter {
         let sent = self.otlp.export(batch).await;
         if let Err(error) = &sent {
             dropped(count);
-            self.lines.say(|unsaid| {
-                warn!(
-                    unsaid,
-                    "the collector of traces does not take them: {error}"
-                );
-            });
+            let url = &self.url;
+            self.lines
+                .say(|unsaid| warn!(unsaid, "{url} does not take traces: {error}"));
         }
         sent
     }
