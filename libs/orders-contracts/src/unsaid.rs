@@ -19,7 +19,15 @@ pub fn without_value(error: &str) -> String {
         let what = found.split(['"', '`']).next().unwrap_or_default();
         return format!("{kind}{}{expected}", what.trim_end());
     }
-    error.to_owned()
+    // bson says what it found in several ways.
+    match error.split_once(" got ") {
+        Some((expected, _)) if error.starts_with("expect") => expected
+            .trim_end_matches(" instead")
+            .trim_end_matches(" but")
+            .trim_end_matches(',')
+            .to_owned(),
+        _ => error.to_owned(),
+    }
 }
 
 impl FieldError {
@@ -70,6 +78,10 @@ mod tests {
         let variant = "unknown variant `canary@example.com`, expected `PENDING` or `PAID`";
         let said = "unknown variant, expected `PENDING` or `PAID`";
         assert_eq!(without_value(variant), said);
+        for found in [", got X", ", instead got X", ", but got X instead"] {
+            let error = format!("expecting Decimal128{}", found.replace('X', CANARY));
+            assert_eq!(without_value(&error), "expecting Decimal128");
+        }
         assert_eq!(
             without_value("invalid type: map, expected u8"),
             "invalid type: map, expected u8"
