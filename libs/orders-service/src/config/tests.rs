@@ -438,7 +438,7 @@ fn help_has_each_key_its_doc_comment_and_its_default() {
     for line in [
         "ORDERS_PAYMENT__DELAY How long a payment takes, from createdAt on [default: 5s]",
         "PORT The port of the HTTP server; 0 takes any free one [default: 3001]",
-        "ORDERS_STREAMS__REPLICAS The number of NATS servers that keep a copy of each stream [default: 1]",
+        "ORDERS_STREAMS__REPLICAS The number of NATS servers that keep a copy of each stream. A start never lowers it [default: 1]",
         "ORDERS_STREAMS__EVENTS__MAX_AGE The age at which the stream drops a message; 0s for none [default: 30days]",
         "ORDERS_STREAMS__EVENTS__MAX_BYTES The size at which the stream drops its oldest messages; 0 for none [default: 4.0 GiB]",
         "ORDERS_PUBLIC_URL Where clients come in [default: unset]",
