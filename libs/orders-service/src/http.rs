@@ -173,15 +173,17 @@ async fn converse(
     idle: Duration,
     stop: CancellationToken,
 ) {
-    // hyper counts a connection without a request yet as busy, so it would hold up the stop.
+    // Whoever has just connected has the time to ask, even when the stop comes.
+    let mut first = [0];
     let late = async {
         stop.cancelled().await;
         sleep(LAST_CALL).await;
     };
     tokio::select! {
         biased;
-        asked = timeout(CLIENT_DEADLINE, stream.readable()) => match asked {
-            Ok(Ok(())) => {}
+        // `readable` would sometimes say so before there is anything to read.
+        asked = timeout(CLIENT_DEADLINE, stream.peek(&mut first)) => match asked {
+            Ok(Ok(1)) => {}
             _ => return,
         },
         () = late => {
@@ -209,7 +211,7 @@ async fn converse(
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
-        // hyper takes a connection of which it has read nothing yet for one without a request.
+        // First, because at the stop hyper closes a connection of which it has read nothing.
         biased;
         served = connection.as_mut() => served,
         () = stop.cancelled() => {
