@@ -63,11 +63,17 @@ impl Outages {
         };
         let accepted = ends(|operation| operation.outcome == Outcome::Ok);
         let created = ends(|operation| matches!(operation.answer.status, 200 | 201));
-        let outages = evidence.faults.iter().map(|fault| Outage {
-            class: fault.class,
-            accepted: longest_gap(&accepted, fault.window),
-            created: longest_gap(&created, fault.window),
-        });
+        let next = evidence.faults.iter().skip(1).map(|next| next.window.from);
+        let next = next.chain([Millis::INFINITY]);
+        let outages = evidence
+            .faults
+            .iter()
+            .zip(next)
+            .map(|(fault, next)| Outage {
+                class: fault.class,
+                accepted: longest_gap(&accepted, fault.window, next),
+                created: longest_gap(&created, fault.window, next),
+            });
         Self(outages.collect())
     }
 
@@ -94,9 +100,9 @@ impl Outages {
     }
 }
 
-/// The longest time without one of these moments that touches a fault.
-fn longest_gap(moments: &[Millis], fault: Window) -> Millis {
-    let until = fault.to + AGAIN;
+/// The longest time without one of these moments that a fault may be blamed for, before the next fault.
+fn longest_gap(moments: &[Millis], fault: Window, next_fault: Millis) -> Millis {
+    let until = next_fault.min(fault.to + AGAIN);
     let next = moments.partition_point(|moment| *moment <= fault.from);
     let mut gap = Millis::default();
     let mut last = fault.from;
@@ -104,7 +110,7 @@ fn longest_gap(moments: &[Millis], fault: Window) -> Millis {
         if last > until {
             break;
         }
-        gap = gap.max(moment - last);
+        gap = gap.max(moment.min(next_fault) - last);
         last = *moment;
     }
     gap
