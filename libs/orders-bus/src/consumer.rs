@@ -2,6 +2,7 @@
 
 mod bisect;
 mod pull;
+mod request;
 mod schedule;
 
 use std::{sync::Arc, time::Duration};

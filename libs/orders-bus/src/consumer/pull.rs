@@ -1,22 +1,18 @@
-//! Asking the server for messages; the only file that knows how.
-
-use std::time::Duration;
+//! Asking the server for messages, again and again.
 
 use async_nats::jetstream::{
     self,
     consumer::{self, pull},
 };
 use backon::{BackoffBuilder, ExponentialBackoff};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use orders_contracts::streams::Consumer;
 use orders_service::{Seldom, chain};
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::request::Request;
 use crate::{ACK_DEADLINE, BACKOFF, Bus, Error, budget::Room};
-
-/// How long one request stands. When another server takes over the consumer, it knows nothing of those that stand.
-const REQUEST_EXPIRES: Duration = Duration::from_secs(5);
 
 /// Reads one durable consumer by requests that stand until they are fulfilled or expire. It waits for ever: an outage
 /// of NATS, or even the loss of the consumer, only makes it wait.
@@ -28,14 +24,6 @@ pub(super) struct Puller {
     failures: u32,
     lines: Seldom,
     backoff: ExponentialBackoff,
-}
-
-struct Request {
-    messages: pull::Batch,
-    has_delivered: bool,
-    connections: watch::Receiver<u64>,
-    /// The last connection on which the server knows of the request.
-    valid_for: u64,
 }
 
 impl Puller {
@@ -70,22 +58,10 @@ impl Puller {
         }
     }
 
-    // No idle heartbeats: with them async-nats loses wake-ups of a waiting batch. Expiry and the reconnection bound
-    // the wait.
     async fn try_ask(&self, room: Room) -> Result<Request, String> {
-        let connections = self.bus.connections.clone();
-        // While there is none, the request is sent on the next one.
-        let valid_for = *connections.borrow() + u64::from(!self.bus.is_connected());
-        let batch = self.consumer.batch();
-        let batch = batch.max_messages(room.messages).max_bytes(room.bytes);
-        match timeout(ACK_DEADLINE, batch.expires(REQUEST_EXPIRES).messages()).await {
-            Ok(Ok(messages)) => Ok(Request {
-                messages,
-                has_delivered: false,
-                connections,
-                valid_for,
-            }),
-            Ok(Err(error)) => Err(error.to_string()),
+        let request = Request::send(&self.bus, &self.consumer, room);
+        match timeout(ACK_DEADLINE, request).await {
+            Ok(sent) => sent,
             Err(_) => Err("the connection takes nothing".to_owned()),
         }
     }
@@ -133,25 +109,6 @@ impl Puller {
                 Ok(consumer) => self.consumer = consumer,
                 Err(error) => debug!("{}", chain(&error)),
             }
-        }
-    }
-}
-
-impl Request {
-    async fn next(&mut self) -> Result<Option<jetstream::Message>, String> {
-        tokio::select! {
-            biased;
-            next = self.messages.next() => match next {
-                Some(Ok(message)) => {
-                    self.has_delivered = true;
-                    Ok(Some(message))
-                }
-                // The request reached its bytes: not an error, but its end.
-                Some(Err(_)) if self.has_delivered => Ok(None),
-                Some(Err(error)) => Err(error.to_string()),
-                None => Ok(None),
-            },
-            _ = self.connections.wait_for(|now| *now > self.valid_for) => Ok(None),
         }
     }
 }

@@ -132,11 +132,11 @@ fn cpu(
 
 fn tell(report: &mut Report<'_>, one: &[Figures], two: &[Figures]) -> Result<()> {
     let pairs: Vec<_> = by_name(one).zip(by_name(two)).collect();
-    let row = |((name, one), (_, two)): &((String, Vec<f64>), (String, Vec<f64>))| {
+    let mut rows = Vec::new();
+    for ((name, one), (_, two)) in &pairs {
         let both = [one, two].map(|values| number(median(values.clone())));
-        [vec![name.clone()], both.to_vec(), ratio(two, one).to_vec()].concat()
-    };
-    let rows: Vec<_> = pairs.iter().map(row).collect();
+        rows.push([vec![name.clone()], both.to_vec(), ratio(two, one).to_vec()].concat());
+    }
     let shares: Vec<_> = SHARES
         .iter()
         .map(|(name, share)| format!("{name} {:.0} %", share * 100.0))
