@@ -164,7 +164,7 @@ impl Breakage {
             Self::DiskFull => (
                 &["page OrdersNatsUnhealthy"],
                 (STATUS, "503"),
-                "refused",
+                "refused: ",
                 ("health of nats", "write error"),
             ),
             Self::NatsAway => (
