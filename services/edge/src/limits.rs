@@ -364,7 +364,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             told.write(&mut headers);
             let text = |name| headers[name].to_str().unwrap().to_owned();
-            assert_eq!(text(RATE_LIMIT_POLICY), "\"tenant\";q=10;w=1");
+            assert_eq!(text(RATE_LIMIT_POLICY), "\"tenant\";q=20;w=2");
             (taken, text(RATE_LIMIT))
         };
         assert_eq!(take(&busy, 0).await, (Ok(()), "\"tenant\";r=19;t=1".into()));
