@@ -46,7 +46,8 @@ fn file_of(message: &Message) -> (PathBuf, String) {
     if message.subject.starts_with("_INBOX") {
         let answers: Value = serde_json::from_str(&body).unwrap();
         let reply = &answers[0]["reply"];
-        let name = reply["reason"].as_str().or(reply["outcome"].as_str());
+        let name = reply["reason"].as_str();
+        let name = name.or_else(|| reply["outcome"].as_str());
         let name = format!("{}.json", name.unwrap());
         return (Path::new("replies").join(name), pretty(&answers));
     }
