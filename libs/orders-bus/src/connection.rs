@@ -98,9 +98,11 @@ pub(crate) struct Attempts(Arc<Mutex<State>>);
 struct State {
     /// The settings of the login, if there is one.
     login: Option<&'static str>,
-    /// Where in the list to begin: anywhere at first, so that the daemons do not all use the same server, and then after
-    /// the server that was left.
+    /// Where in the list to begin: anywhere, so that the daemons do not all use the same server, but not at the server
+    /// that was left.
     start: usize,
+    /// How many servers there are.
+    servers: usize,
     /// How many attempts were made.
     count: usize,
     /// The server of the last attempt, and how many had failed there before.
@@ -125,10 +127,10 @@ struct Fault {
 
 impl Attempts {
     fn new(login: Option<&'static str>, refusals: Refusals) -> Self {
-        let [start, ..] = Uuid::new_v4().into_bytes();
         Self(Arc::new(Mutex::new(State {
             login,
-            start: start.into(),
+            start: anywhere(),
+            servers: 0,
             count: 0,
             last: None,
             faults: BTreeMap::new(),
@@ -148,11 +150,17 @@ impl Attempts {
         self.state().error().unwrap_or(Error::Disconnected)
     }
 
+    /// Whether there is a server beside the one in use.
+    pub(crate) fn has_others(&self) -> bool {
+        self.state().servers > 1
+    }
+
     /// The server to try next, and when: one after another, and after a whole round without success later and later.
     fn next(&self, servers: &[Server]) -> Option<ReconnectToServer> {
         let mut state = self.state();
         state.learn(servers);
         let count = servers.len();
+        state.servers = count;
         if count == 0 {
             return None;
         }
@@ -178,7 +186,12 @@ impl Attempts {
         let mut state = self.state();
         match event {
             Event::Connected => {
-                state.start = state.start.wrapping_add(state.count);
+                // After the server in use come the others.
+                let others = state.servers.saturating_sub(1).max(1);
+                state.start = state
+                    .start
+                    .wrapping_add(state.count)
+                    .wrapping_add(anywhere() % others);
                 state.count = 0;
                 state.faults.clear();
                 state.told.clear();
@@ -328,6 +341,12 @@ impl State {
         }
         self.lines.say(|_| warn!("{text}; retrying"));
     }
+}
+
+/// A place in a list of any length.
+fn anywhere() -> usize {
+    let [place, ..] = Uuid::new_v4().into_bytes();
+    place.into()
 }
 
 /// A server's address without credentials.

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 
 use async_nats::jetstream::{
     ErrorCode,
-    context::{AccountErrorKind, GetStreamErrorKind},
+    context::{AccountErrorKind, GetStreamErrorKind, PublishError, PublishErrorKind},
 };
 
 use crate::Difference;
@@ -90,6 +90,18 @@ impl Error {
                 refuses_login: true,
                 ..
             }
+        )
+    }
+
+    /// Whether nobody answered a publication: the stream may just have no leader.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let Self::Unacknowledged(cause) = self else {
+            return false;
+        };
+        let kind = cause.downcast_ref().map(PublishError::kind);
+        matches!(
+            kind,
+            Some(PublishErrorKind::TimedOut | PublishErrorKind::StreamNotFound)
         )
     }
 

@@ -75,7 +75,7 @@ use tokio::sync::watch;
 use tracing::warn;
 pub use uploads::{BECOMING_ORDERS, FilesNamed};
 
-use crate::{connection::Attempts, readiness::Refusals};
+use crate::{connection::Attempts, readiness::Refusals, silence::Unanswered};
 
 /// Why a server that answers is not ready.
 pub const JETSTREAM_OFF: &str =
@@ -96,6 +96,7 @@ pub struct Bus {
     /// The installation of this process, once it is known.
     installation: Arc<OnceLock<InstallationId>>,
     refusals: Refusals,
+    unanswered: Unanswered,
 }
 
 /// The operator's side of the bus: inspects everything, redrives and drops dead letters.
@@ -137,6 +138,7 @@ impl Bus {
             deployment: Arc::default(),
             installation: Arc::default(),
             refusals,
+            unanswered: Unanswered::default(),
         };
         tokio::spawn(bus.clone().leave_silent_servers());
         Ok(bus)

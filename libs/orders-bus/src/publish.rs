@@ -6,7 +6,7 @@ use async_nats::{
     HeaderMap, HeaderValue,
     jetstream::{
         self, ErrorCode,
-        context::{PublishAckFuture, PublishError},
+        context::{PublishAckFuture, PublishError, PublishErrorKind},
         message::PublishMessage,
         publish::PublishAck,
         stream::LastRawMessageErrorKind,
@@ -165,7 +165,10 @@ impl Bus {
         let publication = Publication::begin(message);
         let stored = timeout(PUBLISH_DEADLINE, self.store(|| publication.outgoing()))
             .await
-            .unwrap_or_else(|_| Err(Error::unacknowledged("no answer in time")));
+            .unwrap_or_else(|_| {
+                self.unanswered.note(began);
+                Err(Error::unacknowledged("no answer in time"))
+            });
         if stored.is_err() {
             publication.given_up();
         }
@@ -294,10 +297,16 @@ impl Bus {
         Err(Error::unacknowledged("its message ids are taken"))
     }
 
-    /// Waits for an ack, and notes if the server can store nothing.
+    /// Waits for an ack, and notes if the server can store nothing, or says nothing.
     async fn ack(&self, ack: PublishAckFuture) -> Result<PublishAck, Error> {
+        let began = Instant::now();
         // The context's timeout bounds the wait.
-        ack.await.map_err(|error| {
+        let ack = ack.await;
+        match &ack {
+            Err(error) if error.kind() == PublishErrorKind::TimedOut => self.unanswered.note(began),
+            _ => self.unanswered.clear(),
+        }
+        ack.map_err(|error| {
             if of_subject(&error) {
                 return Error::TooMany;
             }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use async_nats::ServerError;
 
 use super::*;
@@ -75,17 +77,22 @@ fn all_servers_are_tried_in_turn_and_one_refused_login_slows_nothing_down() {
 }
 
 #[test]
-fn whoever_leaves_a_server_tries_the_others_first() {
+fn whoever_leaves_a_server_tries_any_other_first() {
     let attempts = Attempts::new(None, Refusals::default());
     let pool = ["nats://a", "nats://b", "nats://c"].map(|url| server(url, 0, None));
-    let mut left = Vec::new();
-    for _ in 0..3 {
+    assert!(!attempts.has_others(), "as far as is known");
+    let mut moves = HashSet::new();
+    let mut left = None;
+    for _ in 0..200 {
         let next = attempts.next(&pool).unwrap();
         attempts.hear(&Event::Connected);
-        left.push(next.addr.host().to_owned());
+        let server = next.addr.host().to_owned();
+        moves.insert((left.replace(server.clone()), server));
     }
-    left.sort();
-    assert_eq!(left, ["a", "b", "c"]);
+    moves.retain(|(left, _)| left.is_some());
+    assert_eq!(moves.len(), 6, "from each to each other: {moves:?}");
+    assert!(moves.iter().all(|(left, next)| left.as_ref() != Some(next)));
+    assert!(attempts.has_others());
 }
 
 #[test]

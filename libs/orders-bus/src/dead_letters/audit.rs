@@ -1,21 +1,28 @@
 //! ORDERS_AUDIT: what operators did; and ORDERS_DROPPED: what they removed of ORDERS_DLQ, which can be brought back.
 
+use std::time::Duration;
+
 use async_nats::{
     HeaderMap,
     jetstream::{message::StreamMessage, publish::PublishAck},
 };
+use backon::BackoffBuilder;
 use orders_contracts::{
     AuditAction, AuditEntry, DeadLetter, PaymentSettings, Subject, TenantId,
     streams::{self, ORDERS_AUDIT, ORDERS_DROPPED},
 };
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::letter::DeadLetterContent;
 use crate::{
-    Error, Operator,
+    BACKOFF, Error, Operator,
     history::Content,
     publish::{acknowledged, headers},
 };
+
+/// How long an entry may be without an answer. The stream gives none while it gets its copies on other servers.
+const RECORD_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A page of the audit.
 #[derive(Debug, Clone)]
@@ -72,8 +79,20 @@ impl Operator {
         let body = serde_json::to_vec(entry).expect("an entry is plain data");
         let subject = Subject::audit(entry.action.as_str(), entry.tenant.as_ref());
         let headers = headers(id, entry.headers(id));
-        let sent = self.send_raw(subject.to_string(), headers, body.into());
-        acknowledged(sent.await).await
+        let attempt = async || {
+            let (subject, headers) = (subject.to_string(), headers.clone());
+            acknowledged(self.send_raw(subject, headers, body.clone().into()).await).await
+        };
+        let (began, mut backoff) = (Instant::now(), BACKOFF.build());
+        loop {
+            match attempt().await {
+                // Its id keeps the entry from being stored twice.
+                Err(error) if error.is_unanswered() && began.elapsed() < RECORD_DEADLINE => {
+                    sleep(backoff.next().unwrap_or_default()).await;
+                }
+                recorded => return recorded,
+            }
+        }
     }
 
     /// Keeps in ORDERS_DROPPED what a dead letter holds before `action` removes it: its sequence there, or `None` if it
