@@ -1,6 +1,6 @@
 use crate::{
     CancelOrder, Channel, CommandId, CreateOrder, FieldError, Invalid, Metadata, OrderEvent,
-    OrderPaid, TenantId, unsaid::without_value,
+    OrderPaid, Payment, PaymentFailed, TenantId, unsaid::without_value,
 };
 
 /// Everything a message says of itself outside its body.
@@ -82,15 +82,30 @@ impl Body for OrderEvent {
     }
 }
 
-impl Body for OrderPaid {
+impl Body for Payment {
     fn read(payload: &[u8], envelope: Envelope<'_>) -> Result<Self, Vec<FieldError>> {
-        let payment: Self = json(payload, "a payment")?;
-        same_tenant(&payment.tenant_id, envelope)?;
-        if payment.order_id != envelope.metadata.order_id {
+        let payment = match envelope.channel {
+            Channel::OrderPaid => Self::Paid(json::<OrderPaid>(payload, "a payment")?),
+            Channel::PaymentFailed => {
+                Self::Failed(json::<PaymentFailed>(payload, "a failed payment")?)
+            }
+            _ => return fault("the subject names no payment"),
+        };
+        same_tenant(payment.tenant_id(), envelope)?;
+        if *payment.order_id() != envelope.metadata.order_id {
             let rule = "must be the order of the header ce-subject";
             return Err(vec![FieldError::new(&["orderId"], rule)]);
         }
         Ok(payment)
+    }
+}
+
+impl Body for OrderPaid {
+    fn read(payload: &[u8], envelope: Envelope<'_>) -> Result<Self, Vec<FieldError>> {
+        match Payment::read(payload, envelope)? {
+            Payment::Paid(paid) => Ok(paid),
+            Payment::Failed(_) => fault("the payment failed"),
+        }
     }
 }
 

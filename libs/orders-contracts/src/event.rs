@@ -95,20 +95,6 @@ impl OrderEvent {
     }
 }
 
-/// The payment of an order went through: the body of `payments.evt.{tenant}.paid`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct OrderPaid {
-    /// Whose order it is.
-    pub tenant_id: TenantId,
-    /// Which order was paid.
-    pub order_id: OrderId,
-    /// How much was paid.
-    pub amount: Money,
-    /// When the payment went through.
-    pub paid_at: Timestamp,
-}
-
 /// A change that the list already shows: the body of `orders.feed.{tenant}.created` and `.updated`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::command::PRINTABLE;
+
 /// A text that is not a value of the wanted type. Displays the rule that it breaks, for the user to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -101,6 +103,12 @@ text_id!(
 );
 
 text_id!(
+    /// A text of whoever tells of a payment, such as a reference: 1 to 255 characters without control characters.
+    PaymentText,
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": PRINTABLE })
+);
+
+text_id!(
     /// The subject of the replies to a command: a core NATS subject under the edges' own inbox prefix.
     ///
     /// A header can name no other subject, so no client can make a daemon publish to a subject of its choice.
@@ -132,6 +140,30 @@ impl RequestId {
                 "must be shorter than or equal to 255 characters",
             )),
         }
+    }
+}
+
+impl PaymentText {
+    const LONGEST: usize = 255;
+
+    fn check(text: &str) -> Result<(), Unparsable> {
+        match text.chars().count() {
+            0 => Err(Unparsable("should not be empty")),
+            length if length > Self::LONGEST => Err(Unparsable(
+                "must be shorter than or equal to 255 characters",
+            )),
+            _ if text.chars().any(char::is_control) => {
+                Err(Unparsable("must not contain control characters"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The beginning of any `text`, without control characters; `None` if nothing is left.
+    pub fn cut(text: &str) -> Option<Self> {
+        let printable = text.chars().filter(|c| !c.is_control());
+        let kept: String = printable.take(Self::LONGEST).collect();
+        kept.parse().ok()
     }
 }
 

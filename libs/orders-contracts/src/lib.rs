@@ -2,7 +2,7 @@
 //!
 //! * [`CreateOrder`] and [`CancelOrder`] are commands; only their `parse` and `read` make them, so every value is valid, in
 //!   the edge as in the writer.
-//! * The streams carry [`OrderEvent`], [`OrderPaid`] and [`FeedEntry`]; the edge receives [`Reply`].
+//! * The streams carry [`OrderEvent`], [`OrderPaid`], [`PaymentFailed`] and [`FeedEntry`]; the edge receives [`Reply`].
 //! * [`Body`] reads the body of a message and checks it against its [`Envelope`].
 //! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderDetails`], [`OrderRef`], [`OrderState`] and
 //!   [`ProblemDetails`], and names its headers in [`http_header`].
@@ -36,6 +36,7 @@ mod metadata;
 mod money;
 mod newer;
 mod offset;
+mod payment;
 mod period;
 mod permissions;
 mod personal;
@@ -63,18 +64,21 @@ pub use deployment::{
 };
 pub use details::{OrderBuyer, OrderDetails, OrderFile, OrderItem, OrderLine, StatusChange};
 pub use email::canonical_email;
-pub use event::{FeedEntry, OrderEvent, OrderPaid, OrderSnapshot};
+pub use event::{FeedEntry, OrderEvent, OrderSnapshot};
 pub use health::DaemonHealth;
 pub use http::{
     Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,
     TotalRelation,
 };
-pub use ids::{CommandId, InstallationId, OrderId, ReplyTo, RequestId, TenantId, Unparsable};
+pub use ids::{
+    CommandId, InstallationId, OrderId, PaymentText, ReplyTo, RequestId, TenantId, Unparsable,
+};
 pub use input::{FieldError, Invalid, is_email};
 pub use metadata::{Metadata, header};
 pub use money::{InvalidMoney, Money};
 pub use newer::may_be_newer;
 pub use offset::Offset;
+pub use payment::{OrderPaid, Payment, PaymentFailed};
 pub use permissions::{HEALTH_INBOX, Permissions, Role, TAP_SUBSCRIPTIONS};
 pub use personal::{Person, StoredMessage, Whose};
 pub use reply::{Answer, Refusal, Reply};

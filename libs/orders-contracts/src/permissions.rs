@@ -133,10 +133,11 @@ impl Permissions {
         match role {
             Role::Edge => {
                 may.tell_health(role);
-                may.inspect(&[ORDERS_COMMANDS]);
-                may.read(&[ORDERS_COMMANDS]);
-                may.report(&[WRITER_COMMANDS]);
+                may.inspect(&[ORDERS_COMMANDS, PAYMENTS]);
+                may.read(&[ORDERS_COMMANDS, PAYMENTS]);
+                may.report(&[WRITER_COMMANDS, WRITER_PAYMENTS]);
                 may.send(&[Channel::CreateOrder, Channel::CancelOrder]);
+                may.send(&[Channel::OrderPaid, Channel::PaymentFailed]);
                 may.subscribe(&replies());
                 may.follow_revocations();
             }
@@ -208,6 +209,7 @@ impl Permissions {
                     Channel::OrderCreated,
                     Channel::OrderUpdated,
                     Channel::OrderPaid,
+                    Channel::PaymentFailed,
                 ]);
                 may.publish(ORDERS_DLQ.subjects);
                 // A command leaves its stream once it is handled, so new ones are overheard.

@@ -77,7 +77,7 @@ pub const ORDERS_EVENTS: Stream = Stream {
     is_append_only: false,
 };
 
-/// What happened to payments, from the payment-simulator.
+/// What happened to payments, from the payment-simulator or from outside, by the edge.
 pub const PAYMENTS: Stream = Stream {
     name: "PAYMENTS",
     subjects: "payments.evt.>",

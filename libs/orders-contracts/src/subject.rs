@@ -25,6 +25,8 @@ pub enum Channel {
     OrderUpdated,
     /// `payments.evt.{tenant}.paid`
     OrderPaid,
+    /// `payments.evt.{tenant}.failed`
+    PaymentFailed,
     /// `orders.feed.{tenant}.created`
     FeedCreated,
     /// `orders.feed.{tenant}.updated`
@@ -33,12 +35,13 @@ pub enum Channel {
 
 impl Channel {
     /// Every channel.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CreateOrder,
         Self::CancelOrder,
         Self::OrderCreated,
         Self::OrderUpdated,
         Self::OrderPaid,
+        Self::PaymentFailed,
         Self::FeedCreated,
         Self::FeedUpdated,
     ];
@@ -50,6 +53,7 @@ impl Channel {
             Self::OrderCreated => ("orders.evt.", ".created"),
             Self::OrderUpdated => ("orders.evt.", ".updated"),
             Self::OrderPaid => ("payments.evt.", ".paid"),
+            Self::PaymentFailed => ("payments.evt.", ".failed"),
             Self::FeedCreated => ("orders.feed.", ".created"),
             Self::FeedUpdated => ("orders.feed.", ".updated"),
         }
@@ -67,6 +71,7 @@ impl Channel {
             Self::OrderCreated => "orders.evt.{tenant}.created",
             Self::OrderUpdated => "orders.evt.{tenant}.updated",
             Self::OrderPaid => "payments.evt.{tenant}.paid",
+            Self::PaymentFailed => "payments.evt.{tenant}.failed",
             Self::FeedCreated => "orders.feed.{tenant}.created",
             Self::FeedUpdated => "orders.feed.{tenant}.updated",
         }
@@ -77,7 +82,7 @@ impl Channel {
         match self {
             Self::CreateOrder | Self::CancelOrder => ORDERS_COMMANDS,
             Self::OrderCreated | Self::OrderUpdated => ORDERS_EVENTS,
-            Self::OrderPaid => PAYMENTS,
+            Self::OrderPaid | Self::PaymentFailed => PAYMENTS,
             Self::FeedCreated | Self::FeedUpdated => ORDERS_FEED,
         }
     }
@@ -90,6 +95,7 @@ impl Channel {
             Self::OrderCreated => "orders.order.created.v1",
             Self::OrderUpdated => "orders.order.updated.v1",
             Self::OrderPaid => "orders.order.paid.v1",
+            Self::PaymentFailed => "orders.payment.failed.v1",
             Self::FeedCreated => "orders.feed.created.v1",
             Self::FeedUpdated => "orders.feed.updated.v1",
         }

@@ -173,6 +173,8 @@ fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
         order_id,
         amount: created.body.order.total,
         paid_at: now,
+        currency: None,
+        reference: None,
     };
     // One message id for each event: when the created event of an order whose payment was lost is published again, the
     // stream must not take the new payment for a duplicate.

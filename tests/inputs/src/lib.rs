@@ -11,8 +11,8 @@ use std::{
 
 use orders_contracts::{
     Answer, CancelOrder, Channel, CommandId, CreateOrder, FeedEntry, Invalid, Metadata, Offset,
-    OrderEvent, OrderId, OrderPaid, PresignUpload, ReplyTo, RequestId, Status, TenantId, Timestamp,
-    TraceContext, canonical_email, query,
+    OrderEvent, OrderId, OrderPaid, PaymentFailed, PresignUpload, ReplyTo, RequestId, Status,
+    TenantId, Timestamp, TraceContext, canonical_email, query,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -83,6 +83,7 @@ pub fn event(message: &[u8]) {
     }
     written_and_read::<OrderEvent>(body);
     written_and_read::<OrderPaid>(body);
+    written_and_read::<PaymentFailed>(body);
     written_and_read::<FeedEntry>(body);
     written_and_read::<Vec<Answer>>(body);
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use orders_contracts::{
     Answer, AuditEntry, Body, Channel, Envelope, FeedEntry, FieldError, Metadata, OrderCommand,
-    OrderEvent, OrderPaid, Revocation, Subject, may_be_newer,
+    OrderEvent, Payment, Revocation, Subject, may_be_newer,
 };
 
 /// The examples of one kind of all releases: the release, the name, the text.
@@ -54,7 +54,7 @@ fn message(text: &str) -> Result<Option<Channel>, String> {
     let read: Result<(), Vec<FieldError>> = match channel {
         Channel::CreateOrder | Channel::CancelOrder => OrderCommand::read(body, envelope).map(drop),
         Channel::OrderCreated | Channel::OrderUpdated => OrderEvent::read(body, envelope).map(drop),
-        Channel::OrderPaid => OrderPaid::read(body, envelope).map(drop),
+        Channel::OrderPaid | Channel::PaymentFailed => Payment::read(body, envelope).map(drop),
         Channel::FeedCreated | Channel::FeedUpdated => {
             let read = serde_json::from_slice::<FeedEntry>(body);
             return read

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use orders_contracts::{
     Answer, CancelOrder, Channel, Claim, CreateOrder, Deployment, FeedEntry, OrderEvent, OrderPaid,
-    Permissions, Revocation, Role, schema_settings, streams,
+    PaymentFailed, Permissions, Revocation, Role, schema_settings, streams,
 };
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -27,6 +27,11 @@ fn main() -> std::io::Result<()> {
     )?;
     write(out, "events/order-event.v1.json", &schema::<OrderEvent>())?;
     write(out, "events/order-paid.v1.json", &schema::<OrderPaid>())?;
+    write(
+        out,
+        "events/payment-failed.v1.json",
+        &schema::<PaymentFailed>(),
+    )?;
     write(out, "events/feed-entry.v1.json", &schema::<FeedEntry>())?;
     write(out, "replies/answers.v1.json", &schema::<Vec<Answer>>())?;
     write(out, "events/revocation.v1.json", &schema::<Revocation>())?;
@@ -56,50 +61,56 @@ fn describe(
     channel: Channel,
 ) -> (
     &'static str,
-    &'static str,
+    &'static [&'static str],
     &'static [&'static str],
     &'static str,
 ) {
     match channel {
         Channel::CreateOrder => (
             "createOrder",
-            "edge",
+            &["edge"],
             &["writer"],
             "commands/create-order.v1.json",
         ),
         Channel::CancelOrder => (
             "cancelOrder",
-            "edge",
+            &["edge"],
             &["writer"],
             "commands/cancel-order.v1.json",
         ),
         Channel::OrderCreated => (
             "orderCreated",
-            "writer",
+            &["writer"],
             &["projector", "payment-simulator"],
             "events/order-event.v1.json",
         ),
         Channel::OrderUpdated => (
             "orderUpdated",
-            "writer",
+            &["writer"],
             &["projector"],
             "events/order-event.v1.json",
         ),
         Channel::OrderPaid => (
             "orderPaid",
-            "payment-simulator",
+            &["payment-simulator", "edge", "orderctl"],
             &["writer"],
             "events/order-paid.v1.json",
         ),
+        Channel::PaymentFailed => (
+            "paymentFailed",
+            &["edge"],
+            &["writer"],
+            "events/payment-failed.v1.json",
+        ),
         Channel::FeedCreated => (
             "feedCreated",
-            "projector",
+            &["projector"],
             &["realtime"],
             "events/feed-entry.v1.json",
         ),
         Channel::FeedUpdated => (
             "feedUpdated",
-            "projector",
+            &["projector"],
             &["realtime"],
             "events/feed-entry.v1.json",
         ),
@@ -110,7 +121,7 @@ fn describe(
 fn asyncapi() -> Value {
     let (mut channels, mut operations) = (Map::new(), Map::new());
     for channel in Channel::ALL {
-        let (name, sender, receivers, schema) = describe(channel);
+        let (name, senders, receivers, schema) = describe(channel);
         let address = channel.of_all_tenants().as_str().replace('*', "{tenantId}");
         let stream = streams::ALL
             .into_iter()
@@ -132,10 +143,12 @@ fn asyncapi() -> Value {
             }),
         );
         let reference = json!({ "$ref": format!("#/channels/{name}") });
-        operations.insert(
-            format!("{sender}.send.{name}"),
-            json!({ "action": "send", "channel": reference }),
-        );
+        for sender in senders {
+            operations.insert(
+                format!("{sender}.send.{name}"),
+                json!({ "action": "send", "channel": reference }),
+            );
+        }
         for receiver in receivers {
             operations.insert(
                 format!("{receiver}.receive.{name}"),

@@ -45,8 +45,9 @@ fn each_subject_has_the_publishers_it_needs_and_no_others() {
         ("orders.evt.t-1.created", vec!["writer", "operator"]),
         (
             "payments.evt.t-1.paid",
-            vec!["payment-simulator", "operator"],
+            vec!["edge", "payment-simulator", "operator"],
         ),
+        ("payments.evt.t-1.failed", vec!["edge", "operator"]),
         ("orders.feed.t-1.updated", vec!["projector"]),
         ("orders.dlq.writer.t-1", vec!["writer", "operator"]),
         ("orders.dlq.projector.~", vec!["projector", "operator"]),
