@@ -13,7 +13,7 @@ const PURE: [&str; 2] = ["orders-contracts", "orders-domain"];
 const IMPURE: [&str; 5] = ["tokio", "axum", "async-nats", "mongodb", "tracing"];
 
 /// The libraries that each library may use.
-const LIBRARIES: [(&str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
     ("orders-auth", &["orders-contracts", "orders-service"]),
     ("orders-certificates", &[]),
     ("orders-contracts", &[]),
@@ -26,6 +26,7 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
     ("orders-http", &["orders-contracts", "orders-service"]),
     ("orders-service", &["orders-contracts"]),
     ("orders-uploads", &["orders-contracts", "orders-service"]),
+    ("orders-webhooks", &[]),
 ];
 
 const CERTIFICATES: &str = "orders-certificates";
