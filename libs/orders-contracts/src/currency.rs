@@ -22,6 +22,12 @@ impl Currency {
         iso_currency::Currency::from_code(self.as_str()).is_some()
     }
 
+    /// The decimals of its minor unit: 2 for cents. `None` if it has none, such as gold, or is not listed.
+    pub(crate) fn decimals(self) -> Option<u32> {
+        let exponent = iso_currency::Currency::from_code(self.as_str())?.exponent()?;
+        Some(exponent.into())
+    }
+
     /// All that the standard lists, now or before, in the order of the alphabet.
     pub(crate) fn listed() -> impl Iterator<Item = Self> {
         let letters = || b'A'..=b'Z';

@@ -14,6 +14,14 @@ pub struct OrderRef {
     pub order_id: OrderId,
 }
 
+/// Whether a webhook counted: the answer to `POST /api/payments/webhook` and `/api/payments/stripe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "Whether a webhook counted.")]
+pub struct PaymentAnswer {
+    /// True if it tells of a payment, which is stored now; false if it tells of something else.
+    pub accepted: bool,
+}
+
 /// One page of orders, newest first: the answer to `GET /api/orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use self::parts::{AtMost, Members};
 pub(crate) use self::texts::Texts;
-use crate::{Money, Unparsable, unsaid::UNKNOWN};
+use crate::{InvalidMoney, Money, Unparsable, unsaid::UNKNOWN};
 
 /// The most members of an object whose members are known: to read a hundred thousand takes a while.
 const MAX_MEMBERS: usize = 100;
@@ -134,6 +134,18 @@ pub(crate) fn read_object<T>(
     bytes: &[u8],
     read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
 ) -> Result<T, Invalid> {
+    read_whole(bytes, |node| node.object(read))
+}
+
+/// The same for a sender that may add members: those that `read` does not take are ignored.
+pub(crate) fn read_open_object<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+) -> Result<T, Invalid> {
+    read_whole(bytes, |node| node.open_object(read))
+}
+
+fn read_whole<T>(bytes: &[u8], read: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Invalid> {
     let raw: &RawValue = serde_json::from_slice(bytes)
         .map_err(|error| Invalid::one(&[], format!("must be valid JSON: {error}")))?;
     let errors = RefCell::new(Vec::new());
@@ -142,7 +154,7 @@ pub(crate) fn read_object<T>(
         path: Path::default(),
         errors: &errors,
     };
-    let value = node.object(read);
+    let value = read(&node);
     let errors = errors.into_inner();
     match value {
         Some(value) if errors.is_empty() => Ok(value),
@@ -198,19 +210,30 @@ impl<'a> Node<'a> {
 
     /// An object, read by `read`; members it does not take are refused.
     pub(crate) fn object<T>(&self, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+        let mut fields = self.fields()?;
+        let value = read(&mut fields);
+        fields.refuse_the_rest();
+        value
+    }
+
+    /// An object, read by `read`; members it does not take are ignored.
+    pub(crate) fn open_object<T>(
+        &self,
+        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        read(&mut self.fields()?)
+    }
+
+    fn fields(&self) -> Option<Fields<'a>> {
         let raw = self.present("must be an object")?.get();
         if !raw.starts_with('{') {
             return self.refuse("must be an object");
         }
-        let members = self.split(raw, Members(MAX_MEMBERS))?;
-        let mut fields = Fields {
-            members,
+        Some(Fields {
+            members: self.split(raw, Members(MAX_MEMBERS))?,
             path: self.path.clone(),
             errors: self.errors,
-        };
-        let value = read(&mut fields);
-        fields.refuse_the_rest();
-        value
+        })
     }
 
     /// An array of a length within `length`, its elements read by `read`.
@@ -311,6 +334,15 @@ impl<'a> Node<'a> {
     pub(crate) fn price(&self) -> Option<Money> {
         match Money::parse_price(self.present("must be a number")?.get()) {
             Ok(price) => Some(price),
+            Err(error) => self.refuse(error.to_string()),
+        }
+    }
+
+    /// An amount, read exactly. It may be larger than any price.
+    pub(crate) fn amount(&self) -> Option<Money> {
+        match self.present("must be a number")?.get().parse() {
+            Ok(amount) => Some(amount),
+            Err(InvalidMoney::TooLarge) => self.refuse("must not have more than 28 digits"),
             Err(error) => self.refuse(error.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 //! * [`CreateOrder`] and [`CancelOrder`] are commands; only their `parse` and `read` make them, so every value is valid, in
 //!   the edge as in the writer.
 //! * The streams carry [`OrderEvent`], [`OrderPaid`], [`PaymentFailed`] and [`FeedEntry`]; the edge receives [`Reply`].
+//! * [`PaymentWebhook`] and [`StripeEvent`] tell of payments from outside.
 //! * [`Body`] reads the body of a message and checks it against its [`Envelope`].
 //! * The HTTP API reads [`query`], answers [`OrderList`], [`OrderRow`], [`OrderDetails`], [`OrderRef`], [`OrderState`] and
 //!   [`ProblemDetails`], and names its headers in [`http_header`].
@@ -67,8 +68,8 @@ pub use email::canonical_email;
 pub use event::{FeedEntry, OrderEvent, OrderSnapshot};
 pub use health::DaemonHealth;
 pub use http::{
-    Fault, OrderList, OrderRef, OrderState, PresignedUpload, ProblemDetails, ReceivedUpload,
-    TotalRelation,
+    Fault, OrderList, OrderRef, OrderState, PaymentAnswer, PresignedUpload, ProblemDetails,
+    ReceivedUpload, TotalRelation,
 };
 pub use ids::{
     CommandId, InstallationId, OrderId, PaymentText, ReplyTo, RequestId, TenantId, Unparsable,
@@ -78,7 +79,9 @@ pub use metadata::{Metadata, header};
 pub use money::{InvalidMoney, Money};
 pub use newer::may_be_newer;
 pub use offset::Offset;
-pub use payment::{OrderPaid, Payment, PaymentFailed};
+pub use payment::{
+    OrderPaid, Payment, PaymentData, PaymentFailed, PaymentKind, PaymentWebhook, StripeEvent,
+};
 pub use permissions::{HEALTH_INBOX, Permissions, Role, TAP_SUBSCRIPTIONS};
 pub use personal::{Person, StoredMessage, Whose};
 pub use reply::{Answer, Refusal, Reply};

@@ -49,6 +49,12 @@ impl Money {
         }
     }
 
+    /// So many of the minor unit of a currency that has so many `decimals`; `None` when that cannot be represented.
+    pub(crate) fn from_minor(minor: u64, decimals: u32) -> Option<Self> {
+        let value = Decimal::try_from_i128_with_scale(minor.into(), decimals).ok()?;
+        Some(Self(value.normalize()))
+    }
+
     fn parse(number: &str) -> Result<Self, InvalidMoney> {
         let parsed = if number.contains(['e', 'E']) {
             Decimal::from_scientific(number)

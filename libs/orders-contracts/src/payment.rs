@@ -1,8 +1,15 @@
-//! What is said of payments: the bodies of the messages in PAYMENTS.
+//! What is said of payments: the bodies of the messages in PAYMENTS, and of the webhooks that become them.
+
+mod stripe;
+mod webhook;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    stripe::StripeEvent,
+    webhook::{PaymentData, PaymentKind, PaymentWebhook},
+};
 use crate::{Currency, Money, OrderId, PaymentText, TenantId, Timestamp};
 
 /// The payment of an order went through: the body of `payments.evt.{tenant}.paid`.

@@ -10,6 +10,7 @@ mod load;
 mod nats;
 mod redact;
 mod secret;
+mod secret_file;
 mod traces;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     nats::{NatsAccess, NatsLogin},
     redact::redact,
     secret::{Secret, warn_if_public},
+    secret_file::SecretFile,
     traces::{Attributes, Endpoint, Headers, Sampler, Traces, Trust},
 };
 pub(crate) use self::{

@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     Error, MediaTypes, Scan, StorageKey, UploadSettings, Verdict,
     client::{Answer, Client},
-    secret::AccessKey,
+    secret::{self, AccessKey},
     settings::Place,
     stored::{CHECKSUM, Stored, read_head},
 };
@@ -97,7 +97,7 @@ impl Storage {
         };
         Ok(Some(Self {
             bucket: bucket(&place)?,
-            key: AccessKey::new(place.access_key_file)?,
+            key: secret::open(place.access_key_file)?,
             client: Client::new(),
             ttl: settings.ttl,
             scan: settings.scan,

@@ -67,6 +67,16 @@ impl JsonBody {
         Ok(Self { whole, coding })
     }
 
+    /// The bytes that came, for whoever signed them.
+    pub(crate) fn as_sent(&self) -> Result<&[u8], Problem> {
+        match self.coding {
+            None => Ok(&self.whole),
+            Some(_) => Err(Problem::bad_request(
+                "The body must not be compressed, because its signature is of what is sent",
+            )),
+        }
+    }
+
     /// Parses the body, which is gone afterwards.
     pub(crate) fn parse<T>(
         self,

@@ -10,7 +10,9 @@ use orders_uploads::UploadSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{in_flight::InFlight, limits::Limits, rate::Rate, state::Place};
+use crate::{
+    in_flight::InFlight, limits::Limits, payments::PaymentSecrets, rate::Rate, state::Place,
+};
 
 /// The settings of the edge.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +44,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// Where files are uploaded to.
     pub uploads: UploadSettings,
+    /// Who may tell of payments from outside.
+    pub payment: PaymentSecrets,
 }
 
 /// The settings for how much one tenant may ask for. Each edge counts for itself.
@@ -144,6 +148,7 @@ impl Settings for Config {
                 on_mismatch: OnMismatch::Replay,
             },
             uploads: UploadSettings::default(),
+            payment: PaymentSecrets::default(),
         }
     }
 

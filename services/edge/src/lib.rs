@@ -23,6 +23,7 @@ mod inbox;
 mod limits;
 mod listed;
 mod openapi;
+mod payments;
 mod problem;
 mod rate;
 mod realtimes;
@@ -56,15 +57,18 @@ use tracing::warn;
 
 use crate::{
     attachments::Attachments, commands::Commands, export::Exports, guard::Guard, listed::Unlisted,
-    realtimes::Realtimes, state::AppState,
+    payments::Payments, realtimes::Realtimes, state::AppState,
 };
 pub use crate::{
     config::{Config, Idempotency, LimitSettings, OnMismatch},
     openapi::openapi,
+    payments::PaymentSecrets,
 };
 
-/// The stream that the edge writes.
-const STREAMS: [streams::Stream; 1] = [streams::ORDERS_COMMANDS];
+/// The streams that the edge writes, the second one only where payments come from outside.
+const STREAMS: [streams::Stream; 2] = [streams::ORDERS_COMMANDS, streams::PAYMENTS];
+/// Who reads them.
+const READERS: [streams::Consumer; 2] = [streams::WRITER_COMMANDS, streams::WRITER_PAYMENTS];
 
 /// Runs the daemon from its command line to its exit code.
 ///
@@ -88,7 +92,9 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     // It may do no more than read the database.
     let store = store?.auto_migrate(false);
     daemon.health.probe("nats", bus.readiness());
-    daemon.health.probe("streams", bus.needs(&STREAMS, &[]));
+    let count = if config.payment.are_set() { 2 } else { 1 };
+    let streams: &'static [streams::Stream] = &STREAMS[..count];
+    daemon.health.probe("streams", bus.needs(streams, &[]));
     let limits = Arc::new(config.limits());
     let guard = Guard::new(&config, daemon.port, Arc::clone(&limits))?;
     let revocations = guard.verifier().map(|verifier| {
@@ -96,11 +102,7 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         know_revocations(verifier, &bus, &daemon)
     });
     bus.answer_operators(&daemon);
-    let report = bus.report(
-        &STREAMS,
-        &[streams::WRITER_COMMANDS],
-        daemon.shutdown.clone(),
-    );
+    let report = bus.report(streams, &READERS[..count], daemon.shutdown.clone());
     daemon.spawn("report", report);
 
     let rows = store.read_model();
@@ -114,6 +116,7 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         intake: Intake::new(),
         uploads: Semaphore::new(routes::uploads::AT_ONCE),
         attachments,
+        payments: Payments::open(&config.payment, bus.clone())?,
         unlisted: Unlisted {
             bus: bus.clone(),
             orders: store.write_model(),
@@ -142,11 +145,11 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
     daemon.mount(router(edge, &config.access, daemon.port));
 
     let declare = retry("declare streams", BusError::may_pass, async || {
-        bus.declare(&STREAMS).await
+        bus.declare(streams).await
     });
     if let Some(declared) = daemon.shutdown.run_until_cancelled(Box::pin(declare)).await {
         declared?;
-        daemon.spawn("streams", bus.keep(&STREAMS, daemon.shutdown.clone()));
+        daemon.spawn("streams", bus.keep(streams, daemon.shutdown.clone()));
         let namespace = config.nats.deployment.namespace.clone();
         let compare = compare(bus.clone(), store, namespace);
         daemon.spawn("installation", {
@@ -212,7 +215,7 @@ fn know_revocations(verifier: &Verifier, bus: &Bus, daemon: &Daemon) -> Revocati
 async fn compare(bus: Bus, store: Store, namespace: Namespace) -> Result<(), BoxError> {
     loop {
         let streams = retry("look for the installation", BusError::may_pass, || {
-            bus.installation(&STREAMS)
+            bus.installation(&STREAMS[..1])
         })
         .await?;
         if streams.is_some() {
@@ -231,7 +234,7 @@ fn router(edge: Arc<AppState>, access: &Access, port: u16) -> Router {
     let front = Front::new(access, port);
     let realtimes = Arc::clone(&edge.realtimes);
     let guard = edge.guard.clone();
-    let api = routes::table(&guard)
+    let api = routes::table(&guard, &edge.payments)
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
             router.route(path, methods)

@@ -6,13 +6,15 @@
 
 mod components;
 mod paths;
+mod payments;
 mod reads;
 mod security;
 mod uploads;
 
 use orders_contracts::{
-    CreateOrder, OrderDetails, OrderList, OrderRef, OrderRow, OrderState, PresignUpload,
-    PresignedUpload, ProblemDetails, ReceivedUpload, Status, TenantId, schema_settings,
+    CreateOrder, OrderDetails, OrderList, OrderRef, OrderRow, OrderState, PaymentAnswer,
+    PaymentWebhook, PresignUpload, PresignedUpload, ProblemDetails, ReceivedUpload, Status,
+    TenantId, schema_settings,
 };
 use serde_json::{Map, Value, json};
 
@@ -47,6 +49,7 @@ fn open() -> Value {
         "servers": [{ "url": "/" }],
         "tags": [
             { "name": "orders", "description": "Create, cancel and list orders" },
+            { "name": "payments", "description": "Webhooks of whoever takes payments" },
             { "name": "uploads", "description": "Files: to a bucket by presigned URLs, or to a mock of one" },
             { "name": "realtime", "description": "Changes as they happen" },
             { "name": "operations", "description": "Health, metrics and this document" },
@@ -82,6 +85,8 @@ fn schemas() -> Map<String, Value> {
         Status,
         TenantId,
         ProblemDetails,
+        PaymentWebhook,
+        PaymentAnswer,
     )>();
     let mut schemas = generator.take_definitions(true);
     // What the edge finds is in commands only.

@@ -38,6 +38,11 @@ const OUT_OF_SCOPE: (&str, &str) = (
     "urn:orders:problem:insufficient-scope",
     "The credentials do not allow this operation",
 );
+/// The type and the title of a webhook that was signed at another time.
+const STALE: (&str, &str) = (
+    "urn:orders:problem:stale-webhook",
+    "The webhook is of another time",
+);
 /// The type and the title of an order with another tenant's file.
 const FOREIGN_ATTACHMENT: (&str, &str) = (
     "urn:orders:problem:foreign-attachment",
@@ -103,6 +108,12 @@ impl Problem {
     pub(crate) fn forbidden() -> Self {
         let detail = "The token is not for this tenant";
         Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// The answer to a webhook that may be a recording of an old one.
+    pub(crate) fn stale() -> Self {
+        let detail = "The webhook's time is more than 5 minutes from now; sign it anew";
+        Self::of_kind(StatusCode::BAD_REQUEST, STALE, detail)
     }
 
     /// The answer to an order with a file that its tenant has not uploaded.

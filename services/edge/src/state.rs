@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     attachments::Attachments, commands::Commands, config::OnMismatch, export::Exports,
-    guard::Guard, limits::Limits, listed::Unlisted, realtimes::Realtimes,
+    guard::Guard, limits::Limits, listed::Unlisted, payments::Payments, realtimes::Realtimes,
 };
 
 /// Everything that the handlers work with.
@@ -25,6 +25,8 @@ pub(crate) struct AppState {
     /// The bucket of uploads, unless they are a mock.
     pub(crate) attachments: Option<Attachments>,
     pub(crate) unlisted: Unlisted,
+    /// Whoever tells of payments from outside.
+    pub(crate) payments: Payments,
     pub(crate) place: Place,
     pub(crate) guard: Guard,
     pub(crate) realtimes: Arc<Realtimes>,

@@ -16,6 +16,9 @@ use tower::ServiceExt;
 use super::*;
 
 mod guarded;
+mod payments;
+
+use self::payments::with_payments;
 
 /// A port that nobody listens on.
 const NOWHERE: &str = "127.0.0.1:9";
@@ -24,12 +27,16 @@ async fn edge() -> Router {
     edge_with(Config::default()).await
 }
 
-async fn edge_with(config: Config) -> Router {
+async fn bus() -> Bus {
     let nats = orders_service::config::Nats {
         url: format!("nats://{NOWHERE}"),
         ..Default::default()
     };
-    let bus = Bus::connect(&nats, Role::Edge).await.unwrap();
+    Bus::connect(&nats, Role::Edge).await.unwrap()
+}
+
+async fn edge_with(config: Config) -> Router {
+    let bus = bus().await;
     let mongo = orders_service::config::Mongo {
         url: format!("mongodb://{NOWHERE}/?serverSelectionTimeoutMS=50"),
         ..Default::default()
@@ -51,6 +58,7 @@ async fn edge_with(config: Config) -> Router {
         limits: Arc::clone(&limits),
         intake: Intake::new(),
         uploads: Semaphore::new(routes::uploads::AT_ONCE),
+        payments: Payments::open(&config.payment, bus.clone()).unwrap(),
         attachments: Attachments::open(&config.uploads).unwrap(),
         unlisted: Unlisted {
             bus,
@@ -145,10 +153,13 @@ async fn the_document_describes_every_route_and_no_other() {
         }
     }
     let mut served = BTreeSet::new();
-    let config = Config::default();
+    let (config, _folder) = with_payments();
     let limits = Arc::new(config.limits());
-    for (path, _) in routes::table(&Guard::new(&config, 3001, limits).unwrap()) {
-        let refused = ask("TRACE", path, &[], Body::empty()).await;
+    let guard = Guard::new(&config, 3001, limits).unwrap();
+    let payments = Payments::open(&config.payment, bus().await).unwrap();
+    let edge = edge_with(config).await;
+    for (path, _) in routes::table(&guard, &payments) {
+        let refused = ask_of(edge.clone(), "TRACE", path, &[], Body::empty()).await;
         assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let methods = refused
             .header("allow")

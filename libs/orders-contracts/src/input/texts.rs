@@ -45,6 +45,11 @@ impl Node<'_> {
         read.into_iter().collect()
     }
 
+    /// Any string; `None`, and no fault, if it is anything else.
+    pub(crate) fn some_text(&self) -> Option<String> {
+        serde_json::from_str(self.raw?.get()).ok()
+    }
+
     /// A string of at most `max` characters without control characters.
     fn any_text(&self, max: usize) -> Option<String> {
         let text = self

@@ -177,6 +177,12 @@ table! {
     /// Orders that name another tenant's upload.
     FOREIGN_ATTACHMENTS = "orders_foreign_attachments_total": Counter, {} of EDGE;
 
+    /// Webhooks of payments.
+    PAYMENT_WEBHOOKS = "orders_payment_webhooks_total": Counter, { way: &["webhook", "stripe"], outcome: &[
+        "accepted", "ignored", "unauthorized", "stale-webhook", "validation", "quota-exceeded", "unavailable",
+        "temporary-reduced-capacity"
+    ] } of EDGE;
+
     /// Orders whose latest event was published again, because it was lost.
     HEALED = "orders_healed_total": Counter, {} of WRITER;
     /// Payments of orders that were cancelled.

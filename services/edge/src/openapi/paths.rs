@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     components::{ORDER_ID, reference},
-    reads, uploads,
+    payments, reads, uploads,
 };
+use crate::payments::Way;
 
 pub(super) const STORAGE_KEY: &str = "tenants/t-123/orders/abcd1234/invoice.pdf";
 
@@ -80,6 +81,8 @@ pub(super) fn paths() -> Value {
             },
         },
         "/api/orders/{orderId}/attachment": { "get": uploads::download() },
+        (Way::Standard.path()): { "post": payments::standard() },
+        (Way::Stripe.path()): { "post": payments::stripe() },
         "/api/uploads/presign": { "post": uploads::presign() },
         "/mock-upload/{key}": { "put": uploads::receive() },
         "/ws/": {

@@ -135,7 +135,11 @@ mod tests {
 
     #[test]
     fn without_it_the_document_says_nothing_of_tokens() {
-        let text = document(None).to_string();
+        let mut open = document(None);
+        // A signature is asked for in any mode.
+        let paths = open["paths"].as_object_mut().unwrap();
+        paths.retain(|path, _| !path.starts_with("/api/payments/"));
+        let text = open.to_string();
         for word in ["security", "401", "www-authenticate", WELL_KNOWN] {
             assert!(!text.contains(word), "{word}");
         }
