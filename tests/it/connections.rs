@@ -12,7 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::doc;
 use nkeys::KeyPair;
-use orders_testkit::{Certificates, FerretDb, NatsServer, Setup, Stack, eventually};
+use orders_testkit::{Certificates, FerretDb, NatsServer, Setup, Stack, aloud, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -392,7 +392,7 @@ async fn the_database_may_ask_for_a_login_and_tls() {
     let folder = stack.folder();
     let certificates = Certificates::make(folder).unwrap();
     let Some(ferretdb) = FerretDb::start(folder, &certificates).await else {
-        eprintln!("skipped: the database of this run is not our FerretDB");
+        aloud("skipped: the database of this run is not our FerretDB");
         return;
     };
     let user = format!("u{}", uuid::Uuid::new_v4().simple());

@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::SocketAddr, process::Command, time::Duration};
 
-use orders_testkit::{Host, Hosts, NatsCluster, Setup, Sync, eventually};
+use orders_testkit::{Host, Hosts, NatsCluster, Setup, Sync, aloud, eventually};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// Does `work` on the last of some hosts, or says why there are none.
 fn on_hosts(names: &[&'static str], work: impl AsyncFnOnce(&Hosts) + Send) {
     if let Some(refused) = Hosts::refused() {
-        return eprintln!("skipped: {refused}");
+        return aloud(format_args!("skipped: {refused}"));
     }
     let hosts = Hosts::start(names).unwrap();
     let last = hosts.host(names.last().unwrap());
@@ -71,7 +71,7 @@ fn cables_are_pulled_and_packets_lost_one_way() {
 #[test]
 fn what_a_killed_run_left_is_removed_by_the_next_one() {
     if let Some(refused) = Hosts::refused() {
-        return eprintln!("skipped: {refused}");
+        return aloud(format_args!("skipped: {refused}"));
     }
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();

@@ -43,6 +43,7 @@ async fn stop(daemon: &mut Daemon) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_restarts_of_edges_refuse_and_break_no_request() {
+    const RESTARTS: usize = 20;
     const DRAIN: Duration = Duration::from_secs(1);
     let drains = |edge: Setup| edge.env("ORDERS_DRAIN", "1s");
     let mut pipeline = Pipeline::start_with("1s", drains).await;
@@ -53,7 +54,7 @@ async fn twenty_restarts_of_edges_refuse_and_break_no_request() {
     let balancer = Balancer::start(pipeline.stack.folder(), &ports).await;
 
     let traffic = Traffic::start(&balancer.url());
-    for _ in 0..10 {
+    for _ in 0..RESTARTS / 2 {
         for edge in [&mut pipeline.edge, &mut second] {
             let took = stop(edge).await;
             assert!((DRAIN..DRAIN + SHUTDOWN).contains(&took), "{took:?}");
@@ -61,14 +62,7 @@ async fn twenty_restarts_of_edges_refuse_and_break_no_request() {
             balancer.serves(edge.port()).await;
         }
     }
-    let answers = traffic.stop().await;
-
-    let good = ["create 201", "create 202", "look 200", "presign 201"];
-    let good: usize = good.iter().map(|good| answers.count(good)).sum();
-    eprintln!("{answers:?}, {:.0}/s", answers.rate());
-    assert_eq!(answers.sum(), good, "{answers:?}");
-    assert!(answers.count("create 201") > 100, "{answers:?}");
-    assert!(answers.rate() > 180.0, "{:.0}/s", answers.rate());
+    traffic.stop().await.are_good(RESTARTS);
     pipeline.stack.clean_up().await;
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use orders_testkit::{Daemon, Setup, Stack};
+use orders_testkit::{Daemon, Setup, Stack, aloud};
 use orders_tests::{
     check::{Evidence, Fault, Window},
     history::{History, now},
@@ -113,7 +113,7 @@ async fn work(daemon: &Daemon) -> f64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_and_its_rollback_lose_nothing_and_tell_everybody() {
     let Some(previous) = std::env::var_os("ORDERS_TEST_PREVIOUS_BIN_DIR") else {
-        eprintln!("SKIPPED: there are no programs of the previous release");
+        aloud("skipped: there are no programs of the previous release");
         return;
     };
     let previous = PathBuf::from(previous);

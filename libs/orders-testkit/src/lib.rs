@@ -4,6 +4,7 @@
 //! An [`Issuer`] mints tokens of any kind. Nothing here sleeps to hide a race: [`eventually`] waits for a condition, with a long limit.
 
 mod alerts;
+mod aloud;
 mod balancer;
 mod clamd;
 mod collector;
@@ -30,6 +31,7 @@ use std::{
 };
 
 pub use alerts::Alert;
+pub use aloud::aloud;
 pub use balancer::Balancer;
 pub use clamd::Clamd;
 pub use collector::{CollectedSpan, Collector, SpanPlace};

@@ -1,4 +1,5 @@
-//! An open load: requests begin at their times, however long others take.
+//! A load at a steady rate: a request begins at its time, unless too many are under way. So a machine that cannot answer as
+//! many gets fewer, and none that it would have to refuse.
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orders_testkit::Balancer;
+use orders_testkit::{Balancer, aloud};
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::{
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -21,6 +22,8 @@ use crate::pipeline::order;
 
 /// The time between two requests: 200 a second.
 const EVERY: Duration = Duration::from_millis(5);
+/// The most requests under way, which is what the edge takes of one tenant: a quarter of its `max_in_flight`.
+const MOST: usize = 64;
 
 /// The requests under way.
 pub(crate) struct Traffic {
@@ -36,17 +39,23 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    pub(crate) fn count(&self, kind: &str) -> usize {
+    fn count(&self, kind: &str) -> usize {
         self.kinds.get(kind).copied().unwrap_or_default()
     }
 
-    pub(crate) fn sum(&self) -> usize {
-        self.kinds.values().sum()
-    }
-
-    /// Requests a second.
-    pub(crate) fn rate(&self) -> f64 {
-        self.sum() as f64 / self.lasted.as_secs_f64()
+    /// Checks that none was refused or broken, and that some orders were created during each of the `restarts`. Says how
+    /// many requests a second there were, because that depends on the machine.
+    pub(crate) fn are_good(&self, restarts: usize) {
+        let good = ["create 201", "create 202", "look 200", "presign 201"];
+        let good: usize = good.iter().map(|good| self.count(good)).sum();
+        let sum: usize = self.kinds.values().sum();
+        let rate = sum as f64 / self.lasted.as_secs_f64();
+        aloud(format_args!(
+            "{restarts} restarts at {rate:.0} requests/s: {:?}",
+            self.kinds
+        ));
+        assert_eq!(good, sum, "{self:?}");
+        assert!(self.count("create 201") > restarts, "{self:?}");
     }
 }
 
@@ -89,21 +98,29 @@ async fn run(clients: [Client; 2], url: String, stop: Arc<AtomicBool>) -> Answer
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut requests = JoinSet::new();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    let mut count = |kind: Result<String, JoinError>| {
+        *kinds.entry(kind.expect("no panic")).or_default() += 1;
+    };
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
+        if requests.len() == MOST
+            && let Some(kind) = requests.join_next().await
+        {
+            count(kind);
+        }
         let client = &clients[number as usize % 2];
         let (what, request) = asker.request(client, number);
         let asker = Arc::clone(&asker);
         requests.spawn(async move { asker.ask(what, request).await });
         number += 1;
         while let Some(kind) = requests.try_join_next() {
-            *kinds.entry(kind.expect("no panic")).or_default() += 1;
+            count(kind);
         }
     }
     let lasted = began.elapsed();
     while let Some(kind) = requests.join_next().await {
-        *kinds.entry(kind.expect("no panic")).or_default() += 1;
+        count(kind);
     }
     Answers { kinds, lasted }
 }
