@@ -15,13 +15,13 @@ use orders_contracts::{
     PaymentSettings,
     streams::{self, Consumer, Stream},
 };
-use orders_testkit::{Daemon, Database, SocketClient, Stack, eventually, tool};
+use orders_testkit::{Daemon, Database, SocketClient, Stack, aloud, eventually, tool};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::{process::Command, time::timeout};
 
-use self::load::{Acknowledged, Load};
+use self::load::{Acknowledged, Load, large};
 use crate::{
     orderctl::run,
     pipeline::{Pipeline, order, order_id},
@@ -199,6 +199,14 @@ impl Site {
         run(self.stack(), &verify).await.expect(0);
     }
 
+    /// The lines of an order, as they are written.
+    async fn lines(&self, id: &str) -> String {
+        let path = format!("/api/orders/{id}?tenantId=t-1");
+        let order = self.pipeline.get(&path).await.text().await.unwrap();
+        let (_, lines) = order.split_once("\"items\":").expect("it is stored");
+        lines[..=lines.find(']').expect("a list")].to_owned()
+    }
+
     /// The browser was told to load its list again, and hears of what comes now. So many orders come that a consumer which
     /// is ahead of its stream would miss some.
     async fn goes_on(&mut self, name: &'static str) -> Acknowledged {
@@ -226,7 +234,7 @@ impl Site {
 async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store_and_of_both() {
     let mut stack = Stack::open().await;
     let Some(database) = Database::start(stack.folder()).await else {
-        eprintln!("skipped: the run uses a database of somebody else");
+        aloud("skipped: the run uses a database of somebody else");
         return;
     };
     stack.mongo_url = database.url();
@@ -256,7 +264,12 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
     site.copy_nats_without_a_writer().await;
     site.follow("pg_basebackup").await;
     load.some_more().await;
-    let all = load.stop().await;
+    let mut all = load.stop().await;
+    let answer = site.pipeline.post("/api/orders", &large("large")).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let large = order_id(answer).await;
+    let lines = site.lines(&large).await;
+    all.insert("large".to_owned(), large.clone());
     let cancelled = site.pipeline.create("t-1", "cancelled").await;
     let cancel = format!("/api/orders/{cancelled}/cancel");
     let body = json!({ "tenantId": "t-1" });
@@ -290,6 +303,7 @@ async fn what_was_acknowledged_before_a_backup_outlives_the_loss_of_either_store
     site.pipeline.payments.restart(|payments| payments).await;
     site.repair().await;
     site.has(&all).await;
+    assert_eq!(site.lines(&large).await, lines, "with all its digits");
     site.pipeline
         .until_status("t-1", &cancelled, "CANCELLED")
         .await;

@@ -12,6 +12,7 @@ use std::{
 use futures_util::future::join_all;
 use orders_testkit::eventually;
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::pipeline::{Pipeline, order, order_id};
@@ -23,6 +24,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 const SOME: usize = 100;
 /// The ids of the orders that were acknowledged, by request.
 pub(super) type Acknowledged = BTreeMap<String, String>;
+
+/// An order that is longer than an argument of a command may be, with prices of the most and the smallest digits.
+pub(super) fn large(request: &str) -> Value {
+    let line = |n: usize| json!({ "sku": format!("SKU-{n:0>96}"), "qty": 1, "price": 0.000_001 });
+    let mut order = order("t-1", request);
+    order["items"] = (0..1_000).map(line).collect();
+    order["items"][0]["price"] = json!(99_999_999.123_456);
+    assert!(order.to_string().len() > 128 << 10);
+    order
+}
 
 /// Clients that order until they are told to stop.
 pub(super) struct Load {
