@@ -250,6 +250,38 @@ fn pods_have_no_rights_and_enough_time_to_stop() {
     }
 }
 
+#[tokio::test]
+async fn pods_talk_to_those_alone_whom_the_values_name() {
+    let secure = Rendered::read("secure");
+    let policies = secure.of_kind("NetworkPolicy");
+    assert_eq!(policies.len(), 7);
+    for policy in policies {
+        for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
+            let rules = policy["spec"][rules].as_array().into_iter().flatten();
+            for rule in rules {
+                let named = rule[peers].as_array().is_some_and(|it| !it.is_empty());
+                assert!(named, "{rule} of {}", policy["metadata"]["name"]);
+            }
+        }
+    }
+
+    // The address of a collector may be in a Secret.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.json");
+    for (secret, reach) in [("", 0), ("collector", 7)] {
+        let values = json!({
+            "image": { "repository": "orders" }, "auth": { "mode": "off" }, "settingsSecret": secret,
+        });
+        fs::write(&file, values.to_string()).unwrap();
+        let (fine, text) = template(file.to_str().unwrap()).await;
+        assert!(fine, "{text}");
+        let rendered = Rendered::of(&text);
+        let policies = rendered.of_kind("NetworkPolicy").into_iter();
+        let egress = policies.map(|policy| policy["spec"]["egress"].to_string());
+        assert_eq!(egress.filter(|rules| rules.contains("4318")).count(), reach);
+    }
+}
+
 #[test]
 fn it_waits_for_what_the_daemons_read() {
     let scaled = Rendered::read("scaled");
