@@ -27,12 +27,21 @@ install -D -m 644 -t "$units" "$root"/infra/systemd/*.service "$root"/infra/syst
 install -D -m 644 -t "$units/orders-@.service.d" "$root"/infra/systemd/orders-@.service.d/*
 install -D -m 644 -t "$tree/etc/orders-pipeline" "$root/infra/systemd/orders.env"
 
+# The pages lie beside each other here, and what they show from infra in examples. A link to what only the source has
+# becomes plain text.
 docs=$tree/usr/share/doc/orders-pipeline
-install -D -m 644 -t "$docs" "$root/docs/deployment.md" "$root/docs/operations.md" "$root/schemas/settings.md" \
-    "$root/infra/deb/copyright"
+install -D -m 644 -t "$docs" "$root/infra/deb/copyright" "$root"/README.md "$root"/SECURITY.md "$root"/CHANGELOG.md \
+    "$root"/docs/*.md "$root/schemas/settings.md" "$root/schemas/metrics.md"
+sed -E -z -i \
+    -e 's#\n(!\[|<img )[^\n]*##g' \
+    -e 's#\]\((\.\./)?(docs/|schemas/)?([A-Za-z]+\.md)#](\3#g' \
+    -e 's#\]\(\.\./infra/(grafana|mongo|nats|prometheus)/#](examples/#g' \
+    -e 's#\[([^]]*)\]\((\.\./|infra/|services/|tests/|ARCHITECTURE|CONTRIBUTING|LICENSE)[^)]*\)#\1#g' \
+    "$docs"/*.md
 install -d "$docs/examples"
 cp -R --no-preserve=mode "$root/infra/systemd/secrets" "$docs/examples/secrets"
-install -D -m 644 -t "$docs/examples" "$root/infra/prometheus/orders.rules.yml" "$root/infra/grafana/orders.json"
+install -D -m 644 -t "$docs/examples" "$root"/infra/prometheus/orders.rules.yml "$root"/infra/prometheus/prometheus.yml \
+    "$root"/infra/grafana/orders.json "$root"/infra/mongo/*.js "$root"/infra/nats/*.conf
 install -D -m 644 "$root/infra/deb/lintian-overrides" "$tree/usr/share/lintian/overrides/orders-pipeline"
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1)

@@ -7,7 +7,8 @@ use std::{
     process::Output,
 };
 
-use orders_testkit::{Stack, checkout, eventually, free_port};
+use futures_util::future::join_all;
+use orders_testkit::{Stack, aloud, checkout, eventually, free_port};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 use tokio::{
@@ -117,6 +118,39 @@ async fn lintian_finds_nothing_but_what_is_listed() {
     succeed(&mut lintian).await;
 }
 
+#[tokio::test]
+async fn what_its_pages_and_units_name_is_in_it() {
+    let tree = &Package::get().await.tree;
+    let docs = tree.join("usr/share/doc/orders-pipeline");
+    let files = fs::read_dir(&docs).unwrap();
+    let pages = files.map(|file| file.unwrap().path());
+    let pages: Vec<_> = pages
+        .filter(|it| it.extension().is_some_and(|it| it == "md"))
+        .collect();
+    assert!(pages.len() > 8, "{pages:?}");
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1) {
+            let (target, _) = link.split_once([')', '#']).unwrap();
+            let is_there = target.starts_with("http") || docs.join(target).exists();
+            assert!(is_there, "{target} of {}", page.display());
+        }
+    }
+    let units = [UNITS.to_owned(), format!("{UNITS}/orders-@.service.d")];
+    let units = units
+        .iter()
+        .flat_map(|folder| fs::read_dir(tree.join(folder)).unwrap());
+    let units = units
+        .map(|unit| unit.unwrap().path())
+        .filter(|unit| unit.is_file());
+    let named = units.flat_map(|unit| values(&unit, "Documentation"));
+    let named: Vec<_> = named.map(|url| url.replace("file://", "")).collect();
+    assert!(named.len() >= 2, "{named:?}");
+    for file in named {
+        assert!(inside(tree, &file).exists(), "{file}");
+    }
+}
+
 /// dpkg with a root of its own.
 async fn dpkg(root: &Path, arguments: &[&str]) {
     let mut dpkg = Command::new("dpkg");
@@ -132,7 +166,7 @@ async fn dpkg(root: &Path, arguments: &[&str]) {
 #[tokio::test]
 async fn an_upgrade_keeps_changed_settings_and_a_purge_leaves_nothing() {
     if !geteuid().is_root() {
-        eprintln!("skipped: only root may install packages");
+        aloud("skipped: only root may install packages");
         return;
     }
     let package = Package::get().await;
@@ -323,8 +357,6 @@ async fn the_pipeline_runs_from_the_package_as_the_units_say() {
     let mut orderctl = Command::new(package.tree.join("usr/bin/orderctl"));
     let version = succeed(orderctl.arg("--version")).await;
     assert!(said(&version).contains(env!("CARGO_PKG_VERSION")));
-    for process in processes {
-        process.stop().await;
-    }
+    join_all(processes.map(Process::stop)).await;
     stack.clean_up().await;
 }
