@@ -9,12 +9,12 @@ mod podman;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use orders_testkit::{SocketClient, eventually, tool};
+use orders_testkit::{SocketClient, aloud, eventually, tool};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -34,6 +34,8 @@ const DAEMONS: [&str; 6] = [
     "writer",
 ];
 const IMAGE: &str = "orders-pipeline";
+/// A host on which something runs that the file does not know.
+const STRANGER: &str = "stranger";
 
 fn variable(name: &str) -> PathBuf {
     let value = env::var_os(name);
@@ -63,7 +65,9 @@ fn start_nats(network: &Network, name: &str, service: &Service, folder: &Path) -
         _ => folder.join(&volume.source),
     };
     let mut server = network.on(name, variable("ORDERS_TEST_NATS_SERVER"));
-    server.args(service.command_outside(place));
+    let variables = service.environment.iter();
+    let variables = variables.filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    server.args(service.command_outside(place)).envs(variables);
     start(server, name, folder)
 }
 
@@ -139,11 +143,15 @@ async fn the_compose_file_is_right() {
 async fn three_nats_servers_keep_three_copies() {
     let project = Project::read(&["infra/nats/cluster.env"]).await;
     let servers = project.of_profile("cluster");
-    let names: Vec<&str> = servers.keys().copied().collect();
+    let names: Vec<&str> = servers.keys().copied().chain([STRANGER]).collect();
     let folder = folder();
     let network = match Network::new(folder.path(), &names) {
         Ok(network) => network,
-        Err(reason) => return eprintln!("skipped: this machine has no networks: {reason}"),
+        Err(reason) => {
+            return aloud(format_args!(
+                "skipped: this machine has no networks: {reason}"
+            ));
+        }
     };
     let started = servers
         .iter()
@@ -152,6 +160,8 @@ async fn three_nats_servers_keep_three_copies() {
     for (name, service) in &servers {
         until_healthy(&network, name, service).await;
     }
+
+    refuse_a_server_without_their_password(&network, folder.path()).await;
 
     let urls = project.services["edge"].environment["NATS_URL"].clone();
     let nats = |arguments: &[&str]| {
@@ -185,6 +195,19 @@ async fn three_nats_servers_keep_three_copies() {
     .await;
 }
 
+async fn refuse_a_server_without_their_password(network: &Network, folder: &Path) {
+    let mut server = network.on(STRANGER, variable("ORDERS_TEST_NATS_SERVER"));
+    server.args(["--cluster_name=orders", "--routes=nats://nats-1:6222"]);
+    server.arg("--cluster_listen=nats://0.0.0.0:6222");
+    let _server = start(server, STRANGER, folder);
+    let log = folder.join(format!("{STRANGER}.log"));
+    eventually("it is refused", async || match fs::read_to_string(&log) {
+        Ok(log) if log.contains("Authorization Violation") => Ok(()),
+        log => Err(log),
+    })
+    .await;
+}
+
 /// From the image, which is the same twice, and from the request to the socket. Each container has a network namespace,
 /// reads its own files only, has no rights, and ends in time.
 #[tokio::test]
@@ -193,7 +216,7 @@ async fn an_order_is_paid_in_containers() {
         env::var_os("ORDERS_TEST_IMAGE_PACKAGES"),
         env::var("ORDERS_TEST_POSTGRES_URL"),
     ) else {
-        return eprintln!("skipped: containers take root, Debian and our FerretDB");
+        return aloud("skipped: containers take root, Debian and our FerretDB");
     };
     let project = Project::read(&[]).await;
     let app = project.of_profile("app");
@@ -201,11 +224,15 @@ async fn an_order_is_paid_in_containers() {
     let hosts: Vec<_> = app.keys().copied().chain(["mongo", "nats"]).collect();
     let network = match Network::new(folder.path(), &hosts) {
         Ok(network) => network,
-        Err(reason) => return eprintln!("skipped: this machine has no networks: {reason}"),
+        Err(reason) => {
+            return aloud(format_args!(
+                "skipped: this machine has no networks: {reason}"
+            ));
+        }
     };
     let podman = match Podman::new(&network, folder.path()).await {
         Ok(podman) => podman,
-        Err(reason) => return eprintln!("skipped: podman does not work here: {reason}"),
+        Err(reason) => return aloud(format_args!("skipped: podman does not work here: {reason}")),
     };
 
     let nats = &project.services["nats"];
@@ -242,6 +269,9 @@ async fn an_order_is_paid_in_containers() {
 
     may_do_nothing(&podman, &app).await;
     is_paid(&network).await;
+    let doctor = podman.run_in("edge", &["orderctl", "doctor"]).await;
+    let finds_all = doctor.contains("health of nats") && !doctor.contains("unknown");
+    assert!(finds_all, "{doctor}");
     end_in_time(&podman, &app).await;
 
     let url = variable("ORDERS_TEST_MONGO_URL").display().to_string();

@@ -40,6 +40,7 @@ mod read;
 mod readme;
 mod realtime;
 mod rolling;
+mod routes;
 mod secure;
 mod seed;
 mod seed_data;

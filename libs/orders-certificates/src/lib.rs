@@ -45,11 +45,11 @@ impl Certificates {
         let authority = params.self_signed(&key).map_err(io::Error::other)?;
         let issuer = Issuer::new(params, key);
 
-        let sign = |name: &str, hosts: &[&str], usage| {
+        let sign = |name: &str, hosts: &[&str], usages: &[ExtendedKeyUsagePurpose]| {
             let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
             let mut params = CertificateParams::new(hosts).map_err(io::Error::other)?;
             params.distinguished_name.push(DnType::CommonName, name);
-            params.extended_key_usages = vec![usage];
+            params.extended_key_usages = usages.to_vec();
             let key = KeyPair::generate().map_err(io::Error::other)?;
             let signed = params.signed_by(&key, &issuer).map_err(io::Error::other)?;
             let secret = key.serialize_pem();
@@ -58,9 +58,13 @@ impl Certificates {
             Ok::<_, io::Error>((certificate, key))
         };
         fs::create_dir_all(folder)?;
-        let (server, server_key) = sign("server", &HOSTS, ExtendedKeyUsagePurpose::ServerAuth)?;
-        let (client, client_key) =
-            sign("client", &["client"], ExtendedKeyUsagePurpose::ClientAuth)?;
+        let [serves, calls] = [
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        // The servers of a cluster call each other.
+        let (server, server_key) = sign("server", &HOSTS, &[serves, calls.clone()])?;
+        let (client, client_key) = sign("client", &["client"], &[calls])?;
         Ok(Self {
             ca: write(folder, "ca.pem", 0o644, &authority.pem())?,
             server,

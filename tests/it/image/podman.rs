@@ -130,6 +130,11 @@ impl<'a> Podman<'a> {
         }
     }
 
+    /// What a command in a container prints; it must succeed.
+    pub(super) async fn run_in(&self, name: &str, command: &[&str]) -> String {
+        self.asked(&[&["exec", name], command].concat()).await
+    }
+
     /// A line of `/proc/PID/status` of a container's process.
     pub(super) async fn status(&self, name: &str, line: &str) -> String {
         let status = self.process(name, "status").await;
