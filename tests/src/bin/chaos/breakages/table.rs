@@ -14,8 +14,8 @@ const HEAD: &str = "\
 
 What an operator saw of each thing that was broken on purpose, in an installation with one of each daemon and ten orders
 a minute; `cargo xtask chaos --breakages` breaks them all again and writes this. Times are from the breakage until an
-alert fired, and from the cure until `orderctl doctor` was green again and no alert fired any more, apart from those that
-look back further than a minute. With more orders, OrdersCreateBudgetBurn or OrdersCreateSlow pages as well wherever
+alert fired, and from the cure until `orderctl doctor` was green again and no alert fired any more, apart from those
+that look back further than a minute. With more orders, OrdersCreateBudgetBurn or OrdersCreateSlow pages as well wherever
 creates fail or are slow.
 
 ";
