@@ -161,6 +161,38 @@ async fn what_was_done_before_is_told_even_when_nats_has_forgotten_that_it_was_d
     pipeline.stack.clean_up().await;
 }
 
+/// Payments that differed from attempt to attempt would each be stored, and several instances would keep each other from
+/// ever being done.
+#[tokio::test]
+async fn a_payment_that_is_published_again_is_not_stored_again() {
+    let mut pipeline = Pipeline::open("200ms").await;
+    stop_at(&mut pipeline.payments, "payment-simulator.paid").await;
+    let id = pipeline.create("t-1", "r1").await;
+    stopped_at(&pipeline.payments, "payment-simulator.paid").await;
+    pipeline.payments.kill().await;
+    pipeline.until_status("t-1", &id, "PAID").await;
+    pipeline
+        .payments
+        .restart(|setup| setup.env("ORDERS_FAILPOINT", ""))
+        .await;
+    let jetstream = pipeline.stack.jetstream().await;
+    eventually("the event is acked", async || {
+        let consumer = jetstream
+            .get_consumer_from_stream::<pull::Config, _, _>("payment-simulator", "ORDERS_EVENTS")
+            .await
+            .unwrap();
+        let info = consumer.cached_info();
+        match (info.num_pending, info.num_ack_pending) {
+            (0, 0) => Ok(()),
+            left => Err(left),
+        }
+    })
+    .await;
+    let payments = jetstream.get_stream("PAYMENTS").await.unwrap();
+    assert_eq!(payments.cached_info().state.messages, 1);
+    pipeline.stack.clean_up().await;
+}
+
 #[tokio::test]
 async fn without_a_writer_202_and_the_order_appears_when_it_is_back() {
     let mut pipeline = Pipeline::start("200ms").await;

@@ -29,7 +29,6 @@ use orders_service::{
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span, debug, warn};
 
-use self::origin::NEWER_PAUSE;
 pub(crate) use self::origin::Origin;
 use crate::{Error, Reason, dead_letters::Original, ids, inspect::timestamp, publish::BEST_EFFORT};
 
@@ -214,9 +213,11 @@ pub(crate) fn read<T: Body>(
             message,
         }),
         Err(faults) => {
-            if message.may_be_newer() && message.origin.leave_to_newer(message.original.deliveries)
+            let deliveries = message.original.deliveries;
+            if message.may_be_newer()
+                && let Some(pause) = message.origin.pause_for_newer(deliveries)
             {
-                message.leave_to_newer();
+                message.leave_to_newer(pause);
             } else {
                 message.refusal();
                 message.refuse(faults);
@@ -313,11 +314,13 @@ impl Received {
         let Original {
             subject, payload, ..
         } = &self.original;
-        may_be_newer(subject, self.header(header::TYPE), payload)
+        let kind = self.header(header::TYPE);
+        // It decodes again what may have made a decoder panic.
+        catch_unwind(AssertUnwindSafe(|| may_be_newer(subject, kind, payload))).unwrap_or(false)
     }
 
-    /// Gives it back, for a daemon of a newer version.
-    fn leave_to_newer(self: Arc<Self>) {
+    /// Gives it back for as long as `pause`, for a daemon of a newer version.
+    fn leave_to_newer(self: Arc<Self>, pause: Duration) {
         let position = &self.original.position;
         if self.original.deliveries == 1 {
             warn!(
@@ -327,7 +330,7 @@ impl Received {
         }
         counter!(NEWER_MESSAGES).increment(1);
         self.is_settled.store(true, Ordering::Relaxed);
-        tokio::spawn(async move { self.settle(AckKind::Nak(Some(NEWER_PAUSE))).await });
+        tokio::spawn(async move { self.settle(AckKind::Nak(Some(pause))).await });
     }
 
     /// Gives it up as [`Reason::Invalid`], and tells whoever waits for it.

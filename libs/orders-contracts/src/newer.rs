@@ -63,8 +63,8 @@ fn has_unknown_status(payload: &[u8]) -> bool {
     })
 }
 
-/// Whether `payload` is a command with nothing wrong but members that this version does not know. To ignore them would be
-/// to lose what a client asked for.
+/// Whether `payload` is a command with nothing wrong but members that this version does not know. Ignoring them would lose
+/// what a client asked for.
 fn has_unknown_members(channel: Channel, payload: &[u8]) -> bool {
     let read = match channel {
         Channel::CreateOrder => CreateOrder::read(payload).map(drop),

@@ -244,7 +244,8 @@ where
             None => None,
         };
     let port = listeners[0].local_addr()?.port();
-    let daemon = Daemon::new(about, instance, port, metrics.clone(), config.drain());
+    let drain_time = config.drain();
+    let daemon = Daemon::new(about, instance, port, metrics.clone(), drain_time);
     info!(
         version = VERSION,
         commit = about.commit,
@@ -284,7 +285,6 @@ where
     ));
     tokio::spawn(metrics.keep_small());
     notify::begin(daemon.health.clone());
-    let drain_time = config.drain();
     let service = run(config, daemon.clone());
     let shutdown = daemon.shutdown.clone();
     daemon.spawn(daemon.name, async move {
@@ -338,11 +338,11 @@ where
 }
 
 /// Goes on serving for the drain after the `first` signal; returns the exit code if a second one cuts it short. A person
-/// who presses Ctrl-C waits for no drain.
+/// who presses Ctrl-C waits for no drain, and nor does a daemon that serves nobody yet.
 async fn drain(daemon: &Daemon, signals: &mut Signals, first: (&str, u8)) -> Option<ExitCode> {
     let (name, number) = first;
     info!("{name} received, shutting down");
-    if number != SIGTERM {
+    if number != SIGTERM || daemon.api.get().is_none() {
         return None;
     }
     daemon.departure.begin();

@@ -5,15 +5,18 @@
 use std::{env, time::Duration};
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep};
 use tracing::warn;
 
 use crate::{Health, Seldom};
 
-/// How often a daemon looks whether it is ready, until it is.
+/// How often a daemon looks whether it is ready, in its first ten seconds.
 const SOON: Duration = Duration::from_millis(100);
-/// How often afterwards, for its status.
-const LATER: Duration = Duration::from_secs(10);
+const FIRST: Duration = Duration::from_secs(10);
+/// How often after them, until it is ready.
+const UNREADY: Duration = Duration::from_secs(1);
+/// How often from then on, for its status.
+const READY: Duration = Duration::from_secs(10);
 
 /// Begins to tell how the daemon is.
 pub(crate) fn begin(health: Health) {
@@ -39,19 +42,25 @@ pub(crate) fn stopping(longest: Duration) {
 /// Tells when the daemon is ready for the first time, which is what `/readyz` says, and each change of its status.
 async fn report(health: Health) {
     let readiness = health.readiness();
-    let (mut pause, mut told) = (SOON, String::new());
+    let began = Instant::now();
+    let (mut was_ready, mut told) = (false, String::new());
     loop {
         let verdict = readiness().await;
-        let is_first = verdict.is_ok() && pause == SOON;
+        let is_first = verdict.is_ok() && !was_ready;
         let status = verdict.err().unwrap_or_else(|| "ready".to_owned());
         if is_first {
-            pause = LATER;
+            was_ready = true;
             tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
         } else if status != told {
             tell(&[NotifyState::Status(&status)]);
         }
         told = status;
-        sleep(pause).await;
+        sleep(match was_ready {
+            true => READY,
+            false if began.elapsed() < FIRST => SOON,
+            false => UNREADY,
+        })
+        .await;
     }
 }
 

@@ -80,7 +80,7 @@ impl Realtimes {
     }
 
     async fn ask(&self, place: usize, mut parts: Parts) -> Result<Response, Unanswered> {
-        // Whoever sends a body with it, it goes no further.
+        // A body that came with it goes no further.
         parts.headers.remove(header::CONTENT_LENGTH);
         let request = Request::from_parts(parts, Body::empty());
         let answer = self.forward.send(&self.origins[place], request);

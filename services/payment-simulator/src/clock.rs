@@ -48,12 +48,14 @@ impl Clock {
     }
 }
 
-/// How far the server's clock is ahead, at least: rather late than early.
+/// How far the server's clock is ahead at least: a payment may be late, but not early.
 async fn skew(bus: &Bus) -> Result<i64, Error> {
     let mut best = bus.clock_offset(&ORDERS_EVENTS).await?;
     for _ in 1..QUESTIONS {
-        let next = bus.clock_offset(&ORDERS_EVENTS).await?;
-        if next.within < best.within {
+        // One answer is enough.
+        if let Ok(next) = bus.clock_offset(&ORDERS_EVENTS).await
+            && next.within < best.within
+        {
             best = next;
         }
     }

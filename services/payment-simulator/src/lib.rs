@@ -114,7 +114,7 @@ async fn pay_when_due(
                 }
             }
             payments = pending.due(), if in_flight.len() < MAX_IN_FLIGHT => {
-                in_flight.spawn(pay(bus.clone(), payments, clock.now()));
+                in_flight.spawn(pay(bus.clone(), payments, delay, clock.now()));
             }
             Some(_) = in_flight.join_next() => {}
         }
@@ -140,13 +140,13 @@ async fn hold(pending: &mut Pending, created: Delivery<OrderEvent>, wait: Durati
 }
 
 /// Publishes the payments that are due at the server's time `then`, and then acks the events of their orders.
-async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>, then: Timestamp) {
+async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>, delay: Duration, then: Timestamp) {
     failpoint("payment-simulator.due").await;
     let began = Instant::now();
-    let now = Timestamp::now();
     let messages = due.iter().map(|created| {
         let held = i64::try_from(then.since(created.stored_at()).as_millis());
-        payment(created, now).noting("orders.payment.delay_ms", held.unwrap_or(i64::MAX))
+        let paid_at = created.stored_at().later(delay);
+        payment(created, paid_at).noting("orders.payment.delay_ms", held.unwrap_or(i64::MAX))
     });
     bus.publish_until_stored(messages.collect()).await;
     failpoint("payment-simulator.paid").await;
@@ -157,14 +157,16 @@ async fn pay(bus: Bus, due: Vec<Delivery<OrderEvent>>, then: Timestamp) {
     histogram!(PROCESS_DURATION, "stream" => stream, "outcome" => "ok").record(began.elapsed());
 }
 
-fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
+/// The payment of an order, which was due at `paid_at`. However often it is published, and by whichever instance, it is the
+/// same: two that differed would each be stored.
+fn payment(created: &Delivery<OrderEvent>, paid_at: Timestamp) -> Message {
     let order_id = created.metadata.order_id.clone();
     let metadata = Metadata {
         // One id for each order, by which the writer recognises a second payment.
         id: format!("{order_id}:paid"),
         source: "/orders/payment-simulator".to_owned(),
         order_id: order_id.clone(),
-        time: now,
+        time: Timestamp::now(),
         trace: created.trace(),
         reply_to: None,
     };
@@ -172,7 +174,7 @@ fn payment(created: &Delivery<OrderEvent>, now: Timestamp) -> Message {
         tenant_id: created.tenant.clone(),
         order_id,
         amount: created.body.order.total,
-        paid_at: now,
+        paid_at,
         currency: None,
         reference: None,
     };

@@ -99,7 +99,7 @@ impl Hub {
         }
     }
 
-    /// The sequence after which to read a feed with these bounds, which were asked about the head. If the feed does not continue what was read so far, all
+    /// The sequence after which to read a feed with these bounds. If the feed does not continue what was read so far, all
     /// mailboxes end.
     pub(crate) fn follow(&self, bounds: &FeedBounds) -> u64 {
         let mut state = self.state();

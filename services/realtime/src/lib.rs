@@ -107,7 +107,7 @@ async fn run(config: Config, daemon: Daemon) -> Result<(), BoxError> {
         Mode::Off => router.layer(from_fn(refuse_misdirected)),
         Mode::Jwt => router,
     };
-    // Until now every request got 503, after which Socket.IO clients retry; a refusal would be final.
+    // Until now requests waited or got 503, after which Socket.IO clients retry; a refusal would be final.
     daemon.mount(router.layer(from_fn_with_state(front, Front::receive)));
     daemon.health.ready();
 

@@ -1,9 +1,9 @@
 //! Self-healing: if NATS loses acknowledged events, orders would stay PENDING for ever. The healer finds them in the
 //! store and publishes their events again.
 //!
-//! An order whose event still waits for a slow payment-simulator, or whose payment for a slow writer, is not lost. Each search publishes a limited number of
-//! events, and the next search continues after them, so every order gets its turn, even after thousands that are never
-//! paid.
+//! An order is not lost while its event waits for a slow payment-simulator, or its payment for a slow writer. Each search
+//! publishes a limited number of events, and the next search continues after them, so every order gets its turn, even
+//! after thousands that are never paid.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Writer {
     /// Searches periodically for orders that have been PENDING for too long and publishes their events again.
     pub(crate) async fn heal(&self, config: &Heal) {
         let every = config.every.max(SHORTEST_PAUSE);
-        // Who starts first does what has waited for it.
+        // What an outage left waiting is soon found.
         let first = Instant::now() + config.pending_for.min(every);
         let mut searches = interval_at(first, every);
         let mut place: Option<PendingPlace> = None;

@@ -1,7 +1,7 @@
 //! One request for messages, read to its end.
 //!
 //! async-nats' `Batch` takes the server's word that a request is done for the end of its messages. In a cluster that word
-//! overtakes them: they wait until the delivery is copied, and it does not. They would be lost to us until the ack wait.
+//! overtakes the messages, which wait until their delivery is copied. `Batch` would leave them to the ack wait.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Bus, budget::Room};
+use crate::{Bus, ROUND_TRIP, budget::Room};
 
 /// How long one request stands. When another server takes over the consumer, it knows nothing of those that stand.
 const EXPIRES: Duration = Duration::from_secs(5);
-/// How long after its end its last word, or messages on their way, may come.
+/// How long after the server's last word messages may still be on their way.
 const LATE: Duration = Duration::from_secs(5);
 /// The header that says how many of the messages asked for will not come.
 const NOT_SENT: &str = "Nats-Pending-Messages";
@@ -88,7 +88,7 @@ impl Request {
             messages,
             context: bus.jetstream.clone(),
             progress: Progress::of(room.messages),
-            end: Instant::now() + EXPIRES + LATE,
+            end: Instant::now() + EXPIRES + ROUND_TRIP,
             connections,
             valid_for,
         })
@@ -113,7 +113,7 @@ impl Request {
                 return Ok(Some(jetstream::Message { message, context }));
             }
             match self.progress.hear(status, message.headers.as_ref()) {
-                Word::Done => self.end = self.end.min(Instant::now() + LATE),
+                Word::Done => self.end = Instant::now() + LATE,
                 Word::Idle => {}
                 // Its messages count, and the next request will show whether it can be served.
                 Word::Refused if self.progress.received > 0 => return Ok(None),

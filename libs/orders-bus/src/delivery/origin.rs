@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use orders_contracts::streams::Consumer;
+use orders_contracts::streams::{Consumer, Policy};
 use tokio::time::Instant;
 
 use crate::{Bus, budget::Budget};
@@ -17,10 +17,10 @@ use crate::{Bus, budget::Budget};
 /// How recently others must have got through for a message to be given up as what kills its daemon.
 const RECENTLY: Duration = Duration::from_secs(10);
 
-/// How long a message that a newer version may understand stays away.
-pub(super) const NEWER_PAUSE: Duration = Duration::from_secs(30);
-/// How often it may come: an upgrade takes less than an hour.
-const NEWER_DELIVERIES: u64 = 120;
+/// How often a message that a newer version may understand may come: an upgrade takes less than an hour.
+const NEWER_DELIVERIES: u64 = 29;
+// The upgraded daemon must not take it for one that kills daemons.
+const _: () = assert!(NEWER_DELIVERIES < Policy::BATCH.give_up_from);
 /// The most such messages that wait at once. Each takes up one of its consumer's
 /// [`max_ack_pending`](orders_contracts::streams::Consumer::max_ack_pending).
 const NEWER_MESSAGES: usize = 1_024;
@@ -32,7 +32,7 @@ pub(crate) struct Origin {
     pub(crate) budget: Budget,
     pub(super) declaration: Consumer,
     last_ack: Mutex<Option<Instant>>,
-    /// When messages were left to a newer version, of those that have not come again.
+    /// When messages that were left to a newer version come again.
     left: Mutex<VecDeque<Instant>>,
     pub(super) letters: LetterBox,
 }
@@ -74,22 +74,42 @@ impl Origin {
         last.is_some_and(|last| last.elapsed() < RECENTLY)
     }
 
-    /// Whether a message that a newer version may understand waits for one: for an hour, unless many do.
-    pub(super) fn leave_to_newer(&self, deliveries: u64) -> bool {
-        if deliveries > NEWER_DELIVERIES {
-            return false;
-        }
+    /// How long a message that a newer version may understand waits for one; `None` after an hour, or if many do.
+    pub(super) fn pause_for_newer(&self, deliveries: u64) -> Option<Duration> {
+        let pause = newer_pause(deliveries)?;
+        let now = Instant::now();
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.retain(|since| since.elapsed() < NEWER_PAUSE);
+        left.retain(|until| *until > now);
         let has_room = left.len() < NEWER_MESSAGES;
         if has_room {
-            left.push_back(Instant::now());
+            left.push_back(now + pause);
         }
-        has_room
+        has_room.then_some(pause)
     }
 
     pub(super) fn acked(&self) {
         let now = Some(Instant::now());
         *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}
+
+/// Short pauses at first: most daemons are upgraded within minutes.
+fn newer_pause(deliveries: u64) -> Option<Duration> {
+    match deliveries {
+        ..=10 => Some(Duration::from_secs(30)),
+        ..=NEWER_DELIVERIES => Some(Duration::from_secs(3 * 60)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_may_take_an_hour() {
+        let pauses: Duration = (1..).map_while(newer_pause).sum();
+        let hour = Duration::from_secs(60 * 60);
+        assert!((hour..hour * 2).contains(&pauses), "{pauses:?}");
     }
 }
