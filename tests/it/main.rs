@@ -29,6 +29,7 @@ mod observe;
 mod orderctl;
 mod outage;
 mod overload;
+mod payments;
 mod permissions;
 mod personal_data;
 mod pipeline;

