@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use orders_testkit::{LIMIT, checkout};
+use orders_testkit::{LIMIT, Stack, checkout};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Command,
@@ -133,5 +133,28 @@ async fn the_script_for_socket_io_misses_nothing() {
     let mut wanted = ["connected".to_owned(), format!("{second} PAID")];
     wanted.sort();
     assert_eq!(after, wanted);
+    pipeline.stack.clean_up().await;
+}
+
+/// openssl signs as the libraries of Standard Webhooks do.
+#[tokio::test]
+async fn the_command_that_pays_is_believed() {
+    let stack = Stack::start().await;
+    let sign = example("sh", "/api/payments/webhook");
+    let secret = sign.lines().find_map(|line| line.strip_prefix("SECRET="));
+    let file = stack.folder().join("secrets");
+    std::fs::write(&file, secret.unwrap()).unwrap();
+    let pipeline = Pipeline::start_on(stack, "1h", |edge| {
+        edge.env(
+            "ORDERS_PAYMENT__WEBHOOK_SECRETS_FILE",
+            file.to_str().unwrap(),
+        )
+    })
+    .await;
+    let id = pipeline.create("t-123", "r1").await;
+    let answer = shell(&sign, &pipeline.edge.url()).await;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    assert!(answer.ends_with(r#"{"accepted":true}"#), "{answer}");
+    pipeline.until_status("t-123", &id, "PAID").await;
     pipeline.stack.clean_up().await;
 }

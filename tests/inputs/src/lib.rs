@@ -10,9 +10,10 @@ use std::{
 };
 
 use orders_contracts::{
-    Answer, CancelOrder, Channel, CommandId, CreateOrder, FeedEntry, Invalid, Metadata, Offset,
-    OrderEvent, OrderId, OrderPaid, PaymentFailed, PresignUpload, ReplyTo, RequestId, Status,
-    TenantId, Timestamp, TraceContext, canonical_email, query,
+    Answer, Body, CancelOrder, Channel, CommandId, CreateOrder, Envelope, FeedEntry, Invalid,
+    Metadata, Offset, OrderEvent, OrderId, OrderPaid, Payment, PaymentFailed, PaymentWebhook,
+    PresignUpload, ReplyTo, RequestId, Status, StripeEvent, TenantId, Timestamp, TraceContext,
+    canonical_email, query,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -23,10 +24,11 @@ mod releases;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("create_command", create_command),
     ("cancel_command", cancel_command),
     ("event", event),
+    ("payment_webhook", payment_webhook),
     ("list_query", list_query),
     ("subject", subject),
     ("offset", offset),
@@ -86,6 +88,42 @@ pub fn event(message: &[u8]) {
     written_and_read::<PaymentFailed>(body);
     written_and_read::<FeedEntry>(body);
     written_and_read::<Vec<Answer>>(body);
+}
+
+/// The bodies of `POST /api/payments/webhook` and of `POST /api/payments/stripe`: the writer reads what becomes of them.
+pub fn payment_webhook(body: &[u8]) {
+    let webhook = PaymentWebhook::parse(body).map(|read| read.map(PaymentWebhook::payment));
+    let event = StripeEvent::parse(body).map(|read| read.map(|event| event.payment));
+    for read in [webhook, event] {
+        match read {
+            Ok(Some(payment)) => sent_and_read(&payment),
+            Ok(None) => {}
+            Err(invalid) => faults(&invalid),
+        }
+    }
+}
+
+fn sent_and_read(payment: &Payment) {
+    tenant(payment.tenant_id());
+    let (channel, text) = match payment {
+        Payment::Paid(paid) => (Channel::OrderPaid, serde_json::to_vec(paid)),
+        Payment::Failed(failed) => (Channel::PaymentFailed, serde_json::to_vec(failed)),
+    };
+    let metadata = Metadata {
+        id: "id".to_owned(),
+        source: "/orders/edge/webhook".to_owned(),
+        order_id: payment.order_id().clone(),
+        time: Timestamp::now(),
+        trace: TraceContext::root(),
+        reply_to: None,
+    };
+    let envelope = Envelope {
+        channel,
+        tenant: payment.tenant_id(),
+        metadata: &metadata,
+    };
+    let text = text.expect("a message can be written");
+    assert_eq!(Payment::read(&text, envelope).as_ref(), Ok(payment));
 }
 
 /// The queries of `GET /api/orders`, of its export, and of `GET /api/orders/{orderId}`.
