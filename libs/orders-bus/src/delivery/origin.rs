@@ -97,7 +97,7 @@ impl Origin {
 fn newer_pause(deliveries: u64) -> Option<Duration> {
     match deliveries {
         ..=10 => Some(Duration::from_secs(30)),
-        ..=NEWER_DELIVERIES => Some(Duration::from_secs(3 * 60)),
+        11..=NEWER_DELIVERIES => Some(Duration::from_secs(3 * 60)),
         _ => None,
     }
 }
