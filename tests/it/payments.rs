@@ -1,7 +1,7 @@
 //! Payments that come from outside, signed by the libraries that real senders use.
 
 mod decisions;
-mod sender;
+pub(crate) mod sender;
 mod standard;
 mod stripe;
 
@@ -22,18 +22,19 @@ const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const STRIPE_SECRET: &str = "whsec_of_an_endpoint_at_stripe";
 
 /// A pipeline that takes webhooks both ways, and simulates no payment before the test is over.
-struct Payments {
-    pipeline: Pipeline,
+pub(crate) struct Payments {
+    pub(crate) pipeline: Pipeline,
     secrets: PathBuf,
     stripe_secrets: PathBuf,
 }
 
 impl Payments {
     async fn start() -> Self {
-        Self::start_on(Stack::start().await).await
+        Self::start_on(Stack::start().await, "1h").await
     }
 
-    async fn start_on(stack: Stack) -> Self {
+    /// The same on `stack`, with simulated payments after `delay`.
+    pub(crate) async fn start_on(stack: Stack, delay: &str) -> Self {
         let [secrets, stripe_secrets] = [
             ("webhook-secrets", SECRET),
             ("stripe-secrets", STRIPE_SECRET),
@@ -43,7 +44,7 @@ impl Payments {
             fs::write(&path, format!("{secret}\n")).unwrap();
             path
         });
-        let pipeline = Pipeline::start_on(stack, "1h", |edge| {
+        let pipeline = Pipeline::start_on(stack, delay, |edge| {
             edge.env(
                 "ORDERS_PAYMENT__WEBHOOK_SECRETS_FILE",
                 secrets.to_str().unwrap(),
@@ -74,7 +75,7 @@ impl Payments {
     }
 
     /// Sends a webhook, which must be accepted.
-    async fn pay(&self, webhook: &Webhook) {
+    pub(crate) async fn pay(&self, webhook: &Webhook) {
         let answer = self.send(webhook).await;
         assert_eq!(answer.status(), StatusCode::ACCEPTED, "{webhook:?}");
         let body: Value = answer.json().await.unwrap();
@@ -120,7 +121,7 @@ fn succeeded(order: &str) -> Value {
     of_kind("payment.succeeded", order)
 }
 
-fn of_kind(kind: &str, order: &str) -> Value {
+pub(crate) fn of_kind(kind: &str, order: &str) -> Value {
     json!({
         "type": kind,
         "timestamp": "2026-12-01T09:00:00Z",

@@ -13,7 +13,7 @@ use super::{SECRET, STANDARD, STRIPE, STRIPE_SECRET};
 
 /// A webhook with its signature.
 #[derive(Debug, Clone)]
-pub(super) struct Webhook {
+pub(crate) struct Webhook {
     pub(super) path: &'static str,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
@@ -21,7 +21,7 @@ pub(super) struct Webhook {
 
 /// A library that signs webhooks.
 #[derive(Debug, Clone)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     program: String,
     script: &'static str,
     way: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Sender {
 
 impl Sender {
     /// `standardwebhooks` of npm.
-    pub(super) fn node() -> Self {
+    pub(crate) fn node() -> Self {
         Self {
             program: "node".to_owned(),
             script: "sign.mjs",
@@ -70,7 +70,7 @@ impl Sender {
     }
 
     /// Signs one webhook with its own id.
-    pub(super) async fn sign(&self, id: &str, body: &Value) -> Webhook {
+    pub(crate) async fn sign(&self, id: &str, body: &Value) -> Webhook {
         let [webhook] = self.sign_all([(id, body.to_string())]).await;
         webhook
     }

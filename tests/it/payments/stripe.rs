@@ -61,7 +61,7 @@ async fn a_failed_intent_that_succeeds_later_pays() {
     assert_eq!(payments.order(&id).await["status"], "PENDING");
     payments.pay(&succeeded).await;
     payments.pipeline.until_status(TENANT, &id, "PAID").await;
-    assert_eq!(payments.messages("ORDERS_DLQ").await, 0);
+    assert_eq!(payments.messages("PAYMENTS").await, 2);
     payments.pipeline.stack.clean_up().await;
 }
 

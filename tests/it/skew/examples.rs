@@ -12,12 +12,13 @@ use async_nats::{HeaderMap, Message};
 use bson::Bson;
 use futures_util::StreamExt;
 use mongodb::bson::{Document, doc};
-use orders_testkit::{checkout, eventually};
+use orders_testkit::{Stack, checkout, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     orderctl,
+    payments::{Payments, of_kind, sender::Sender},
     pipeline::{Pipeline, order},
 };
 
@@ -163,6 +164,16 @@ async fn write_all(pipeline: &Pipeline) -> [String; 2] {
     [first, second]
 }
 
+/// Has somebody tell of a payment that failed.
+async fn fail_a_payment(payments: &Payments) {
+    let id = payments.pipeline.create(TENANT, "r3").await;
+    let mut failed = of_kind("payment.failed", &id);
+    failed["data"]["currency"] = json!("EUR");
+    failed["data"]["reason"] = json!("card declined");
+    let webhook = Sender::node().sign("msg_1", &failed).await;
+    payments.pay(&webhook).await;
+}
+
 async fn documents(pipeline: &Pipeline, [cancelled, paid]: [String; 2]) -> Examples {
     let database = pipeline.stack.database().await;
     let mut examples = Examples::new();
@@ -184,14 +195,16 @@ async fn documents(pipeline: &Pipeline, [cancelled, paid]: [String; 2]) -> Examp
 
 #[tokio::test]
 async fn the_examples_of_this_release_are_what_it_writes() {
-    let pipeline = Pipeline::open("2s").await;
+    let payments = Payments::start_on(Stack::open().await, "2s").await;
+    let pipeline = &payments.pipeline;
     let client = pipeline.stack.client().await;
     // One subscription for all, so that they come in order.
     let mut messages = client.subscribe(">").await.unwrap();
     client.flush().await.unwrap();
 
-    let ids = write_all(&pipeline).await;
-    let mut written = documents(&pipeline, ids).await;
+    let ids = write_all(pipeline).await;
+    let mut written = documents(pipeline, ids).await;
+    fail_a_payment(&payments).await;
     client.publish(END, "".into()).await.unwrap();
     while let Some(message) = messages.next().await
         && message.subject.as_str() != END
@@ -226,5 +239,5 @@ async fn the_examples_of_this_release_are_what_it_writes() {
             name.display()
         );
     }
-    pipeline.stack.clean_up().await;
+    payments.pipeline.stack.clean_up().await;
 }

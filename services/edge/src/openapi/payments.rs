@@ -18,7 +18,7 @@ pub(super) fn standard() -> Value {
     };
     json!({
         "tags": ["payments"], "operationId": "receivePaymentWebhook", "summary": "Tell of a payment, by Standard Webhooks",
-        "description": "Signed by the specification Standard Webhooks 1.0 with a secret of `ORDERS_PAYMENT__WEBHOOK_SECRETS_FILE`; no token is needed. A webhook that comes again changes nothing. The order becomes PAID if the amount is its total, and the currency its own; a payment that fails is in its history, and a later one still pays. Whatever else is wrong with a payment, an operator is told. Webhooks of other types, and members that are not described, are ignored.",
+        "description": "Signed by the specification Standard Webhooks 1.0 with a secret of `ORDERS_PAYMENT__WEBHOOK_SECRETS_FILE`; no token is needed. A webhook that comes again changes nothing. The order becomes PAID if the amount is its total; after a payment that fails it waits, and a later one still pays. An operator is told of a payment that fails, and of whatever else is wrong with one. Webhooks of other types, and members that are not described, are ignored.",
         "parameters": [
             header("webhook-id", "The webhook's id, the same on every attempt", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
             header("webhook-timestamp", "When the attempt was sent, in seconds since the Unix epoch, within 5 minutes of now", "1764579600"),
