@@ -37,17 +37,6 @@ pub(crate) struct Options {
     args: Vec<OsString>,
 }
 
-impl Options {
-    /// The short run of the tests, always the same: one fault of each kind.
-    pub(crate) fn short() -> Self {
-        Self {
-            minutes: 0.0,
-            seed: Some(25),
-            args: vec!["--short".into()],
-        }
-    }
-}
-
 pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     let folder = temporary()?;
     let prepared = prepare(workspace, folder.path());

@@ -14,7 +14,7 @@ use crate::{
     console::Console,
     database::{self, Clients},
     exit::{INTERRUPTED, SUCCESS, exit_code, unless_interrupted},
-    hosts, ports, progress, revision,
+    ports, progress, revision,
     stack::{Site, temporary},
     supervisor::{Supervisor, stop_in_order},
     tools, up,
@@ -24,8 +24,8 @@ use crate::{
 /// Run all the tests against real servers
 ///
 /// Fetches the servers and tools, builds the daemons, starts one database for the run (unless ORDERS_TEST_MONGO_URL
-/// names one) and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos` and a short
-/// run of `cargo xtask hosts` follow.
+/// names one) and ends with the exit code of `cargo test`. Without arguments, a minute of `cargo xtask chaos`
+/// follows.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Arguments for `cargo test`, such as `-p orders-domain` or `-- --nocapture`
@@ -81,11 +81,7 @@ pub(crate) async fn run(workspace: &Workspace, options: Options) -> Result<u8> {
     stop_in_order(setup.database).await;
     let code = status?.map_or(INTERRUPTED, exit_code);
     if code == SUCCESS && all {
-        let code = chaos::run(workspace, chaos::Options::short()).await?;
-        if code == SUCCESS {
-            return hosts::run(workspace, hosts::Options::short()).await;
-        }
-        return Ok(code);
+        return chaos::run(workspace, chaos::Options::short()).await;
     }
     Ok(code)
 }
