@@ -10,7 +10,8 @@ const ORDER: &str = "ord_qz74bke6iblutmfkqfvmtezzkq";
 #[tokio::test]
 async fn a_webhook_that_comes_again_much_later_has_no_effect() {
     let window = "ORDERS_STREAMS__PAYMENTS__DUPLICATE_WINDOW";
-    let stack = Stack::start().await.env(window, "100ms");
+    // Open, so that the daemons make the stream with this window.
+    let stack = Stack::open().await.env(window, "100ms");
     let payments = Payments::start_on(stack, "1h").await;
     let id = payments.pipeline.create(TENANT, "r1").await;
     let webhook = Sender::node().sign("msg_1", &succeeded(&id)).await;

@@ -6,7 +6,7 @@ use crate::{
 
 /// The largest integer that JSON carries safely. Stripe's own limit is far below.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
-const MINOR_RULE: &str = "must be an ISO 4217 currency code of a currency with amounts";
+const MINOR_RULE: &str = "must be the ISO 4217 code of a currency";
 
 /// An event of Stripe about a payment of an order: `payment_intent.succeeded` or `payment_intent.payment_failed`, with
 /// `tenantId` and `orderId` in the metadata of the payment intent.
@@ -143,8 +143,8 @@ fn read_currency(node: &Node<'_>) -> Option<(Currency, u32)> {
     }
 }
 
-/// The decimals of the minor unit in which Stripe counts, which is the one of ISO 4217 but for three currencies
-/// (docs.stripe.com/currencies): of those, Stripe keeps to what it once was.
+/// The decimals of the minor unit in which Stripe counts: those of ISO 4217, except for three currencies that Stripe
+/// still counts as it once did (docs.stripe.com/currencies).
 fn decimals(currency: Currency) -> Option<u32> {
     match currency.as_str() {
         "ISK" | "UGX" => Some(2),
